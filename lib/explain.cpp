@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdarg>
+#include <cstdio>
+
+#include "error.hpp"
+#include "plan.hpp"
+
+namespace fastconv {
+namespace {
+
+// Appends printf-formatted text to an Explanation and cuts it at its capacity.
+class Writer {
+ public:
+  explicit Writer(Explanation& explanation) noexcept : text_(explanation.text) { text_[0] = '\0'; }
+
+  __attribute__((format(printf, 2, 3))) void line(const char* format, ...) noexcept {
+    va_list arguments;
+    va_start(arguments, format);
+    const int written =
+        std::vsnprintf(text_ + length_, sizeof(Explanation::text) - length_, format, arguments);
+    va_end(arguments);
+    if (written < 0) return;
+    length_ += static_cast<std::size_t>(written);
+    if (length_ >= sizeof(Explanation::text)) length_ = sizeof(Explanation::text) - 1;
+  }
+
+ private:
+  char* text_;
+  std::size_t length_ = 0;
+};
+
+const char* meaning(Algorithm algorithm) noexcept {
+  switch (algorithm) {
+    case Algorithm::naive:
+      return "seven loops summing in double";
+    case Algorithm::im2col:
+      return "im2col by loops, then a plain matrix product summing in double";
+    case Algorithm::strided_im2col:
+      return "im2col gathered from the window view, then a plain matrix product summing in double";
+    case Algorithm::strided:
+      return "sum over the 7-D broadcast view in double";
+    case Algorithm::automatic:
+      break;
+  }
+  return "none";
+}
+
+}  // namespace
+
+Explanation explain(const PlanState& state) noexcept {
+  Explanation result;
+  Writer out(result);
+  if (state.layer == nullptr) {
+    out.line("no plan: made by no layer\n");
+    return result;
+  }
+  const Problem& p = state.problem;
+  out.line("problem: x %lldx%lldx%lldx%lld, kernel %lldx%lld, groups %lld, y %lldx%lldx%lldx%lld\n",
+           ll(p.n), ll(p.c), ll(p.h), ll(p.w), ll(p.window.kernel_size.h),
+           ll(p.window.kernel_size.w), ll(p.groups), ll(p.n), ll(p.k), ll(p.oh), ll(p.ow));
+  out.line("algorithm: %s (%s): %s\n", name(state.algorithm),
+           state.chosen ? "chosen by the library" : "asked for by name", meaning(state.algorithm));
+  out.line("speed: a correctness baseline, slow by design\n");
+  out.line("isa: generic (baselines are compiled for the platform's lowest level)\n");
+  out.line("workspace: %lld bytes\n", ll(state.workspace_bytes));
+  return result;
+}
+
+}  // namespace fastconv

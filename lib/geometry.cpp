@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "geometry.hpp"
+
+#include "names.hpp"
+#include "views.hpp"
+
+namespace fastconv {
+namespace {
+
+constexpr Named<PaddingMode> kModes[] = {
+    {PaddingMode::zeros, "zeros"},
+    {PaddingMode::reflect, "reflect"},
+    {PaddingMode::replicate, "replicate"},
+    {PaddingMode::circular, "circular"},
+};
+
+bool add(std::int64_t a, std::int64_t b, std::int64_t& sum) noexcept {
+  return !__builtin_add_overflow(a, b, &sum);
+}
+
+Status check_positive(const char* argument, Pair value) noexcept {
+  if (value.h < 1 || value.w < 1) {
+    return fail(StatusCode::invalid_argument, "%s: must be at least 1, got %lld x %lld", argument,
+                ll(value.h), ll(value.w));
+  }
+  return {};
+}
+
+Status check_window(const Window& window) noexcept {
+  FASTCONV_TRY(check_positive("kernel_size", window.kernel_size));
+  FASTCONV_TRY(check_positive("stride", window.stride));
+  FASTCONV_TRY(check_positive("dilation", window.dilation));
+  const Padding& p = window.padding;
+  if (p.top < 0 || p.bottom < 0 || p.left < 0 || p.right < 0) {
+    return fail(StatusCode::invalid_argument,
+                "padding: must not be negative, got top %lld, bottom %lld, left %lld, right %lld",
+                ll(p.top), ll(p.bottom), ll(p.left), ll(p.right));
+  }
+  for (const auto& mode : kModes) {
+    if (mode.value == window.padding_mode) return {};
+  }
+  return fail(StatusCode::invalid_argument, "padding_mode: %d is no padding mode",
+              static_cast<int>(window.padding_mode));
+}
+
+Status output_axis(const char* axis, std::int64_t size, std::int64_t kernel, std::int64_t stride,
+                   std::int64_t before, std::int64_t after, std::int64_t dilation, PaddingMode mode,
+                   std::int64_t& output) noexcept {
+  if (size < 1) {
+    return fail(StatusCode::invalid_argument, "%s: must be at least 1, got %lld", axis, ll(size));
+  }
+  const std::int64_t limit = mode == PaddingMode::reflect ? size - 1 : size;
+  if ((mode == PaddingMode::reflect || mode == PaddingMode::circular) &&
+      (before > limit || after > limit)) {
+    return fail(StatusCode::invalid_argument,
+                "padding: mode %s fills at most %lld around a %s of %lld, got %lld and %lld",
+                name(mode), ll(limit), axis, ll(size), ll(before), ll(after));
+  }
+  std::int64_t padded = 0;
+  std::int64_t reach = 0;
+  if (!add(size, before, padded) || !add(padded, after, padded) ||
+      !multiply(dilation, kernel - 1, reach) || !add(reach, 1, reach)) {
+    return fail(StatusCode::overflow,
+                "%s: %lld with padding %lld and %lld, kernel %lld, dilation %lld exceeds 64 bits",
+                axis, ll(size), ll(before), ll(after), ll(kernel), ll(dilation));
+  }
+  if (reach > padded) {
+    return fail(StatusCode::invalid_argument,
+                "kernel_size: %lld with dilation %lld reaches over %lld, more than the padded %s "
+                "of %lld",
+                ll(kernel), ll(dilation), ll(reach), axis, ll(padded));
+  }
+  output = (padded - reach) / stride + 1;
+  return {};
+}
+
+}  // namespace
+
+const char* name(PaddingMode mode) noexcept { return find_name(kModes, mode); }
+
+Status parse_padding_mode(const char* text, PaddingMode& mode) noexcept {
+  return find_value(kModes, "padding_mode", text, mode);
+}
+
+bool multiply(std::int64_t a, std::int64_t b, std::int64_t& product) noexcept {
+  return !__builtin_mul_overflow(a, b, &product);
+}
+
+Status output_size(const Window& window, std::int64_t height, std::int64_t width,
+                   Pair& output) noexcept {
+  FASTCONV_TRY(check_window(window));
+  Pair size;
+  FASTCONV_TRY(output_axis("height", height, window.kernel_size.h, window.stride.h,
+                           window.padding.top, window.padding.bottom, window.dilation.h,
+                           window.padding_mode, size.h));
+  FASTCONV_TRY(output_axis("width", width, window.kernel_size.w, window.stride.w,
+                           window.padding.left, window.padding.right, window.dilation.w,
+                           window.padding_mode, size.w));
+  output = size;
+  return {};
+}
+
+Status check_descriptor(const Conv2d& d) noexcept {
+  if (d.in_channels < 1) {
+    return fail(StatusCode::invalid_argument, "in_channels: must be at least 1, got %lld",
+                ll(d.in_channels));
+  }
+  if (d.out_channels < 1) {
+    return fail(StatusCode::invalid_argument, "out_channels: must be at least 1, got %lld",
+                ll(d.out_channels));
+  }
+  if (d.groups < 1 || d.in_channels % d.groups != 0 || d.out_channels % d.groups != 0) {
+    return fail(StatusCode::invalid_argument,
+                "groups: must divide in_channels %lld and out_channels %lld, got %lld",
+                ll(d.in_channels), ll(d.out_channels), ll(d.groups));
+  }
+  return check_window(d.window());
+}
+
+Status make_problem(const Conv2d& d, const ConstTensorView& x, const TensorView& y,
+                    Problem& problem) noexcept {
+  FASTCONV_TRY(check_shape("x", x.shape, x.strides));
+  FASTCONV_TRY(check_shape("y", y.shape, y.strides));
+  if (x.shape[1] != d.in_channels) {
+    return fail(StatusCode::shape_mismatch,
+                "x: has %lld channels, the layer takes in_channels %lld", ll(x.shape[1]),
+                ll(d.in_channels));
+  }
+  Pair output;
+  FASTCONV_TRY(output_size(d.window(), x.shape[2], x.shape[3], output));
+  if (y.shape != Dims<4>{x.shape[0], d.out_channels, output.h, output.w}) {
+    return fail(StatusCode::shape_mismatch,
+                "y: has shape %lld x %lld x %lld x %lld, the result has %lld x %lld x %lld x %lld",
+                ll(y.shape[0]), ll(y.shape[1]), ll(y.shape[2]), ll(y.shape[3]), ll(x.shape[0]),
+                ll(d.out_channels), ll(output.h), ll(output.w));
+  }
+  // The largest product that any algorithm forms: bytes of one image's im2col matrix,
+  // C*R*S*OH*OW*4.
+  std::int64_t product = sizeof(float);
+  for (const std::int64_t factor :
+       {d.in_channels, d.kernel_size.h, d.kernel_size.w, output.h, output.w}) {
+    if (!multiply(product, factor, product)) {
+      return fail(StatusCode::overflow,
+                  "x: %lld channels x kernel %lld x %lld x output %lld x %lld exceeds 64 bits",
+                  ll(d.in_channels), ll(d.kernel_size.h), ll(d.kernel_size.w), ll(output.h),
+                  ll(output.w));
+    }
+  }
+  problem.window = d.window();
+  problem.groups = d.groups;
+  problem.n = x.shape[0];
+  problem.c = x.shape[1];
+  problem.h = x.shape[2];
+  problem.w = x.shape[3];
+  problem.k = y.shape[1];
+  problem.oh = y.shape[2];
+  problem.ow = y.shape[3];
+  problem.x_strides = x.strides;
+  problem.y_strides = y.strides;
+  return {};
+}
+
+}  // namespace fastconv

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "isa.hpp"
+
+#include <cstdlib>
+
+#include "names.hpp"
+
+namespace fastconv {
+namespace {
+
+constexpr Named<Isa> kNames[] = {
+    {Isa::automatic, "auto"}, {Isa::generic, "generic"}, {Isa::sse4, "sse4"},
+    {Isa::avx2, "avx2"},      {Isa::avx512, "avx512"},   {Isa::neon, "neon"},
+};
+
+// This architecture's levels, best first.
+#if defined(__aarch64__)
+constexpr Isa kLevels[] = {Isa::neon, Isa::generic};
+#else
+constexpr Isa kLevels[] = {Isa::avx512, Isa::avx2, Isa::sse4, Isa::generic};
+#endif
+
+IsaSet detect() noexcept {
+  IsaSet set = isa_bit(Isa::generic);
+#if defined(__x86_64__)
+  // The compiler's run-time checks XCR0 too, so a level that the operating system does not save is
+  // not reported.
+  __builtin_cpu_init();
+  const bool sse4 = __builtin_cpu_supports("sse4.2");
+  const bool avx2 = sse4 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                      __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+  if (sse4) set |= isa_bit(Isa::sse4);
+  if (avx2) set |= isa_bit(Isa::avx2);
+  if (avx512) set |= isa_bit(Isa::avx512);
+#elif defined(__aarch64__)
+  set |= isa_bit(Isa::neon);  // part of the architecture's baseline
+#endif
+  return set;
+}
+
+}  // namespace
+
+const char* name(Isa isa) noexcept { return find_name(kNames, isa); }
+
+Status parse_isa(const char* text, Isa& isa) noexcept {
+  return find_value(kNames, "isa", text, isa);
+}
+
+IsaSet detected_isas() noexcept {
+  static const IsaSet set = detect();
+  return set;
+}
+
+bool is_supported(Isa isa) noexcept {
+  return isa == Isa::automatic || (detected_isas() & isa_bit(isa)) != 0;
+}
+
+Status select_isa(Isa requested, IsaSet available, const char* cap, Isa& resolved) noexcept {
+  Isa highest = Isa::automatic;
+  if (cap != nullptr && cap[0] != '\0') {
+    FASTCONV_TRY(find_value(kNames, "FASTCONV_ISA", cap, highest));
+  }
+  if (requested != Isa::automatic) {
+    if ((available & isa_bit(requested)) == 0) {
+      return fail(StatusCode::unsupported,
+                  "isa: this CPU or its operating system lacks %s (value %d)", name(requested),
+                  static_cast<int>(requested));
+    }
+    resolved = requested;
+    return {};
+  }
+  bool below_cap = highest == Isa::automatic;
+  for (const Isa level : kLevels) {
+    below_cap = below_cap || level == highest;
+    if (below_cap && (available & isa_bit(level)) != 0) {
+      resolved = level;
+      return {};
+    }
+  }
+  return fail(StatusCode::invalid_argument, "FASTCONV_ISA: %s is no level of this architecture",
+              name(highest));
+}
+
+Status resolve_isa(Isa requested, Isa& resolved) noexcept {
+  return select_isa(requested, detected_isas(), std::getenv("FASTCONV_ISA"), resolved);
+}
+
+}  // namespace fastconv

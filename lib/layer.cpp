@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fastconv/layer.hpp>
+
+#include <cstdlib>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+#include "../kernels/baselines.hpp"
+#include "error.hpp"
+#include "names.hpp"
+#include "plan.hpp"
+#include "views.hpp"
+
+namespace fastconv {
+namespace {
+
+constexpr Named<Algorithm> kNames[] = {
+    {Algorithm::automatic, "auto"},  {Algorithm::naive, "naive"},
+    {Algorithm::im2col, "im2col"},   {Algorithm::strided_im2col, "strided_im2col"},
+    {Algorithm::strided, "strided"},
+};
+
+constexpr std::int64_t kAlignment = 64;
+
+std::int64_t align_up(std::int64_t bytes) noexcept {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+void* align_up(void* pointer) noexcept {
+  const auto address = reinterpret_cast<std::uintptr_t>(pointer);
+  return static_cast<char*>(pointer) + (kAlignment - address % kAlignment) % kAlignment;
+}
+
+}  // namespace
+
+const char* name(Algorithm algorithm) noexcept { return find_name(kNames, algorithm); }
+
+Status parse_algorithm(const char* text, Algorithm& algorithm) noexcept {
+  return find_value(kNames, "algorithm", text, algorithm);
+}
+
+// Lives at the start of one allocation; the arrays follow it.
+struct Layer::Packed {
+  Conv2d descriptor;
+  Algorithm algorithm;
+  bool chosen;
+  Isa isa;
+  float* weights;
+  float* bias;  // null if the layer has none
+};
+
+Layer::~Layer() { std::free(packed_); }
+
+Layer::Layer(Layer&& other) noexcept : packed_(std::exchange(other.packed_, nullptr)) {}
+
+Layer& Layer::operator=(Layer&& other) noexcept {
+  std::swap(packed_, other.packed_);
+  return *this;
+}
+
+Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, const float* bias,
+                     const LayerOptions& options, Layer& layer) noexcept {
+  FASTCONV_TRY(check_descriptor(descriptor));
+  Isa isa{};
+  FASTCONV_TRY(resolve_isa(options.isa, isa));
+  if (name(options.algorithm) == name(static_cast<Algorithm>(-1))) {
+    return fail(StatusCode::invalid_argument, "algorithm: %d is no algorithm",
+                static_cast<int>(options.algorithm));
+  }
+  const Dims<4> shape{descriptor.out_channels, descriptor.in_channels / descriptor.groups,
+                      descriptor.kernel_size.h, descriptor.kernel_size.w};
+  if (weights.shape != shape) {
+    return fail(StatusCode::shape_mismatch,
+                "weights: have shape %lld x %lld x %lld x %lld, the descriptor asks for %lld x "
+                "%lld x %lld x %lld (out_channels, in_channels / groups, kernel_size)",
+                ll(weights.shape[0]), ll(weights.shape[1]), ll(weights.shape[2]),
+                ll(weights.shape[3]), ll(shape[0]), ll(shape[1]), ll(shape[2]), ll(shape[3]));
+  }
+  FASTCONV_TRY(check_shape("weights", weights.shape, weights.strides));
+  FASTCONV_TRY(check_memory("weights", weights));
+
+  const std::int64_t elements = shape[0] * shape[1] * shape[2] * shape[3];
+  const auto float_bytes = static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t header = align_up(static_cast<std::int64_t>(sizeof(Packed)));
+  const std::int64_t weight_bytes = align_up(elements * float_bytes);
+  const std::int64_t bytes = header + weight_bytes + (bias != nullptr ? shape[0] * float_bytes : 0);
+  void* memory = std::malloc(static_cast<std::size_t>(bytes));
+  if (memory == nullptr) {
+    return fail(StatusCode::out_of_memory, "layer: cannot allocate %lld bytes for the weights",
+                ll(bytes));
+  }
+  auto* packed = new (memory) Packed{};
+  packed->descriptor = descriptor;
+  packed->chosen = options.algorithm == Algorithm::automatic;
+  packed->algorithm = packed->chosen ? Algorithm::strided_im2col : options.algorithm;
+  packed->isa = isa;
+  packed->weights = reinterpret_cast<float*>(static_cast<char*>(memory) + header);
+  float* out = packed->weights;
+  const Dims<4>& strides = weights.strides;
+  for (std::int64_t k = 0; k < shape[0]; ++k) {
+    for (std::int64_t c = 0; c < shape[1]; ++c) {
+      for (std::int64_t r = 0; r < shape[2]; ++r) {
+        for (std::int64_t s = 0; s < shape[3]; ++s) {
+          *out++ = weights.data[k * strides[0] + c * strides[1] + r * strides[2] + s * strides[3]];
+        }
+      }
+    }
+  }
+  if (bias != nullptr) {
+    packed->bias = reinterpret_cast<float*>(static_cast<char*>(memory) + header + weight_bytes);
+    for (std::int64_t k = 0; k < shape[0]; ++k) packed->bias[k] = bias[k];
+  }
+  std::free(layer.packed_);
+  layer.packed_ = packed;
+  return {};
+}
+
+static_assert(sizeof(PlanState) <= sizeof(Plan) && std::is_trivially_copyable_v<PlanState> &&
+                  std::is_trivially_destructible_v<PlanState>,
+              "a PlanState lives in a Plan's bytes");
+
+namespace {
+
+const PlanState& state_of(const unsigned char* bytes) noexcept {
+  return *std::launder(reinterpret_cast<const PlanState*>(bytes));
+}
+
+}  // namespace
+
+std::int64_t Plan::workspace_bytes() const noexcept { return state_of(state_).workspace_bytes; }
+
+Explanation Plan::explain() const noexcept { return fastconv::explain(state_of(state_)); }
+
+Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan) const noexcept {
+  if (packed_ == nullptr) {
+    return fail(StatusCode::invalid_argument, "layer: is empty; Layer::create makes one");
+  }
+  PlanState state;
+  FASTCONV_TRY(make_problem(packed_->descriptor, x, y, state.problem));
+  FASTCONV_TRY(check_no_self_overlap("y", y));
+  state.layer = packed_;
+  state.algorithm = packed_->algorithm;
+  state.chosen = packed_->chosen;
+  state.isa = packed_->isa;
+  if (state.algorithm == Algorithm::im2col || state.algorithm == Algorithm::strided_im2col) {
+    state.workspace_bytes = im2col_bytes(state.problem) + kAlignment;
+  }
+  new (plan.state_) PlanState(state);
+  return {};
+}
+
+Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& y,
+                  const RunOptions& options) const noexcept {
+  const PlanState& state = state_of(plan.state_);
+  if (packed_ == nullptr || state.layer != packed_) {
+    return fail(StatusCode::invalid_argument, "plan: was not made by this layer");
+  }
+  const Problem& p = state.problem;
+  if (x.shape != Dims<4>{p.n, p.c, p.h, p.w} || x.strides != p.x_strides) {
+    return fail(StatusCode::shape_mismatch, "x: shape or strides differ from the plan's");
+  }
+  if (y.shape != Dims<4>{p.n, p.k, p.oh, p.ow} || y.strides != p.y_strides) {
+    return fail(StatusCode::shape_mismatch, "y: shape or strides differ from the plan's");
+  }
+  FASTCONV_TRY(check_memory("x", x));
+  FASTCONV_TRY(check_memory("y", y));
+  FASTCONV_TRY(check_disjoint("x", x, "y", y));
+  if (state.workspace_bytes > 0 &&
+      (options.workspace == nullptr || options.workspace_bytes < state.workspace_bytes)) {
+    return fail(StatusCode::workspace_too_small, "workspace: %lld bytes are needed, got %lld",
+                ll(state.workspace_bytes),
+                ll(options.workspace == nullptr ? 0 : options.workspace_bytes));
+  }
+  const BaselineArguments arguments{p, x.data, packed_->weights, packed_->bias, y.data};
+  auto* matrix = static_cast<float*>(align_up(options.workspace));
+  switch (state.algorithm) {
+    case Algorithm::naive:
+      naive(arguments);
+      break;
+    case Algorithm::strided:
+      strided(arguments);
+      break;
+    case Algorithm::im2col:
+      im2col_matmul(arguments, im2col_loops, matrix);
+      break;
+    case Algorithm::strided_im2col:
+      im2col_matmul(arguments, im2col_gather, matrix);
+      break;
+    case Algorithm::automatic:
+      break;
+  }
+  return {};
+}
+
+Status Layer::run(const ConstTensorView& x, const TensorView& y) const noexcept {
+  Plan plan;
+  FASTCONV_TRY(this->plan(x, y, plan));
+  RunOptions options;
+  options.workspace_bytes = plan.workspace_bytes();
+  if (options.workspace_bytes > 0) {
+    options.workspace = std::malloc(static_cast<std::size_t>(options.workspace_bytes));
+    if (options.workspace == nullptr) {
+      return fail(StatusCode::out_of_memory, "workspace: cannot allocate %lld bytes",
+                  ll(options.workspace_bytes));
+    }
+  }
+  const Status status = run(plan, x, y, options);
+  std::free(options.workspace);
+  return status;
+}
+
+Status conv2d(const ConstTensorView& x, const ConstTensorView& weights, const float* bias,
+              const TensorView& y, Pair stride, Padding padding, Pair dilation, std::int64_t groups,
+              PaddingMode padding_mode, const LayerOptions& options) noexcept {
+  Conv2d descriptor;
+  descriptor.in_channels = x.shape[1];
+  descriptor.out_channels = weights.shape[0];
+  descriptor.kernel_size = {weights.shape[2], weights.shape[3]};
+  descriptor.stride = stride;
+  descriptor.padding = padding;
+  descriptor.dilation = dilation;
+  descriptor.groups = groups;
+  descriptor.padding_mode = padding_mode;
+  Layer layer;
+  FASTCONV_TRY(Layer::create(descriptor, weights, bias, options, layer));
+  return layer.run(x, y);
+}
+
+}  // namespace fastconv

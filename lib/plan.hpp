@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <fastconv/layer.hpp>
+
+#include "geometry.hpp"
+
+namespace fastconv {
+
+// What a Plan holds.
+struct PlanState {
+  const void* layer = nullptr;  // identity of the packed weights it was made for
+  Problem problem;
+  Algorithm algorithm = Algorithm::automatic;
+  bool chosen = false;  // by the library rather than by name
+  Isa isa = Isa::generic;
+  std::int64_t workspace_bytes = 0;
+};
+
+Explanation explain(const PlanState& state) noexcept;
+
+}  // namespace fastconv
