@@ -5,6 +5,7 @@
 #include <string>
 
 #include "problem.hpp"
+#include "tensors.hpp"
 
 namespace fastconv::testing {
 
@@ -20,7 +21,8 @@ class OneDnn {
   OneDnn& operator=(OneDnn&& other) noexcept;
 
   // `weights` are dense (K, C/groups, R, S), `bias` has K elements or is null; both are copied.
-  // Runs on exactly `threads` threads, or fails if this build of oneDNN cannot be told to.
+  // `layout` is nchw or nhwc. Runs on exactly `threads` threads, or fails if this build of oneDNN
+  // cannot be told to.
   std::string create(const Problem& problem, Layout layout, const float* weights, const float* bias,
                      int threads = 1) noexcept;
 

@@ -13,13 +13,6 @@
 
 namespace fastconv::testing {
 
-// How dense activations lie in memory.
-enum class Layout { nchw, nhwc };
-
-// "nchw", "nhwc".
-const char* name(Layout layout) noexcept;
-bool parse_layout(std::string_view text, Layout& layout) noexcept;
-
 // One convolution with everything inferred that a descriptor leaves out.
 struct Problem {
   std::int64_t mb = 2;  // images; 2 is the grammar's default
