@@ -1,0 +1,18 @@
+# The library as other people's builds meet it, one test for each way in.
+foreach(way IN ITEMS find_package pkg_config add_subdirectory fetch_content)
+  add_test(NAME install.${way}
+    COMMAND ${CMAKE_COMMAND}
+      -D WAY=${way}
+      -D SOURCE_DIR=${PROJECT_SOURCE_DIR}
+      -D BUILD_DIR=${PROJECT_BINARY_DIR}
+      -D WORK_DIR=${CMAKE_CURRENT_BINARY_DIR}/install/${way}
+      -D GENERATOR=${CMAKE_GENERATOR}
+      -D CXX=${CMAKE_CXX_COMPILER}
+      -D CXX_FLAGS=${CMAKE_CXX_FLAGS}
+      -P ${CMAKE_CURRENT_LIST_DIR}/install_consumer.cmake)
+  set_tests_properties(install.${way} PROPERTIES LABELS install)
+endforeach()
+
+add_test(NAME readme.example
+  COMMAND ${CMAKE_COMMAND} -D SOURCE_DIR=${PROJECT_SOURCE_DIR}
+    -P ${CMAKE_CURRENT_LIST_DIR}/install_readme.cmake)

@@ -1,0 +1,82 @@
+# Builds tests/consumer against fastconv in the given WAY and runs it. An installed prefix is moved
+# before it is used.
+function(run)
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "OUTPUT" "COMMAND")
+  execute_process(COMMAND ${arg_COMMAND} RESULT_VARIABLE result OUTPUT_VARIABLE out
+                  ERROR_VARIABLE out OUTPUT_STRIP_TRAILING_WHITESPACE)
+  if(NOT result EQUAL 0)
+    list(JOIN arg_COMMAND " " command)
+    message(FATAL_ERROR "${command}\ngave ${result}:\n${out}")
+  endif()
+  if(arg_OUTPUT)
+    set(${arg_OUTPUT} "${out}" PARENT_SCOPE)
+  endif()
+endfunction()
+
+# Installs the build tree into a prefix that is then renamed to `prefix`.
+function(install_and_move build prefix)
+  run(COMMAND ${CMAKE_COMMAND} --install ${build} --prefix ${WORK_DIR}/before)
+  file(RENAME ${WORK_DIR}/before ${prefix})
+  # No trace of where it came from, nor of what only our own sources and tests use.
+  file(GLOB_RECURSE files ${prefix}/*.cmake ${prefix}/*.pc ${prefix}/*.hpp ${prefix}/*.h)
+  foreach(file IN LISTS files)
+    file(READ ${file} text)
+    foreach(word IN ITEMS ${SOURCE_DIR} ${build} ${WORK_DIR} xsimd dnnl benchmark.h doctest)
+      string(FIND "${text}" "${word}" place)
+      if(NOT place EQUAL -1)
+        message(FATAL_ERROR "${file} mentions ${word}")
+      endif()
+    endforeach()
+  endforeach()
+endfunction()
+
+function(build_with_cmake)
+  run(COMMAND ${CMAKE_COMMAND} -S ${SOURCE_DIR}/tests/consumer -B ${WORK_DIR}/build -G ${GENERATOR}
+      -D CMAKE_CXX_COMPILER=${CXX} -D CMAKE_CXX_FLAGS=${CXX_FLAGS} -D FASTCONV_FROM=${WAY} ${ARGV})
+  run(COMMAND ${CMAKE_COMMAND} --build ${WORK_DIR}/build)
+  file(RENAME ${WORK_DIR}/build/consumer ${WORK_DIR}/consumer)
+  # The consumer's file is compiled with the consumer's flags alone.
+  file(READ ${WORK_DIR}/build/compile_commands.json commands)
+  string(REGEX MATCH "[^\n]*-o CMakeFiles/consumer.dir/main.cpp.o[^\n]*" command "${commands}")
+  if(NOT command OR command MATCHES "xsimd|dnnl|ffp-contract|Wold-style-cast| -m[a-z]")
+    message(FATAL_ERROR "the consumer is compiled with: ${command}")
+  endif()
+endfunction()
+
+function(build_with_pkg_config prefix)
+  find_program(PKG_CONFIG NAMES pkg-config pkgconf REQUIRED)
+  file(GLOB_RECURSE pc ${prefix}/*/fastconv.pc)
+  cmake_path(GET pc PARENT_PATH pc_dir)
+  set(ENV{PKG_CONFIG_PATH} ${pc_dir})
+  run(COMMAND ${PKG_CONFIG} --cflags --libs fastconv OUTPUT flags)
+  separate_arguments(flags UNIX_COMMAND "${CXX_FLAGS} ${flags}")
+  run(COMMAND ${CXX} -std=c++20 -Wall -Wextra -Wpedantic -Wconversion -Werror
+      ${SOURCE_DIR}/tests/consumer/main.cpp -o ${WORK_DIR}/consumer ${flags})
+endfunction()
+
+function(run_consumer)
+  run(COMMAND ${WORK_DIR}/consumer OUTPUT said)
+  if(NOT said STREQUAL "ok 13.5")  # 3 channels x 9 taps x 1 x 0.5
+    message(FATAL_ERROR "the consumer says: ${said}")
+  endif()
+endfunction()
+
+file(REMOVE_RECURSE ${WORK_DIR})
+file(MAKE_DIRECTORY ${WORK_DIR})
+if(WAY STREQUAL "find_package")
+  install_and_move(${BUILD_DIR} ${WORK_DIR}/after)
+  build_with_cmake(-D CMAKE_PREFIX_PATH=${WORK_DIR}/after)
+elseif(WAY STREQUAL "pkg_config")
+  install_and_move(${BUILD_DIR} ${WORK_DIR}/after)
+  build_with_pkg_config(${WORK_DIR}/after)
+elseif(WAY STREQUAL "add_subdirectory")
+  build_with_cmake(-D FASTCONV_SOURCE=${SOURCE_DIR})
+else()
+  # A project that embeds fastconv and installs it as part of itself, into a deeper libdir.
+  build_with_cmake(-D FASTCONV_SOURCE=${SOURCE_DIR} -D FASTCONV_INSTALL=ON
+                   -D CMAKE_INSTALL_LIBDIR=lib/some-machine)
+  run_consumer()
+  install_and_move(${WORK_DIR}/build ${WORK_DIR}/after)
+  build_with_pkg_config(${WORK_DIR}/after)
+endif()
+run_consumer()
