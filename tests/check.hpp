@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <fastconv/layer.hpp>
+#include <string>
+#include <vector>
+
+#include "problem.hpp"
+#include "tensors.hpp"
+
+namespace fastconv::testing {
+
+// Integers small enough that every sum is exact, or floats in [-1, 1).
+enum class Fill { integers, floats };
+
+const char* name(Fill fill) noexcept;  // as spelled above
+bool parse_fill(const char* text, Fill& fill) noexcept;
+
+// What the library's own tables of names hold, so that what is added there is tested unasked.
+std::vector<Algorithm> all_algorithms();  // `automatic` first
+std::vector<Isa> all_isas();              // `automatic` left out
+// The levels to test: those that this CPU has, or the one that the environment variable
+// FASTCONV_TEST_ISA names.
+std::vector<Isa> tested_isas();
+// Whether running `algorithm` at `isa` differs from running it at another level: the baselines are
+// the same code at all of them.
+bool depends_on_isa(Algorithm algorithm) noexcept;
+
+// How a check runs the library.
+struct Run {
+  Algorithm algorithm = Algorithm::automatic;
+  Isa isa = Isa::automatic;
+  Guard guard = Guard::after;  // the end at which tensors and workspace touch forbidden memory
+};
+
+struct Verdict {
+  bool refused = false;  // the algorithm does not do this problem
+  std::string failure;   // what is wrong and the command that shows it; empty if nothing is
+};
+
+// One problem with its operands and oneDNN's answer, made once and held against any number of runs.
+class Check {
+ public:
+  // x and y lie in `layout` (y densely if it is one that cannot be written).
+  Check(const Problem& problem, Layout layout, Fill fill, std::uint64_t seed, bool bias = true);
+
+  // Runs the library with every tensor between guard pages and the destination full of NaN, then
+  // compares: exactly for integers, within error_bounds for floats. Source, gaps between rows and
+  // the memory around the destination have to be as they were.
+  Verdict run(const Run& run) const;
+
+  // The command that does the same from a shell.
+  std::string command(const Run& run) const;
+
+ private:
+  std::string difference(const ConstTensorView& y) const;
+
+  Problem problem_;
+  Layout layout_;
+  Fill fill_;
+  std::uint64_t seed_;
+  bool has_bias_;
+  Tensor x_;
+  Tensor weights_;
+  Tensor bias_;
+  Tensor expected_;
+  std::vector<double> bounds_;
+  std::string oracle_failure_;
+};
+
+}  // namespace fastconv::testing
