@@ -56,7 +56,9 @@ void im2col_gather(const Problem& p, const float* image, float* matrix, std::int
               source_index(oh * stride.h + r * dilation.h - padding.top, p.h, mode);
           float* out = row + oh * p.ow * column_stride;
           const auto border = [&](std::int64_t ow) {
-            const std::int64_t w = source_index(left + ow * stride.w, p.w, mode);
+            // C++17 lets no lambda capture a structured binding, hence the long names.
+            const std::int64_t w =
+                source_index(left + ow * p.window.stride.w, p.w, p.window.padding_mode);
             out[ow * column_stride] =
                 h < 0 || w < 0 ? 0.0F : image[c * xs[1] + h * xs[2] + w * xs[3]];
           };
