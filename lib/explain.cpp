@@ -39,6 +39,8 @@ const char* meaning(Algorithm algorithm) noexcept {
       return "im2col gathered from the window view, then a plain matrix product summing in double";
     case Algorithm::strided:
       return "sum over the 7-D broadcast view in double";
+    case Algorithm::gemm:
+      return "implicit GEMM, packed im2col blocks and register tiles";
     case Algorithm::automatic:
       break;
   }
@@ -60,8 +62,21 @@ Explanation explain(const PlanState& state) noexcept {
            ll(p.window.kernel_size.w), ll(p.groups), ll(p.n), ll(p.k), ll(p.oh), ll(p.ow));
   out.line("algorithm: %s (%s): %s\n", name(state.algorithm),
            state.chosen ? "chosen by the library" : "asked for by name", meaning(state.algorithm));
-  out.line("speed: a correctness baseline, slow by design\n");
-  out.line("isa: generic (baselines are compiled for the platform's lowest level)\n");
+  if (state.algorithm == Algorithm::gemm) {
+    const Blocking& b = state.blocking;
+    const bool pixels = b.lanes == Lanes::pixels;
+    out.line("isa: %s, tile %d x %d (%s broadcast, %s along vectors of %d)\n", name(state.isa),
+             state.tile.mr, state.tile.nr, pixels ? "channels" : "pixels",
+             pixels ? "pixels" : "channels", state.tile.width);
+    out.line("blocks: KC %lld, %lld pixels, %lld channels; pixels packed as %s\n", ll(b.kc),
+             ll(b.pixel_block), ll(b.channel_block), b.form == AForm::rows ? "rows" : "columns");
+    const double total = b.fma_cycles + b.pack_cycles + b.store_cycles;
+    out.line("cost model: fma %.0f%%, packing %.0f%%, store %.0f%%\n", 100 * b.fma_cycles / total,
+             100 * b.pack_cycles / total, 100 * b.store_cycles / total);
+  } else {
+    out.line("speed: a correctness baseline, slow by design\n");
+    out.line("isa: generic (baselines are compiled for the platform's lowest level)\n");
+  }
   out.line("workspace: %lld bytes\n", ll(state.workspace_bytes));
   return result;
 }

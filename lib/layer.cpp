@@ -7,10 +7,13 @@
 #include <utility>
 
 #include "../kernels/baselines.hpp"
+#include "../kernels/table.hpp"
 #include "error.hpp"
+#include "gemm.hpp"
 #include "names.hpp"
 #include "plan.hpp"
 #include "views.hpp"
+#include "weights.hpp"
 
 namespace fastconv {
 namespace {
@@ -18,7 +21,7 @@ namespace {
 constexpr Named<Algorithm> kNames[] = {
     {Algorithm::automatic, "auto"},  {Algorithm::naive, "naive"},
     {Algorithm::im2col, "im2col"},   {Algorithm::strided_im2col, "strided_im2col"},
-    {Algorithm::strided, "strided"},
+    {Algorithm::strided, "strided"}, {Algorithm::gemm, "gemm"},
 };
 
 constexpr std::int64_t kAlignment = 64;
@@ -45,9 +48,9 @@ struct Layer::Packed {
   Conv2d descriptor;
   Algorithm algorithm;
   bool chosen;
-  Isa isa;
-  float* weights;
-  float* bias;  // null if the layer has none
+  const KernelTable* table;
+  float* weights;  // panels for gemm, dense for the baselines
+  float* bias;     // null if the layer has none; padded like the panels
 };
 
 Layer::~Layer() { std::free(packed_); }
@@ -80,12 +83,26 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   FASTCONV_TRY(check_shape("weights", weights.shape, weights.strides));
   FASTCONV_TRY(check_memory("weights", weights));
 
-  const std::int64_t elements = shape[0] * shape[1] * shape[2] * shape[3];
+  const Algorithm algorithm =
+      options.algorithm == Algorithm::automatic ? Algorithm::gemm : options.algorithm;
+  const KernelTable* table = kernel_table(isa);
+  const int lanes = algorithm == Algorithm::gemm ? table->nr() : 1;
+  std::int64_t elements = 0;
+  std::int64_t bytes = 0;
+  if (!panel_elements(shape, descriptor.groups, lanes, elements) ||
+      !multiply(elements, 2 * static_cast<std::int64_t>(sizeof(float)), bytes)) {
+    return fail(StatusCode::overflow, "weights: %lld x %lld x %lld x %lld exceed 64 bits",
+                ll(shape[0]), ll(shape[1]), ll(shape[2]), ll(shape[3]));
+  }
   const auto float_bytes = static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t group_lanes =
+      (shape[0] / descriptor.groups + lanes - 1) / lanes * lanes;  // of one group, padded
   const std::int64_t header = align_up(static_cast<std::int64_t>(sizeof(Packed)));
   const std::int64_t weight_bytes = align_up(elements * float_bytes);
-  const std::int64_t bytes = header + weight_bytes + (bias != nullptr ? shape[0] * float_bytes : 0);
-  void* memory = std::malloc(static_cast<std::size_t>(bytes));
+  const std::int64_t bias_bytes =
+      bias != nullptr ? align_up(descriptor.groups * group_lanes * float_bytes) : 0;
+  bytes = header + weight_bytes + bias_bytes;
+  void* memory = std::aligned_alloc(kAlignment, static_cast<std::size_t>(bytes));
   if (memory == nullptr) {
     return fail(StatusCode::out_of_memory, "layer: cannot allocate %lld bytes for the weights",
                 ll(bytes));
@@ -93,23 +110,22 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   auto* packed = new (memory) Packed{};
   packed->descriptor = descriptor;
   packed->chosen = options.algorithm == Algorithm::automatic;
-  packed->algorithm = packed->chosen ? Algorithm::strided_im2col : options.algorithm;
-  packed->isa = isa;
+  packed->algorithm = algorithm;
+  packed->table = table;
   packed->weights = reinterpret_cast<float*>(static_cast<char*>(memory) + header);
-  float* out = packed->weights;
-  const Dims<4>& strides = weights.strides;
-  for (std::int64_t k = 0; k < shape[0]; ++k) {
-    for (std::int64_t c = 0; c < shape[1]; ++c) {
-      for (std::int64_t r = 0; r < shape[2]; ++r) {
-        for (std::int64_t s = 0; s < shape[3]; ++s) {
-          *out++ = weights.data[k * strides[0] + c * strides[1] + r * strides[2] + s * strides[3]];
-        }
-      }
-    }
+  if (algorithm == Algorithm::gemm) {
+    pack_panels(weights, descriptor.groups, lanes, packed->weights);
+  } else {
+    pack_dense(weights, packed->weights);
   }
   if (bias != nullptr) {
     packed->bias = reinterpret_cast<float*>(static_cast<char*>(memory) + header + weight_bytes);
-    for (std::int64_t k = 0; k < shape[0]; ++k) packed->bias[k] = bias[k];
+    const std::int64_t per_group = shape[0] / descriptor.groups;
+    for (std::int64_t group = 0; group < descriptor.groups; ++group) {
+      for (std::int64_t k = 0; k < group_lanes; ++k) {
+        packed->bias[group * group_lanes + k] = k < per_group ? bias[group * per_group + k] : 0.0F;
+      }
+    }
   }
   std::free(layer.packed_);
   layer.packed_ = packed;
@@ -142,8 +158,14 @@ Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan) co
   state.layer = packed_;
   state.algorithm = packed_->algorithm;
   state.chosen = packed_->chosen;
-  state.isa = packed_->isa;
-  if (state.algorithm == Algorithm::im2col || state.algorithm == Algorithm::strided_im2col) {
+  state.isa = packed_->table->isa;
+  if (state.algorithm == Algorithm::gemm) {
+    const KernelTable& table = *packed_->table;
+    state.tile = {table.width, table.nr(), table.max_rows};
+    state.blocking = choose_blocking(state.problem, state.tile, detected_caches());
+    state.workspace_bytes =
+        gemm_workspace_bytes(state.problem, state.blocking, table.nr()) + kAlignment;
+  } else if (state.algorithm == Algorithm::im2col || state.algorithm == Algorithm::strided_im2col) {
     state.workspace_bytes = im2col_bytes(state.problem) + kAlignment;
   }
   new (plan.state_) PlanState(state);
@@ -173,7 +195,8 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
                 ll(options.workspace == nullptr ? 0 : options.workspace_bytes));
   }
   const BaselineArguments arguments{p, x.data, packed_->weights, packed_->bias, y.data};
-  auto* matrix = static_cast<float*>(align_up(options.workspace));
+  void* workspace = align_up(options.workspace);
+  auto* matrix = static_cast<float*>(workspace);
   switch (state.algorithm) {
     case Algorithm::naive:
       naive(arguments);
@@ -187,7 +210,11 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
     case Algorithm::strided_im2col:
       im2col_matmul(arguments, im2col_gather, matrix);
       break;
-    case Algorithm::automatic:
+    case Algorithm::gemm:
+      gemm({p, state.blocking, *packed_->table, x.data, packed_->weights, packed_->bias, y.data,
+            workspace});
+      break;
+    case Algorithm::automatic:  // create has resolved it
       break;
   }
   return {};

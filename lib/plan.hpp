@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <fastconv/layer.hpp>
 
+#include "blocking.hpp"
 #include "geometry.hpp"
 
 namespace fastconv {
@@ -15,6 +16,8 @@ struct PlanState {
   Algorithm algorithm = Algorithm::automatic;
   bool chosen = false;  // by the library rather than by name
   Isa isa = Isa::generic;
+  Tile tile;          // of gemm
+  Blocking blocking;  // of gemm
   std::int64_t workspace_bytes = 0;
 };
 

@@ -16,9 +16,10 @@ enum class Algorithm : std::int32_t {
   im2col,          // im2col by loops, then a plain matrix product
   strided_im2col,  // im2col gathered from the 6-D window view, then the same matrix product
   strided,         // sum over the 7-D broadcast view, read through its strides
+  gemm,            // implicit GEMM: im2col packed block by block, register-tiled micro-kernels
 };
 
-// "auto", "naive", "im2col", "strided_im2col", "strided".
+// "auto", "naive", "im2col", "strided_im2col", "strided", "gemm".
 const char* name(Algorithm algorithm) noexcept;
 Status parse_algorithm(const char* text, Algorithm& algorithm) noexcept;
 

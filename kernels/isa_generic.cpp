@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "make_table.hpp"
+
+namespace fastconv {
+
+constexpr KernelTable kernels_generic = make_table<Portable, 6>(Isa::generic);
+
+}  // namespace fastconv

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "make_table.hpp"
+
+namespace fastconv {
+
+constexpr KernelTable kernels_neon = make_table<xsimd::neon64, 12>(Isa::neon);
+
+}  // namespace fastconv

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "make_table.hpp"
+
+namespace fastconv {
+
+constexpr KernelTable kernels_sse4 = make_table<xsimd::sse4_2, 6>(Isa::sse4);
+
+}  // namespace fastconv

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "micro_gemm.hpp"
+#include "pack.hpp"
+#include "table.hpp"
+
+namespace fastconv {
+namespace {
+
+template <class Arch, int MR, int NV, int NR, AForm Form, int Rows = MR>
+constexpr void fill_kernels(KernelTable& table) noexcept {
+  table.micro_gemm[static_cast<int>(Form)][Rows - 1][NV - 1] = micro_gemm<Arch, Rows, NV, NR, Form>;
+  if constexpr (Rows > 1) fill_kernels<Arch, MR, NV, NR, Form, Rows - 1>(table);
+}
+
+// The table of one level: tiles of up to MR rows by two vectors.
+template <class Arch, int MR>
+constexpr KernelTable make_table(Isa isa) noexcept {
+  static_assert(MR <= kMaxRows);
+  constexpr int W = Vector<Arch>::width;
+  constexpr int NR = kMaxVectors * W;
+  KernelTable table{};
+  table.isa = isa;
+  table.width = W;
+  table.vectors = kMaxVectors;
+  table.max_rows = MR;
+  fill_kernels<Arch, MR, 1, NR, AForm::columns>(table);
+  fill_kernels<Arch, MR, 2, NR, AForm::columns>(table);
+  fill_kernels<Arch, MR, 1, NR, AForm::rows>(table);
+  fill_kernels<Arch, MR, 2, NR, AForm::rows>(table);
+  table.pack_columns = pack_columns<Arch, NR>;
+  table.pack_rows = pack_rows<Arch>;
+  return table;
+}
+
+}  // namespace
+}  // namespace fastconv

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The bridge to vectors: the only includer of xsimd (8.1 to 14) and the only place of intrinsics.
+// A kernel is a template on an architecture below and reads as arithmetic:
+//   using V = Vector<Arch>;  V::width, load, store, load_first, store_first, broadcast, fma …
+//
+// Everything here has internal linkage and xsimd's namespace is renamed per translation unit (see
+// kernels/CMakeLists.txt), because inline functions with external linkage would be merged by the
+// linker across files that are compiled for different instruction sets.
+
+#include <cstdint>
+
+#if !defined(FASTCONV_PORTABLE_VECTORS)
+#include <xsimd/xsimd.hpp>
+#endif
+
+#define FASTCONV_INLINE inline __attribute__((always_inline))
+// Full unrolling of loops with constant bounds, so that arrays of vectors live in registers:
+// without it GCC 12 at -O2 keeps them in memory (a quarter of the speed).
+#if defined(__clang__)
+#define FASTCONV_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define FASTCONV_UNROLL _Pragma("GCC unroll 64")
+#endif
+
+namespace fastconv {
+namespace {
+
+// A level without vectors of its own: the compiler's, four wide, for whatever the platform has.
+struct Portable {};
+
+template <class Arch>
+struct Vector;
+
+#if defined(FASTCONV_PORTABLE_VECTORS)
+
+template <>
+struct Vector<Portable> {
+  static constexpr int width = 4;
+  using Native = float __attribute__((vector_size(16)));
+  Native value;
+
+  static FASTCONV_INLINE Vector zero() noexcept { return {Native{0, 0, 0, 0}}; }
+  static FASTCONV_INLINE Vector broadcast(float x) noexcept { return {Native{x, x, x, x}}; }
+  static FASTCONV_INLINE Vector load(const float* p) noexcept {
+    Vector v;
+    __builtin_memcpy(&v.value, p, sizeof v.value);
+    return v;
+  }
+  FASTCONV_INLINE void store(float* p) const noexcept { __builtin_memcpy(p, &value, sizeof value); }
+  static FASTCONV_INLINE Vector load_first(const float* p, int count) noexcept {
+    float lanes[width] = {};
+    for (int i = 0; i < count; ++i) lanes[i] = p[i];
+    return load(lanes);
+  }
+  FASTCONV_INLINE void store_first(float* p, int count) const noexcept {
+    for (int i = 0; i < count; ++i) p[i] = value[i];
+  }
+  static FASTCONV_INLINE Vector load_even(const float* p) noexcept {
+    return {Native{p[0], p[2], p[4], p[6]}};
+  }
+  friend FASTCONV_INLINE Vector operator+(Vector a, Vector b) noexcept {
+    return {a.value + b.value};
+  }
+  // a * b + c; rounded twice, as the platform has no fused operation for certain.
+  static FASTCONV_INLINE Vector fma(Vector a, Vector b, Vector c) noexcept {
+    return {a.value * b.value + c.value};
+  }
+};
+
+#else
+
+template <class Arch>
+struct Vector {
+  using Native = xsimd::batch<float, Arch>;
+  static constexpr int width = static_cast<int>(Native::size);
+  Native value;
+
+  static FASTCONV_INLINE Vector zero() noexcept { return {Native(0.0F)}; }
+  static FASTCONV_INLINE Vector broadcast(float x) noexcept { return {Native(x)}; }
+  static FASTCONV_INLINE Vector load(const float* p) noexcept {
+    return {Native::load_unaligned(p)};
+  }
+  FASTCONV_INLINE void store(float* p) const noexcept { value.store_unaligned(p); }
+
+  // The first `count` lanes (0 <= count <= width) and nothing behind them in memory; zeros follow.
+  static FASTCONV_INLINE Vector load_first(const float* p, int count) noexcept {
+#if defined(__AVX512F__)
+    return {Native(_mm512_maskz_loadu_ps(first_mask(count), p))};
+#elif defined(__AVX2__)
+    return {Native(_mm256_maskload_ps(p, first_mask(count)))};
+#else
+    float lanes[width] = {};
+    for (int i = 0; i < count; ++i) lanes[i] = p[i];
+    return load(lanes);
+#endif
+  }
+  FASTCONV_INLINE void store_first(float* p, int count) const noexcept {
+#if defined(__AVX512F__)
+    _mm512_mask_storeu_ps(p, first_mask(count), value);
+#elif defined(__AVX2__)
+    _mm256_maskstore_ps(p, first_mask(count), value);
+#else
+    float lanes[width];
+    store(lanes);
+    for (int i = 0; i < count; ++i) p[i] = lanes[i];
+#endif
+  }
+
+  // p[0], p[2], p[4], …; reads 2 * width - 1 elements.
+  static FASTCONV_INLINE Vector load_even(const float* p) noexcept {
+    const Native low = Native::load_unaligned(p);
+#if defined(__AVX512F__)
+    // The second half starts one element early, so that nothing behind the last even one is read.
+    const __m512 high = _mm512_loadu_ps(p + width - 1);
+    const __m512i index =
+        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
+    return {Native(_mm512_permutex2var_ps(low, index, high))};
+#elif defined(__AVX2__)
+    const __m256 high = _mm256_loadu_ps(p + width - 1);
+    const __m256 mixed = _mm256_shuffle_ps(low, high, _MM_SHUFFLE(3, 1, 2, 0));
+    return {Native(
+        _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(mixed), _MM_SHUFFLE(3, 1, 2, 0))))};
+#elif defined(__SSE2__)
+    const __m128 high = _mm_loadu_ps(p + width - 1);
+    return {Native(_mm_shuffle_ps(low, high, _MM_SHUFFLE(3, 1, 2, 0)))};
+#elif defined(__ARM_NEON)
+    const float32x4_t high = vld1q_f32(p + width - 1);
+    return {Native(
+        vcombine_f32(vget_low_f32(vuzp1q_f32(low, low)), vget_low_f32(vuzp2q_f32(high, high))))};
+#endif
+  }
+
+  friend FASTCONV_INLINE Vector operator+(Vector a, Vector b) noexcept {
+    return {a.value + b.value};
+  }
+
+  // a * b + c: rounded once where the level has it (AVX2, AVX-512, NEON), twice below.
+  static FASTCONV_INLINE Vector fma(Vector a, Vector b, Vector c) noexcept {
+#if defined(__AVX512F__) && XSIMD_VERSION_MAJOR < 11
+    // xsimd 8.1 multiplies and adds here, which clang does not fuse.
+    return {Native(_mm512_fmadd_ps(a.value, b.value, c.value))};
+#else
+    return {xsimd::fma(a.value, b.value, c.value)};
+#endif
+  }
+
+ private:
+#if defined(__AVX512F__)
+  static FASTCONV_INLINE __mmask16 first_mask(int count) noexcept {
+    return static_cast<__mmask16>((1U << count) - 1U);
+  }
+#elif defined(__AVX2__)
+  static FASTCONV_INLINE __m256i first_mask(int count) noexcept {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  }
+#endif
+};
+
+#endif
+
+FASTCONV_INLINE void prefetch(const float* p) noexcept { __builtin_prefetch(p); }
+
+}  // namespace
+}  // namespace fastconv

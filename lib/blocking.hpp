@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "../kernels/table.hpp"
+#include "geometry.hpp"
+
+namespace fastconv {
+
+// Data caches of one core, in bytes.
+struct CacheSizes {
+  std::int64_t l1 = 32 << 10;
+  std::int64_t l2 = 512 << 10;
+};
+
+// This machine's; the defaults above for what a virtual machine hides.
+CacheSizes detected_caches() noexcept;
+
+// The register tile of a level.
+struct Tile {
+  int width = 0;  // floats per vector
+  int nr = 0;
+  int mr = 0;
+};
+
+// Which operand lies along the vectors; the other is broadcast.
+enum class Lanes : std::int32_t { pixels, channels };
+
+// How an implicit GEMM is cut. Per image and group it multiplies weights (gemm_m = K/groups) by the
+// im2col matrix (gemm_n = OH*OW) over gemm_k = C/groups*R*S.
+struct Blocking {
+  Lanes lanes = Lanes::pixels;
+  AForm form = AForm::columns;  // of the packed pixels
+  std::int64_t kc = 0;
+  std::int64_t pixel_block = 0;
+  std::int64_t channel_block = 0;
+  double fma_cycles = 0, pack_cycles = 0, store_cycles = 0;  // the cost model's terms
+};
+
+// A pure function of its arguments. None of its results changes a bit of the output: every output
+// element is one chain of fma in ascending depth whatever the tile and the blocks.
+Blocking choose_blocking(const Problem& problem, const Tile& tile,
+                         const CacheSizes& caches) noexcept;
+
+}  // namespace fastconv

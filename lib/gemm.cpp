@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gemm.hpp"
+
+#include <algorithm>
+
+namespace fastconv {
+namespace {
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) noexcept { return (a + b - 1) / b; }
+std::int64_t round_up(std::int64_t a, std::int64_t b) noexcept { return ceil_div(a, b) * b; }
+
+// Floats of the packed pixels of one k-block, with the vector that packing may write behind them.
+std::int64_t pixel_elements(const Blocking& b, int nr) noexcept {
+  const std::int64_t elements =
+      b.form == AForm::rows ? b.pixel_block * kRowStride : round_up(b.pixel_block, nr) * b.kc;
+  return round_up(elements + nr, 16);
+}
+
+// One block of pixels times one block of channels of one image and group.
+class BlockProduct {
+ public:
+  BlockProduct(const GemmArguments& arguments, std::int64_t n, std::int64_t group) noexcept
+      : g_(arguments),
+        p_(arguments.problem),
+        b_(arguments.blocking),
+        nr_(arguments.table.nr()),
+        depth_(p_.c_per_group() * p_.taps()),
+        pixels_(static_cast<float*>(arguments.workspace)),
+        sums_(pixels_ + pixel_elements(b_, nr_)) {
+    const std::int64_t lanes = round_up(p_.k_per_group(), nr_);
+    x_ = g_.x + n * p_.x_strides[0] + group * p_.c_per_group() * p_.x_strides[1];
+    y_ = g_.y + n * p_.y_strides[0] + group * p_.k_per_group() * p_.y_strides[1];
+    weights_ = g_.weights + group * lanes * depth_;
+    bias_ = g_.bias != nullptr ? g_.bias + group * lanes : nullptr;
+  }
+
+  void run(std::int64_t pixel, std::int64_t pixel_count, std::int64_t channel,
+           std::int64_t channel_count) noexcept {
+    first_pixel_ = pixel;
+    first_channel_ = channel;
+    for (std::int64_t begin = 0; begin < depth_; begin += b_.kc) {
+      const std::int64_t end = std::min(depth_, begin + b_.kc);
+      PackArguments pack;
+      pack.problem = &p_;
+      pack.x = x_;
+      pack.first = pixel;
+      pack.count = pixel_count;
+      pack.depth_begin = begin;
+      pack.depth_end = end;
+      pack.panels = pixels_;
+      (b_.form == AForm::rows ? g_.table.pack_rows : g_.table.pack_columns)(pack);
+      if (b_.lanes == Lanes::pixels) {
+        multiply(begin, end, channel_count, pixel_count);
+      } else {
+        multiply(begin, end, pixel_count, channel_count);
+      }
+    }
+  }
+
+ private:
+  // The weights' panel that holds a channel of the block, from depth `begin` on.
+  const float* weight_panel(std::int64_t channel, std::int64_t begin) const noexcept {
+    return weights_ + ((first_channel_ + channel) / nr_ * depth_ + begin) * nr_;
+  }
+  const float* pixel_panel(std::int64_t pixel, std::int64_t length) const noexcept {
+    return pixels_ + pixel / nr_ * length * nr_;
+  }
+
+  // Every B panel meets every tile of A while it lies in L1.
+  void multiply(std::int64_t begin, std::int64_t end, std::int64_t rows,
+                std::int64_t lanes) noexcept {
+    const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
+    const std::int64_t length = end - begin;
+    TileArguments tile;
+    tile.depth = length;
+    tile.first = begin == 0;
+    tile.last = end == depth_;
+    for (std::int64_t lane = 0; lane < lanes; lane += nr_) {
+      tile.b = pixels_in_lanes ? pixel_panel(lane, length) : weight_panel(lane, begin);
+      tile.lanes = static_cast<std::int32_t>(std::min<std::int64_t>(nr_, lanes - lane));
+      const std::int64_t vectors = ceil_div(tile.lanes, g_.table.width);
+      std::int64_t row = 0;
+      while (row < rows) {
+        // Tiles of equal height up to the end of the panel.
+        const bool whole = !pixels_in_lanes && b_.form == AForm::rows;
+        const std::int64_t panel_end = whole ? rows : std::min(rows, (row / nr_ + 1) * nr_);
+        const std::int64_t left = panel_end - row;
+        const std::int64_t height = ceil_div(left, ceil_div(left, g_.table.max_rows));
+        tile.a = pixels_in_lanes ? weight_panel(row, begin) + row % nr_
+                 : whole         ? pixels_ + row * kRowStride
+                                 : pixel_panel(row, length) + row % nr_;
+        tile.sums = sums_ + (lane / nr_ * rows + row) * nr_;
+        const auto form = static_cast<std::size_t>(whole ? AForm::rows : AForm::columns);
+        const MicroKernel kernel = g_.table.micro_gemm[form][height - 1][vectors - 1];
+        if (tile.last) {
+          store(kernel, tile, row, static_cast<int>(height), lane);
+        } else {
+          kernel(tile);
+        }
+        row += height;
+      }
+    }
+  }
+
+  // Where a flattened pixel of the block lies in y.
+  std::int64_t pixel_offset(std::int64_t pixel) const noexcept {
+    const std::int64_t flat = first_pixel_ + pixel;
+    return flat / p_.ow * p_.y_strides[2] + flat % p_.ow * p_.y_strides[3];
+  }
+  // Do `count` pixels lie evenly spaced in y?
+  bool evenly_spaced(std::int64_t pixel, std::int64_t count) const noexcept {
+    return p_.y_strides[2] == p_.ow * p_.y_strides[3] ||
+           (first_pixel_ + pixel) % p_.ow + count <= p_.ow;
+  }
+
+  void store(MicroKernel kernel, TileArguments& tile, std::int64_t row, int rows,
+             std::int64_t lane) noexcept {
+    const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
+    const std::int64_t pixel = pixels_in_lanes ? lane : row;
+    const int pixel_count = pixels_in_lanes ? tile.lanes : rows;
+    const std::int64_t channel = first_channel_ + (pixels_in_lanes ? row : lane);
+    const std::int64_t channel_stride = p_.y_strides[1];
+    const std::int64_t pixel_stride = p_.y_strides[3];
+    float* c = y_ + channel * channel_stride;
+    tile.bias = bias_ != nullptr ? bias_ + channel : nullptr;
+    tile.bias_along_rows = pixels_in_lanes;
+    const std::int64_t lane_stride = pixels_in_lanes ? pixel_stride : channel_stride;
+    if (lane_stride == 1 && evenly_spaced(pixel, pixel_count)) {
+      tile.c = c + pixel_offset(pixel);
+      tile.c_row_stride = pixels_in_lanes ? channel_stride : pixel_stride;
+      kernel(tile);
+      return;
+    }
+    float scratch[kMaxRows * kMaxVectors * 16];
+    tile.c = scratch;
+    tile.c_row_stride = nr_;
+    kernel(tile);
+    const std::int64_t pixel_step = pixels_in_lanes ? 1 : nr_;
+    const std::int64_t channel_step = pixels_in_lanes ? nr_ : 1;
+    const int channel_count = pixels_in_lanes ? rows : tile.lanes;
+    for (int i = 0; i < pixel_count;) {
+      // The pixels of one output row.
+      const std::int64_t in_row = p_.ow - (first_pixel_ + pixel + i) % p_.ow;
+      const int count = static_cast<int>(std::min<std::int64_t>(pixel_count - i, in_row));
+      float* out = c + pixel_offset(pixel + i);
+      for (int k = 0; k < channel_count; ++k) {
+        const float* in = scratch + i * pixel_step + k * channel_step;
+        for (int j = 0; j < count; ++j) {
+          out[k * channel_stride + j * pixel_stride] = in[j * pixel_step];
+        }
+      }
+      i += count;
+    }
+  }
+
+  const GemmArguments& g_;
+  const Problem& p_;
+  const Blocking& b_;
+  int nr_;
+  std::int64_t depth_;
+  float* pixels_;
+  float* sums_;
+  const float* x_;
+  const float* weights_;
+  const float* bias_;
+  float* y_;
+  std::int64_t first_pixel_ = 0;
+  std::int64_t first_channel_ = 0;
+};
+
+}  // namespace
+
+std::int64_t gemm_workspace_bytes(const Problem& p, const Blocking& b, int nr) noexcept {
+  const std::int64_t sums = p.c_per_group() * p.taps() > b.kc
+                                ? round_up(b.pixel_block, nr) * round_up(b.channel_block, nr)
+                                : 0;
+  return (pixel_elements(b, nr) + sums) * static_cast<std::int64_t>(sizeof(float));
+}
+
+void gemm(const GemmArguments& arguments) noexcept {
+  const Problem& p = arguments.problem;
+  const Blocking& b = arguments.blocking;
+  const std::int64_t pixels = p.oh * p.ow;
+  const std::int64_t channels = p.k_per_group();
+  for (std::int64_t n = 0; n < p.n; ++n) {
+    for (std::int64_t group = 0; group < p.groups; ++group) {
+      BlockProduct product(arguments, n, group);
+      for (std::int64_t pixel = 0; pixel < pixels; pixel += b.pixel_block) {
+        for (std::int64_t channel = 0; channel < channels; channel += b.channel_block) {
+          product.run(pixel, std::min(b.pixel_block, pixels - pixel), channel,
+                      std::min(b.channel_block, channels - channel));
+        }
+      }
+    }
+  }
+}
+
+}  // namespace fastconv

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <fastconv/view.hpp>
+
+namespace fastconv {
+
+// Weights of shape (K, C/groups, R, S) and any strides in the orders that kernels read.
+
+// (K, C/groups, R, S), dense: the baselines' order.
+void pack_dense(const ConstTensorView& weights, float* out) noexcept;
+
+// Panels of `nr` output channels, [groups][K/groups / nr][R*S*C/groups][nr], lanes behind a group's
+// last channel zero. Serves as B panels (vectors loaded from it) and as A panels (scalars broadcast
+// from it).
+void pack_panels(const ConstTensorView& weights, std::int64_t groups, int nr, float* out) noexcept;
+
+// Elements of the panels; false if they exceed 64 bits.
+bool panel_elements(const Dims<4>& shape, std::int64_t groups, int nr,
+                    std::int64_t& elements) noexcept;
+
+}  // namespace fastconv
