@@ -224,7 +224,7 @@ Status check_disjoint(const char* source_name, const ConstTensorView& source,
   // The ranges of addresses apart: the usual case.
   if (from.highest < distance + to.lowest || distance + to.highest < from.lowest) return {};
   BoundedEquation equation;
-  for (int i = 0; i < 4; ++i) {
+  for (std::size_t i = 0; i < 4; ++i) {
     equation.add_term(source.strides[i], 0, source.shape[i] - 1);
     equation.add_term(-destination.strides[i], 0, destination.shape[i] - 1);
   }
