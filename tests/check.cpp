@@ -84,6 +84,20 @@ bool depends_on_isa(Algorithm algorithm) noexcept {
   }
 }
 
+Problem problem_of(const Conv2d& conv, std::int64_t mb, std::int64_t ih, std::int64_t iw) {
+  Problem problem;
+  Pair output;
+  if (output_size(conv.window(), ih, iw, output).ok()) {
+    problem.oh = output.h;
+    problem.ow = output.w;
+  }
+  problem.conv = conv;
+  problem.mb = mb;
+  problem.ih = ih;
+  problem.iw = iw;
+  return problem;
+}
+
 Check::Check(const Problem& problem, Layout layout, Fill fill, std::uint64_t seed, bool bias)
     : problem_(problem),
       layout_(layout),

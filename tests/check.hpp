@@ -27,6 +27,9 @@ std::vector<Isa> tested_isas();
 // the same code at all of them.
 bool depends_on_isa(Algorithm algorithm) noexcept;
 
+// `conv` on `mb` images of ih x iw, with the output that follows.
+Problem problem_of(const Conv2d& conv, std::int64_t mb, std::int64_t ih, std::int64_t iw);
+
 // How a check runs the library.
 struct Run {
   Algorithm algorithm = Algorithm::automatic;

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sweep.hpp"
+
+#include <doctest/doctest.h>
+
+namespace fastconv::testing {
+
+void Sweep::run(const Problem& problem, Layout layout, Fill fill, std::uint64_t seed, bool bias,
+                Guard guard) {
+  // A name that the driver cannot read reproduces nothing.
+  Problem again;
+  ParseError error;
+  CHECK_MESSAGE((parse_problem(to_string(problem), again, error) && again.oh == problem.oh &&
+                 again.ow == problem.ow),
+                to_string(problem), ": ", error.reason);
+  const Check check(problem, layout, fill, seed, bias);
+  for (const Isa isa : tested_isas()) {
+    for (const Algorithm algorithm : all_algorithms()) {
+      const bool baseline = !depends_on_isa(algorithm);
+      if (baseline && isa != Isa::generic) continue;
+      const Verdict verdict = check.run({algorithm, isa, guard});
+      CHECK_MESSAGE(verdict.failure.empty(), verdict.failure);
+      if (!verdict.refused) {
+        ++runs_[algorithm];
+      } else {
+        CHECK_MESSAGE(!baseline, "refused: ", check.command({algorithm, isa, guard}));
+        CHECK_MESSAGE(algorithm != Algorithm::automatic,
+                      "refused: ", check.command({algorithm, isa, guard}));
+      }
+    }
+  }
+}
+
+Sweep::~Sweep() {
+  const bool has_lowest = tested_isas().front() == Isa::generic;
+  for (const Algorithm algorithm : all_algorithms()) {
+    if (!depends_on_isa(algorithm) && !has_lowest) continue;
+    CHECK_MESSAGE(runs_[algorithm] > 0, fastconv::name(algorithm), " ran no problem of this case");
+  }
+}
+
+}  // namespace fastconv::testing

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Channels and pixels just below, at and just above the sizes of register tiles and their
+// multiples.
+#include <doctest/doctest.h>
+
+#include <vector>
+
+#include "sweep.hpp"
+
+namespace fastconv::testing {
+namespace {
+
+constexpr std::int64_t kEdges[] = {1, 4, 6, 8, 14, 16, 24, 32, 48, 49};
+
+// Each edge and its neighbours, once each.
+std::vector<std::int64_t> sizes() {
+  std::vector<std::int64_t> result;
+  for (const std::int64_t edge : kEdges) {
+    for (const std::int64_t size : {edge - 1, edge, edge + 1}) {
+      if (size >= 1 && (result.empty() || size > result.back())) result.push_back(size);
+    }
+  }
+  return result;
+}
+
+Conv2d conv_of(std::int64_t in, std::int64_t out, Pair kernel, Padding padding,
+               std::int64_t groups = 1) {
+  Conv2d conv;
+  conv.in_channels = in;
+  conv.out_channels = out;
+  conv.groups = groups;
+  conv.kernel_size = kernel;
+  conv.padding = padding;
+  return conv;
+}
+
+void run_both_ways(Sweep& sweep, const Problem& problem, std::uint64_t seed) {
+  const Guard guard = seed % 2 == 0 ? Guard::after : Guard::before;
+  sweep.run(problem, Layout::nchw, Fill::integers, seed, seed % 3 != 0, guard);
+  sweep.run(problem, Layout::nhwc, Fill::integers, seed, seed % 3 != 0, guard);
+}
+
+}  // namespace
+
+TEST_SUITE("tiles") {
+  TEST_CASE("output channels x pixels of a row") {
+    Sweep sweep;
+    std::uint64_t seed = 0;
+    for (const std::int64_t k : sizes()) {
+      for (const std::int64_t pixels : sizes()) {
+        run_both_ways(sweep, problem_of(conv_of(3, k, 1, 0), 1, 1, pixels), ++seed);
+      }
+    }
+  }
+
+  TEST_CASE("output channels x pixels of a 3x3 window with padding") {
+    Sweep sweep;
+    std::uint64_t seed = 0;
+    for (const std::int64_t k : sizes()) {
+      for (const std::int64_t width : {1, 2, 3, 6, 7, 8, 9, 15, 16, 17, 25}) {
+        run_both_ways(sweep, problem_of(conv_of(2, k, 3, 1), 1, 3, width), ++seed);
+      }
+    }
+  }
+
+  TEST_CASE("input channels x output channels") {
+    Sweep sweep;
+    std::uint64_t seed = 0;
+    for (const std::int64_t c : sizes()) {
+      for (const std::int64_t k : {1, 7, 8, 9, 16, 31, 33}) {
+        run_both_ways(sweep, problem_of(conv_of(c, k, {1, 2}, 0), 2, 2, 8), ++seed);
+      }
+    }
+  }
+
+  TEST_CASE("channels of a group") {
+    Sweep sweep;
+    std::uint64_t seed = 0;
+    for (const std::int64_t per_group : {1, 2, 7, 8, 9, 15, 16, 17}) {
+      for (const std::int64_t groups : {2, 3, 16}) {
+        run_both_ways(
+            sweep,
+            problem_of(conv_of(groups * per_group, groups * per_group, 3, 1, groups), 1, 4, 5),
+            ++seed);
+      }
+    }
+  }
+
+  TEST_CASE("depthwise channels x width x stride") {
+    Sweep sweep;
+    std::uint64_t seed = 0;
+    for (const std::int64_t channels : sizes()) {
+      for (const std::int64_t width : {3, 7, 8, 16, 17, 35}) {
+        Conv2d conv = conv_of(channels, channels, 3, 1, channels);
+        conv.stride = 1 + static_cast<std::int64_t>(seed % 2);
+        run_both_ways(sweep, problem_of(conv, 1, 5, width), ++seed);
+      }
+    }
+  }
+}
+
+}  // namespace fastconv::testing
