@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// fastconv_perf: problems by benchdnn's descriptors, checked and timed, beside oneDNN if asked to.
+
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "check.hpp"
+#include "measure.hpp"
+#include "options.hpp"
+#include "progress.hpp"
+#include "report.hpp"
+#include "runs.hpp"
+
+namespace fastconv::perf {
+namespace {
+
+class Driver {
+ public:
+  explicit Driver(const Options& options) : options_(options), progress_(options.quiet) {}
+
+  // True if nothing went wrong.
+  bool run() {
+    Table table(options_);
+    std::vector<Row> rows;
+    bool good = true;
+    for (const testing::Problem& problem : options_.problems) {
+      step_ = "[" + std::to_string(rows.size() + 1) + "/" +
+              std::to_string(options_.problems.size()) + "] " + testing::to_string(problem) + ": ";
+      Row row;
+      row.problem = testing::to_string(problem);
+      row.name = problem.name;
+      row.gflop = problem.flop() * 1e-9;
+      bool right = true;
+      if (options_.check) right = check(problem, row);
+      if (right && options_.seconds > 0.0) right = time(problem, row);
+      good = good && right;
+      progress_.clear();
+      table.add(row);
+      rows.push_back(row);
+    }
+    table.finish();
+    if (!options_.csv.empty()) {
+      const std::string failed = write_csv(options_, rows);
+      if (!failed.empty()) std::fprintf(stderr, "fastconv_perf: %s\n", failed.c_str());
+      good = good && failed.empty();
+    }
+    return good;
+  }
+
+ private:
+  // With forbidden memory behind the tensors and before them.
+  bool check(const testing::Problem& problem, Row& row) {
+    progress_.show(step_ + "checking");
+    const testing::Check check(problem, options_.layout, options_.fill, options_.seed,
+                               options_.bias);
+    for (const testing::Guard guard : {testing::Guard::after, testing::Guard::before}) {
+      const testing::Verdict verdict = check.run({options_.algorithm, options_.isa, guard});
+      if (verdict.refused) return true;  // create says why
+      if (!verdict.failure.empty()) {
+        row.check = "FAILED";
+        row.message = verdict.failure;
+        return false;
+      }
+    }
+    row.check = "ok";
+    return true;
+  }
+
+  bool time(const testing::Problem& problem, Row& row) {
+    progress_.show(step_ + "filling");
+    const Operands operands(problem, options_.layout, options_.fill, options_.seed, options_.bias);
+    FastconvRun own(operands);
+    LayerOptions layer_options;
+    layer_options.algorithm = options_.algorithm;
+    layer_options.isa = options_.isa;
+    Status status = own.create(layer_options);
+    if (!status.ok()) {
+      row.message = status.message();
+      if (status.code() == StatusCode::unsupported) row.message = "refused: " + row.message;
+      return status.code() == StatusCode::unsupported;
+    }
+    row.explain = own.explain();
+    row.own_creation = own.creation_seconds();
+
+    std::unique_ptr<OneDnnRun> peer;
+    std::string peer_failure;
+    if (options_.onednn) {
+      peer = std::make_unique<OneDnnRun>(operands);
+      peer_failure = peer->create(options_.threads);
+      row.message = peer_failure;
+    }
+    // A failure shows in the first run and is kept: the candidates return nothing.
+    std::vector<Candidate> candidates{{"fastconv", [&] {
+                                         const Status result = own.run();
+                                         if (!result.ok()) status = result;
+                                       }}};
+    if (peer != nullptr && peer_failure.empty()) {
+      candidates.push_back({"oneDNN", [&] {
+                              std::string result = peer->run();
+                              if (!result.empty()) peer_failure = std::move(result);
+                            }});
+    }
+    MeasureOptions measure_options;
+    measure_options.seconds = options_.seconds;
+    measure_options.isa = options_.isa;
+    measure_options.progress = [this](const std::string& text) { progress_.show(step_ + text); };
+    const Measurement measured = measure(candidates, measure_options);
+    if (!status.ok() || !peer_failure.empty()) {
+      row.message = status.ok() ? peer_failure : status.message();
+    }
+    if (!status.ok()) return false;
+    row.own = measured.timings.front();
+    row.peak_gflops = measured.peak_gflops;
+    if (candidates.size() > 1 && peer_failure.empty()) {
+      row.peer = measured.timings.back();
+      row.peer_creation = peer->creation_seconds();
+      row.implementation = peer->implementation();
+    }
+    return peer_failure.empty();
+  }
+
+  const Options& options_;
+  Progress progress_;
+  std::string step_;
+};
+
+int run(int count, const char* const* arguments) {
+  Options options;
+  const std::string wrong = parse_options(count, arguments, options);
+  if (options.help) {
+    std::fputs(kHelp, stdout);
+    return 0;
+  }
+  if (!wrong.empty()) {
+    std::fprintf(stderr, "fastconv_perf: %s\n", wrong.c_str());
+    return 2;
+  }
+  if (!options.quiet) {
+    for (const std::string& note : options.notes) std::fprintf(stderr, "%s\n", note.c_str());
+  }
+  return Driver(options).run() ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace fastconv::perf
+
+int main(int count, char** arguments) {
+  try {
+    return fastconv::perf::run(count, arguments);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "fastconv_perf: %s\n", error.what());
+    return 1;
+  }
+}

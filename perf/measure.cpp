@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "measure.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "peak.hpp"
+
+namespace fastconv::perf {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr double kShortest = 50e-6;  // of a sample: far above the clock's resolution
+constexpr double kBetweenPeaks = 20e-3;
+constexpr std::size_t kMostRounds = 20000;
+
+double since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Seconds of one call, averaged over `calls`.
+double sample(const Candidate& candidate, int calls) {
+  const auto start = Clock::now();
+  for (int i = 0; i < calls; ++i) candidate.run();
+  return since(start) / calls;
+}
+
+}  // namespace
+
+Timing summarize(std::vector<double> samples) {
+  std::sort(samples.begin(), samples.end());
+  const std::size_t middle = samples.size() / 2;
+  const double median =
+      samples.size() % 2 == 1 ? samples[middle] : (samples[middle - 1] + samples[middle]) / 2;
+  return {samples.front(), median, static_cast<int>(samples.size())};
+}
+
+Measurement measure(const std::vector<Candidate>& candidates, const MeasureOptions& options) {
+  const auto start = Clock::now();
+  Measurement result;
+  auto last_peak = start;
+  const auto burst = [&] {
+    result.peak_gflops = std::max(result.peak_gflops, fma_peak_gflops(options.isa));
+    last_peak = Clock::now();
+  };
+  burst();
+
+  std::vector<std::vector<double>> samples(candidates.size());
+  std::vector<int> calls(candidates.size());
+  std::vector<double> turn_seconds(candidates.size());  // what each took last
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    options.progress(candidates[i].name + ": first run");
+    double call = sample(candidates[i], 1);
+    samples[i].push_back(call);
+    // A first run is slow; if it was short, the second says how many fill a sample.
+    if (call < 20 * kShortest) call = sample(candidates[i], 1);
+    calls[i] = static_cast<int>(std::ceil(kShortest / std::max(call, 1e-9)));
+    turn_seconds[i] = call * calls[i];
+  }
+
+  for (std::size_t round = 0; round < kMostRounds; ++round) {
+    const double next = std::accumulate(turn_seconds.begin(), turn_seconds.end(), 0.0);
+    if (since(start) + next > options.seconds) break;
+    if (round == 0) {
+      for (auto& warm_up : samples) warm_up.clear();
+    }
+    for (std::size_t turn = 0; turn < candidates.size(); ++turn) {
+      const std::size_t i = (round + turn) % candidates.size();
+      const double call = sample(candidates[i], calls[i]);
+      samples[i].push_back(call);
+      turn_seconds[i] = call * calls[i];
+      if (since(last_peak) > kBetweenPeaks) burst();
+    }
+    options.progress("round " + std::to_string(round + 1));
+  }
+  burst();
+  for (auto& of_candidate : samples) {
+    result.timings.push_back(summarize(std::move(of_candidate)));
+  }
+  return result;
+}
+
+}  // namespace fastconv::perf

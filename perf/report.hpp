@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "measure.hpp"
+#include "options.hpp"
+
+namespace fastconv::perf {
+
+// What became of one problem.
+struct Row {
+  std::string problem;  // its descriptor
+  std::string name;
+  double gflop = 0.0;
+  std::string check;    // "ok", "FAILED", or nothing if it was not asked for
+  std::string message;  // why it was refused, failed or was not timed: a text of any length
+  std::string explain;
+
+  Timing own;  // all zero if it was not timed
+  double own_creation = 0.0;
+  double peak_gflops = 0.0;
+
+  Timing peer;
+  double peer_creation = 0.0;
+  std::string implementation;
+
+  bool timed() const noexcept { return own.repetitions > 0; }
+  bool has_peer() const noexcept { return peer.repetitions > 0; }
+  double own_gflops() const noexcept { return gflop / own.min; }
+  double peer_gflops() const noexcept { return gflop / peer.min; }
+  double ratio() const noexcept { return peer.min / own.min; }
+};
+
+// The table on stdout, a line as soon as its problem is done: at most 120 columns, unless the
+// peer's name for its implementation is a long one.
+class Table {
+ public:
+  explicit Table(const Options& options);
+
+  void add(const Row& row);
+  // Geometric means, the worst, and on what all this was measured.
+  void finish();
+
+ private:
+  const Options& options_;
+  int name_width_;
+  std::vector<Row> timed_;
+};
+
+// One line for each problem, with a line of titles. The reason if the file cannot be written.
+std::string write_csv(const Options& options, const std::vector<Row>& rows);
+
+}  // namespace fastconv::perf
