@@ -110,9 +110,85 @@ FASTCONV_INLINE void fill_zeros(float* out, int count) noexcept {
   for (int i = 0; i < count; i += V::width) V::zero().store(out + i);
 }
 
+// The runs of one panel cut at vectors: up to kPieces masked loads give a vector.
+template <class Arch, int NR>
+class MaskedPieces {
+ public:
+  static constexpr int kPieces = 4;
+
+  // False if some vector takes more loads than that.
+  bool build(const PixelRuns<NR>& runs, int run_count) noexcept {
+    for (int v = 0; v < NV; ++v) {
+      int count = 0;
+      for (int i = 0; i < run_count; ++i) {
+        const Run& run = runs[i];
+        const int begin = run.lane > v * W ? run.lane - v * W : 0;
+        const int end = run.lane + run.count < (v + 1) * W ? run.lane + run.count - v * W : W;
+        if (run.zeros || begin >= end) continue;
+        if (count == kPieces) return false;
+        offset_[v][count] = run.offset - run.lane + v * W;
+        mask_[v][count++] = V::mask(begin, end);
+      }
+      count_[v] = count;
+    }
+    return true;
+  }
+
+  FASTCONV_INLINE void copy(float* out, const float* in) const noexcept {
+    FASTCONV_UNROLL
+    for (int v = 0; v < NV; ++v) {
+      V vector = V::zero();
+      for (int i = 0; i < count_[v]; ++i) {
+        vector = V::load_lanes(in + offset_[v][i], mask_[v][i], vector);
+      }
+      vector.store(out + v * W);
+    }
+  }
+
+ private:
+  using V = Vector<Arch>;
+  static constexpr int W = V::width;
+  static constexpr int NV = NR / W;
+  int count_[NV];
+  std::int64_t offset_[NV][kPieces];
+  typename V::Mask mask_[NV][kPieces];
+};
+
+// `count` channels of one tap of one panel.
+template <class Arch, int NR>
+void pack_tap(float* out, const float* in, std::int64_t channel_stride, std::int64_t step,
+              const PixelRuns<NR>& runs, int run_count, std::int64_t count) noexcept {
+  using V = Vector<Arch>;
+  if (run_count == 1 && !runs[0].zeros && step == 1) {
+    // The common case: the panel lies in one row of the image.
+    in += runs[0].offset;
+    for (; count > 0; --count, in += channel_stride, out += NR) {
+      FASTCONV_UNROLL
+      for (int i = 0; i < NR; i += V::width) V::load(in + i).store(out + i);
+    }
+    return;
+  }
+  if constexpr (V::has_masks) {
+    MaskedPieces<Arch, NR> pieces;
+    if (step == 1 && pieces.build(runs, run_count)) {
+      for (; count > 0; --count, in += channel_stride, out += NR) pieces.copy(out, in);
+      return;
+    }
+  }
+  for (; count > 0; --count, in += channel_stride, out += NR) {
+    for (int i = 0; i < run_count; ++i) {
+      const Run& run = runs[i];
+      if (run.zeros) {
+        fill_zeros<Arch>(out + run.lane, run.count);
+      } else {
+        copy_run<Arch>(out + run.lane, in + run.offset, step, run.count);
+      }
+    }
+  }
+}
+
 template <class Arch, int NR>
 void pack_columns(const PackArguments& arguments) {
-  using V = Vector<Arch>;
   const Problem& p = *arguments.problem;
   const std::int64_t channels = p.c_per_group();
   const std::int64_t channel_stride = p.x_strides[1];
@@ -128,71 +204,44 @@ void pack_columns(const PackArguments& arguments) {
       std::int64_t count = channels - channel;
       if (count > arguments.depth_end - depth) count = arguments.depth_end - depth;
       const int run_count = runs.build(tap / p.window.kernel_size.w, tap % p.window.kernel_size.w);
-      const float* in = arguments.x + channel * channel_stride;
+      pack_tap<Arch, NR>(out, arguments.x + channel * channel_stride, channel_stride, step, runs,
+                         run_count, count);
       depth += count;
-      if (run_count == 1 && !runs[0].zeros && step == 1) {
-        // The common case: the panel lies in one row of the image.
-        in += runs[0].offset;
-        for (; count > 0; --count, in += channel_stride, out += NR) {
-          FASTCONV_UNROLL
-          for (int i = 0; i < NR; i += V::width) V::load(in + i).store(out + i);
-        }
-        continue;
-      }
-      for (; count > 0; --count, in += channel_stride, out += NR) {
-        for (int i = 0; i < run_count; ++i) {
-          const Run& run = runs[i];
-          if (run.zeros) {
-            fill_zeros<Arch>(out + run.lane, run.count);
-          } else {
-            copy_run<Arch>(out + run.lane, in + run.offset, step, run.count);
-          }
-        }
-      }
+      out += count * NR;
     }
   }
 }
 
-template <class Arch>
-void pack_rows(const PackArguments& arguments) {
-  const Problem& p = *arguments.problem;
-  const auto [kernel, stride, padding, dilation, mode] = p.window;
-  const std::int64_t channels = p.c_per_group();
-  const Dims<4>& xs = p.x_strides;
-  std::int64_t oh = arguments.first / p.ow;
-  std::int64_t ow = arguments.first % p.ow;
-  const std::int64_t first_tap = arguments.depth_begin / channels;
-  const std::int64_t first_channel = arguments.depth_begin % channels;
-  for (std::int64_t pixel = 0; pixel < arguments.count; ++pixel) {
-    float* out = arguments.panels + pixel * kRowStride;
-    std::int64_t rest = arguments.depth_end - arguments.depth_begin;
-    std::int64_t r = first_tap / kernel.w;
-    std::int64_t s = first_tap % kernel.w;
-    std::int64_t channel = first_channel;
-    // Taps that follow each other in memory are copied as one run.
-    const float* run = nullptr;
-    std::int64_t run_length = 0;
-    while (rest > 0) {
-      std::int64_t length = channels - channel;
-      if (length > rest) length = rest;
-      const std::int64_t h = source_index(oh * stride.h + r * dilation.h - padding.top, p.h, mode);
-      const std::int64_t w = source_index(ow * stride.w + s * dilation.w - padding.left, p.w, mode);
-      const bool zeros = h < 0 || w < 0;
-      const float* in = zeros ? nullptr : arguments.x + h * xs[2] + w * xs[3] + channel;
-      if (run != nullptr && in == run + run_length) {
-        run_length += length;
-      } else {
-        if (run != nullptr) {
-          copy_run<Arch>(out, run, 1, static_cast<int>(run_length));
-          out += run_length;
-        }
-        run = in;
-        run_length = length;
-        if (zeros) {
-          fill_zeros<Arch>(out, static_cast<int>(length));
-          out += length;
-        }
-      }
+// The taps of a k-block of one pixel as stretches of memory; those that follow each other are one.
+class Stretches {
+ public:
+  // At most one a float of the k-block.
+  static constexpr int kMost = static_cast<int>(kRowStride);
+
+  int count = 0;
+  struct Stretch {
+    std::int64_t offset;  // from the group's channel 0 of the image; unused for zeros
+    int length;
+    bool zeros;
+  } stretch[kMost];
+
+  // Of the window at the padded coordinates (top, left). Offsets of a window that lies inside the
+  // image are the same for all, but for their origin.
+  void build(const PackArguments& arguments, std::int64_t top, std::int64_t left) noexcept {
+    const Problem& p = *arguments.problem;
+    const auto [kernel, stride, padding, dilation, mode] = p.window;
+    const std::int64_t channels = p.c_per_group();
+    const std::int64_t tap = arguments.depth_begin / channels;
+    std::int64_t channel = arguments.depth_begin % channels;
+    std::int64_t r = tap / kernel.w;
+    std::int64_t s = tap % kernel.w;
+    count = 0;
+    for (std::int64_t rest = arguments.depth_end - arguments.depth_begin; rest > 0;) {
+      const std::int64_t length = channels - channel < rest ? channels - channel : rest;
+      const std::int64_t h = source_index(top + r * dilation.h, p.h, mode);
+      const std::int64_t w = source_index(left + s * dilation.w, p.w, mode);
+      add(h * p.x_strides[2] + w * p.x_strides[3] + channel, static_cast<int>(length),
+          h < 0 || w < 0);
       rest -= length;
       channel = 0;
       if (++s == kernel.w) {
@@ -200,7 +249,47 @@ void pack_rows(const PackArguments& arguments) {
         ++r;
       }
     }
-    if (run != nullptr) copy_run<Arch>(out, run, 1, static_cast<int>(run_length));
+  }
+
+ private:
+  void add(std::int64_t offset, int length, bool zeros) noexcept {
+    if (count > 0) {
+      auto& last = stretch[count - 1];
+      if (zeros == last.zeros && (zeros || offset == last.offset + last.length)) {
+        last.length += length;
+        return;
+      }
+    }
+    stretch[count++] = {offset, length, zeros};
+  }
+};
+
+template <class Arch>
+void pack_rows(const PackArguments& arguments) {
+  const Problem& p = *arguments.problem;
+  const auto [kernel, stride, padding, dilation, mode] = p.window;
+  Stretches inside, border;
+  inside.build(arguments, 0, 0);
+  std::int64_t oh = arguments.first / p.ow;
+  std::int64_t ow = arguments.first % p.ow;
+  for (std::int64_t pixel = 0; pixel < arguments.count; ++pixel) {
+    const std::int64_t top = oh * stride.h - padding.top;
+    const std::int64_t left = ow * stride.w - padding.left;
+    const bool is_inside = top >= 0 && top + (kernel.h - 1) * dilation.h < p.h && left >= 0 &&
+                           left + (kernel.w - 1) * dilation.w < p.w;
+    if (!is_inside) border.build(arguments, top, left);
+    const Stretches& taps = is_inside ? inside : border;
+    const float* in = arguments.x + (is_inside ? top * p.x_strides[2] + left * p.x_strides[3] : 0);
+    float* out = arguments.panels + pixel * kRowStride;
+    for (int i = 0; i < taps.count; ++i) {
+      const auto& stretch = taps.stretch[i];
+      if (stretch.zeros) {
+        fill_zeros<Arch>(out, stretch.length);
+      } else {
+        copy_run<Arch>(out, in + stretch.offset, 1, stretch.length);
+      }
+      out += stretch.length;
+    }
     if (++ow == p.ow) {
       ow = 0;
       ++oh;

@@ -38,6 +38,7 @@ struct Vector;
 template <>
 struct Vector<Portable> {
   static constexpr int width = 4;
+  static constexpr bool has_masks = false;
   using Native = float __attribute__((vector_size(16)));
   Native value;
 
@@ -107,6 +108,31 @@ struct Vector {
     for (int i = 0; i < count; ++i) p[i] = lanes[i];
 #endif
   }
+
+  // Lanes [begin, end) of a vector whose lane 0 lies at p. Only these are read; p itself and the
+  // rest may lie outside the tensor. The other lanes are those of `others`.
+#if defined(__AVX512F__)
+  static constexpr bool has_masks = true;
+  using Mask = __mmask16;
+  static FASTCONV_INLINE Mask mask(int begin, int end) noexcept {
+    return static_cast<Mask>((1U << end) - (1U << begin));
+  }
+  static FASTCONV_INLINE Vector load_lanes(const float* p, Mask mask, Vector others) noexcept {
+    return {Native(_mm512_mask_loadu_ps(others.value, mask, p))};
+  }
+#elif defined(__AVX2__)
+  static constexpr bool has_masks = true;
+  using Mask = __m256i;
+  static FASTCONV_INLINE Mask mask(int begin, int end) noexcept {
+    return _mm256_andnot_si256(first_mask(begin), first_mask(end));
+  }
+  static FASTCONV_INLINE Vector load_lanes(const float* p, Mask mask, Vector others) noexcept {
+    return {Native(
+        _mm256_blendv_ps(others.value, _mm256_maskload_ps(p, mask), _mm256_castsi256_ps(mask)))};
+  }
+#else
+  static constexpr bool has_masks = false;
+#endif
 
   // p[0], p[2], p[4], …; reads 2 * width - 1 elements.
   static FASTCONV_INLINE Vector load_even(const float* p) noexcept {

@@ -114,13 +114,26 @@ Blocking choose_blocking(const Problem& p, const Tile& tile, const CacheSizes& c
       std::clamp<std::int64_t>(caches.l1 * 2 / 3 / (tile.nr * float_bytes), 64, 256);
   best.kc = even_block(depth, kc_limit, 1);
 
-  // Packed pixels and the sums between k-blocks share half of L2; weights stream through the rest.
+  const std::int64_t pixels = p.oh * p.ow;
   const std::int64_t channels = p.k_per_group();
   best.channel_block = even_block(channels, 512, tile.nr);
-  const std::int64_t pixel_bytes = (best.form == AForm::rows ? kRowStride : best.kc) * float_bytes +
-                                   (depth > best.kc ? best.channel_block * float_bytes : 0);
-  const std::int64_t unit = best.form == AForm::rows ? tile.mr : tile.nr;
-  best.pixel_block = even_block(p.oh * p.ow, caches.l2 / 2 / pixel_bytes, unit);
+
+  // Pixels are packed just before they are used. One panel or tile at a time stays in L1; with more
+  // channels packing weighs less, and several tiles share one pass of the weights through L1.
+  const bool rows = best.form == AForm::rows;
+  const std::int64_t unit = rows ? tile.mr : tile.nr;
+  const std::int64_t tiles =
+      best.lanes == Lanes::pixels ? 1 : std::clamp<std::int64_t>(best.channel_block / 64, 1, 8);
+  best.pack_block = even_block(pixels, tiles * unit, unit);
+
+  // Weights that fit half of L2 may be read anew for every packed block. Larger ones are read once
+  // per pixel block, which is as large as its sums fit a quarter of L2.
+  best.pixel_block = best.pack_block;
+  if (depth > best.kc && depth * best.channel_block * float_bytes > caches.l2 / 2) {
+    const std::int64_t limit = caches.l2 / 4 / (best.channel_block * float_bytes);
+    best.pixel_block = std::max(
+        best.pack_block, even_block(pixels, limit, unit) / best.pack_block * best.pack_block);
+  }
   return best;
 }
 

@@ -33,8 +33,9 @@ struct Blocking {
   Lanes lanes = Lanes::pixels;
   AForm form = AForm::columns;  // of the packed pixels
   std::int64_t kc = 0;
-  std::int64_t pixel_block = 0;
-  std::int64_t channel_block = 0;
+  std::int64_t pack_block = 0;     // pixels packed at a time, to be used at once while they are in L1
+  std::int64_t pixel_block = 0;    // pixels per pass over a k-block of the weights
+  std::int64_t channel_block = 0;  // channels per pass
   double fma_cycles = 0, pack_cycles = 0, store_cycles = 0;  // the cost model's terms
 };
 

@@ -68,8 +68,9 @@ Explanation explain(const PlanState& state) noexcept {
     out.line("isa: %s, tile %d x %d (%s broadcast, %s along vectors of %d)\n", name(state.isa),
              state.tile.mr, state.tile.nr, pixels ? "channels" : "pixels",
              pixels ? "pixels" : "channels", state.tile.width);
-    out.line("blocks: KC %lld, %lld pixels, %lld channels; pixels packed as %s\n", ll(b.kc),
-             ll(b.pixel_block), ll(b.channel_block), b.form == AForm::rows ? "rows" : "columns");
+    out.line("blocks: KC %lld, %lld pixels (%lld packed at a time, as %s), %lld channels\n",
+             ll(b.kc), ll(b.pixel_block), ll(b.pack_block),
+             b.form == AForm::rows ? "rows" : "columns", ll(b.channel_block));
     const double total = b.fma_cycles + b.pack_cycles + b.store_cycles;
     out.line("cost model: fma %.0f%%, packing %.0f%%, store %.0f%%\n", 100 * b.fma_cycles / total,
              100 * b.pack_cycles / total, 100 * b.store_cycles / total);

@@ -9,7 +9,7 @@ namespace {
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) noexcept { return (a + b - 1) / b; }
 std::int64_t round_up(std::int64_t a, std::int64_t b) noexcept { return ceil_div(a, b) * b; }
 
-// Floats of the packed pixels of one k-block, with the vector that packing may write behind them.
+// Floats of the pixels packed at a time, with the vector that packing may write behind them.
 std::int64_t pixel_elements(const Blocking& b, int nr) noexcept {
   const std::int64_t elements =
       b.form == AForm::rows ? b.pixel_block * kRowStride : round_up(b.pixel_block, nr) * b.kc;
@@ -36,23 +36,25 @@ class BlockProduct {
 
   void run(std::int64_t pixel, std::int64_t pixel_count, std::int64_t channel,
            std::int64_t channel_count) noexcept {
-    first_pixel_ = pixel;
     first_channel_ = channel;
+    PackArguments pack;
+    pack.problem = &p_;
+    pack.x = x_;
+    pack.panels = pixels_;
     for (std::int64_t begin = 0; begin < depth_; begin += b_.kc) {
-      const std::int64_t end = std::min(depth_, begin + b_.kc);
-      PackArguments pack;
-      pack.problem = &p_;
-      pack.x = x_;
-      pack.first = pixel;
-      pack.count = pixel_count;
       pack.depth_begin = begin;
-      pack.depth_end = end;
-      pack.panels = pixels_;
-      (b_.form == AForm::rows ? g_.table.pack_rows : g_.table.pack_columns)(pack);
-      if (b_.lanes == Lanes::pixels) {
-        multiply(begin, end, channel_count, pixel_count);
-      } else {
-        multiply(begin, end, pixel_count, channel_count);
+      pack.depth_end = std::min(depth_, begin + b_.kc);
+      for (std::int64_t done = 0; done < pixel_count; done += b_.pack_block) {
+        pack.first = pixel + done;
+        pack.count = std::min(b_.pack_block, pixel_count - done);
+        (b_.form == AForm::rows ? g_.table.pack_rows : g_.table.pack_columns)(pack);
+        first_pixel_ = pack.first;
+        float* sums = sums_ + done * round_up(channel_count, nr_);
+        if (b_.lanes == Lanes::pixels) {
+          multiply(pack, channel_count, pack.count, sums);
+        } else {
+          multiply(pack, pack.count, channel_count, sums);
+        }
       }
     }
   }
@@ -67,14 +69,15 @@ class BlockProduct {
   }
 
   // Every B panel meets every tile of A while it lies in L1.
-  void multiply(std::int64_t begin, std::int64_t end, std::int64_t rows,
-                std::int64_t lanes) noexcept {
+  void multiply(const PackArguments& pack, std::int64_t rows, std::int64_t lanes,
+                float* sums) noexcept {
     const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
-    const std::int64_t length = end - begin;
+    const std::int64_t begin = pack.depth_begin;
+    const std::int64_t length = pack.depth_end - begin;
     TileArguments tile;
     tile.depth = length;
     tile.first = begin == 0;
-    tile.last = end == depth_;
+    tile.last = pack.depth_end == depth_;
     for (std::int64_t lane = 0; lane < lanes; lane += nr_) {
       tile.b = pixels_in_lanes ? pixel_panel(lane, length) : weight_panel(lane, begin);
       tile.lanes = static_cast<std::int32_t>(std::min<std::int64_t>(nr_, lanes - lane));
@@ -89,7 +92,7 @@ class BlockProduct {
         tile.a = pixels_in_lanes ? weight_panel(row, begin) + row % nr_
                  : whole         ? pixels_ + row * kRowStride
                                  : pixel_panel(row, length) + row % nr_;
-        tile.sums = sums_ + (lane / nr_ * rows + row) * nr_;
+        tile.sums = sums + (lane / nr_ * rows + row) * nr_;
         const auto form = static_cast<std::size_t>(whole ? AForm::rows : AForm::columns);
         const MicroKernel kernel = g_.table.micro_gemm[form][height - 1][vectors - 1];
         if (tile.last) {
@@ -102,7 +105,7 @@ class BlockProduct {
     }
   }
 
-  // Where a flattened pixel of the block lies in y.
+  // Where a packed pixel lies in y.
   std::int64_t pixel_offset(std::int64_t pixel) const noexcept {
     const std::int64_t flat = first_pixel_ + pixel;
     return flat / p_.ow * p_.y_strides[2] + flat % p_.ow * p_.y_strides[3];
