@@ -39,6 +39,7 @@ template <>
 struct Vector<Portable> {
   static constexpr int width = 4;
   static constexpr bool has_masks = false;
+  static constexpr bool has_fma_lane = false;
   using Native = float __attribute__((vector_size(16)));
   Native value;
 
@@ -161,6 +162,26 @@ struct Vector {
   friend FASTCONV_INLINE Vector operator+(Vector a, Vector b) noexcept {
     return {a.value + b.value};
   }
+
+  // fma(broadcast(a[lane]), b, c) without the broadcast: NEON multiplies by an element.
+#if defined(__ARM_NEON)
+  static constexpr bool has_fma_lane = true;
+  static FASTCONV_INLINE Vector fma_lane(Vector a, int lane, Vector b, Vector c) noexcept {
+    switch (
+        lane) {  // a constant once the caller's loop is unrolled, which the instruction asks for
+      case 0:
+        return {Native(vfmaq_laneq_f32(c.value, b.value, a.value, 0))};
+      case 1:
+        return {Native(vfmaq_laneq_f32(c.value, b.value, a.value, 1))};
+      case 2:
+        return {Native(vfmaq_laneq_f32(c.value, b.value, a.value, 2))};
+      default:
+        return {Native(vfmaq_laneq_f32(c.value, b.value, a.value, 3))};
+    }
+  }
+#else
+  static constexpr bool has_fma_lane = false;
+#endif
 
   // a * b + c: rounded once where the level has it (AVX2, AVX-512, NEON), twice below.
   static FASTCONV_INLINE Vector fma(Vector a, Vector b, Vector c) noexcept {

@@ -107,11 +107,11 @@ Blocking choose_blocking(const Problem& p, const Tile& tile, const CacheSizes& c
   consider(Lanes::channels, AForm::columns);
   if (p.x_strides[1] == 1 || p.c_per_group() == 1) consider(Lanes::channels, AForm::rows);
 
-  // The B panel of a k-block takes up to two thirds of L1 and leaves the rest to A and c.
+  // The B panel of a k-block takes up to three quarters of L1 and leaves the rest to A and c.
   const auto float_bytes = static_cast<std::int64_t>(sizeof(float));
   const std::int64_t depth = p.c_per_group() * p.taps();
   const std::int64_t kc_limit =
-      std::clamp<std::int64_t>(caches.l1 * 2 / 3 / (tile.nr * float_bytes), 64, 256);
+      std::clamp<std::int64_t>(caches.l1 * 3 / 4 / (tile.nr * float_bytes), 64, 256);
   best.kc = even_block(depth, kc_limit, 1);
 
   const std::int64_t pixels = p.oh * p.ow;
