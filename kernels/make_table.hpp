@@ -5,7 +5,7 @@
 #include "pack.hpp"
 #include "table.hpp"
 
-namespace fastconv {
+namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
 template <class Arch, int MR, int NV, int NR, AForm Form, int Rows = MR>
@@ -35,4 +35,4 @@ constexpr KernelTable make_table(Isa isa) noexcept {
 }
 
 }  // namespace
-}  // namespace fastconv
+}  // namespace fastconv::FASTCONV_LEVEL

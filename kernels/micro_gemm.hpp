@@ -4,7 +4,7 @@
 #include "simd.hpp"
 #include "table.hpp"
 
-namespace fastconv {
+namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
 // sum += A x B over `depth`. Every step of k loads Vectors of B and broadcasts Rows scalars of A.
@@ -121,4 +121,4 @@ void micro_gemm(const TileArguments& tile) {
 }
 
 }  // namespace
-}  // namespace fastconv
+}  // namespace fastconv::FASTCONV_LEVEL

@@ -5,7 +5,7 @@
 #include "simd.hpp"
 #include "table.hpp"
 
-namespace fastconv {
+namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
 // The implicit im2col matrix, gathered block by block straight from the image: padding, stride,
@@ -298,4 +298,4 @@ void pack_rows(const PackArguments& arguments) {
 }
 
 }  // namespace
-}  // namespace fastconv
+}  // namespace fastconv::FASTCONV_LEVEL

@@ -7,7 +7,8 @@
 //
 // Everything here has internal linkage and xsimd's namespace is renamed per translation unit (see
 // kernels/CMakeLists.txt), because inline functions with external linkage would be merged by the
-// linker across files that are compiled for different instruction sets.
+// linker across files that are compiled for different instruction sets. FASTCONV_LEVEL (avx2 and
+// so on) names the level in each function's symbol, which is what tests/audit checks.
 
 #include <cstdint>
 
@@ -24,7 +25,7 @@
 #define FASTCONV_UNROLL _Pragma("GCC unroll 64")
 #endif
 
-namespace fastconv {
+namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
 // A level without vectors of its own: the compiler's, four wide, for whatever the platform has.
@@ -210,4 +211,4 @@ struct Vector {
 FASTCONV_INLINE void prefetch(const float* p) noexcept { __builtin_prefetch(p); }
 
 }  // namespace
-}  // namespace fastconv
+}  // namespace fastconv::FASTCONV_LEVEL
