@@ -52,7 +52,7 @@ const char* meaning(Algorithm algorithm) noexcept {
 Explanation explain(const PlanState& state) noexcept {
   Explanation result;
   Writer out(result);
-  if (state.layer == nullptr) {
+  if (state.layer_id == 0) {
     out.line("no plan: made by no layer\n");
     return result;
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fastconv/layer.hpp>
 
+#include <atomic>
 #include <cstdlib>
 #include <new>
 #include <type_traits>
@@ -45,6 +46,7 @@ Status parse_algorithm(const char* text, Algorithm& algorithm) noexcept {
 
 // Lives at the start of one allocation; the arrays follow it.
 struct Layer::Packed {
+  std::uint64_t id;  // no other layer of this process ever has it
   Conv2d descriptor;
   Algorithm algorithm;
   bool chosen;
@@ -107,7 +109,9 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
     return fail(StatusCode::out_of_memory, "layer: cannot allocate %lld bytes for the weights",
                 ll(bytes));
   }
+  static std::atomic<std::uint64_t> last_id{0};
   auto* packed = new (memory) Packed{};
+  packed->id = ++last_id;
   packed->descriptor = descriptor;
   packed->chosen = options.algorithm == Algorithm::automatic;
   packed->algorithm = algorithm;
@@ -155,7 +159,7 @@ Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan) co
   PlanState state;
   FASTCONV_TRY(make_problem(packed_->descriptor, x, y, state.problem));
   FASTCONV_TRY(check_no_self_overlap("y", y));
-  state.layer = packed_;
+  state.layer_id = packed_->id;
   state.algorithm = packed_->algorithm;
   state.chosen = packed_->chosen;
   state.isa = packed_->table->isa;
@@ -175,7 +179,7 @@ Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan) co
 Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& y,
                   const RunOptions& options) const noexcept {
   const PlanState& state = state_of(plan.state_);
-  if (packed_ == nullptr || state.layer != packed_) {
+  if (packed_ == nullptr || state.layer_id != packed_->id) {
     return fail(StatusCode::invalid_argument, "plan: was not made by this layer");
   }
   const Problem& p = state.problem;

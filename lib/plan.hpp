@@ -11,7 +11,8 @@ namespace fastconv {
 
 // What a Plan holds.
 struct PlanState {
-  const void* layer = nullptr;  // identity of the packed weights it was made for
+  // Of the weights it was made for, or 0. Not their address, which the next layer may get.
+  std::uint64_t layer_id = 0;
   Problem problem;
   Algorithm algorithm = Algorithm::automatic;
   bool chosen = false;  // by the library rather than by name
