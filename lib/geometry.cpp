@@ -117,6 +117,47 @@ Status check_descriptor(const Conv2d& d) noexcept {
   return check_window(d.window());
 }
 
+Dims<4> used_strides(const Dims<4>& shape, const Dims<4>& strides) noexcept {
+  constexpr std::int64_t kHuge = std::int64_t{1}
+                                 << 32;  // no dense tensor's stride beside a size of 1
+  Dims<4> used = strides;
+  for (std::size_t i = 0; i < used.size(); ++i) {
+    if (shape[i] <= 1 && (strides[i] > kHuge || strides[i] < -kHuge)) used[i] = 0;
+  }
+  return used;
+}
+
+Status set_window(const Window& window, const ConstTensorView& x, Pair output,
+                  Problem& problem) noexcept {
+  const Dims<4> strides = used_strides(x.shape, x.strides);
+  constexpr std::int64_t kFarthest = std::int64_t{1} << 61;
+  const Padding& padding = window.padding;
+  const std::int64_t padded[] = {x.shape[2] + padding.top + padding.bottom,
+                                 x.shape[3] + padding.left + padding.right};
+  for (std::size_t i = 0; i < 2; ++i) {
+    std::int64_t offset = 0;
+    if (!multiply(padded[i], strides[2 + i], offset) || offset > kFarthest || offset < -kFarthest) {
+      return fail(StatusCode::overflow,
+                  "x: a padded %s of %lld times its stride %lld exceeds 64 bits",
+                  i == 0 ? "height" : "width", ll(padded[i]), ll(strides[2 + i]));
+    }
+  }
+  problem.window = window;
+  // A step that is never taken may be of any size.
+  if (output.h == 1) problem.window.stride.h = 1;
+  if (output.w == 1) problem.window.stride.w = 1;
+  if (window.kernel_size.h == 1) problem.window.dilation.h = 1;
+  if (window.kernel_size.w == 1) problem.window.dilation.w = 1;
+  problem.n = x.shape[0];
+  problem.c = x.shape[1];
+  problem.h = x.shape[2];
+  problem.w = x.shape[3];
+  problem.oh = output.h;
+  problem.ow = output.w;
+  problem.x_strides = strides;
+  return {};
+}
+
 Status make_problem(const Conv2d& d, const ConstTensorView& x, const TensorView& y,
                     Problem& problem) noexcept {
   FASTCONV_TRY(check_shape("x", x.shape, x.strides));
@@ -146,17 +187,10 @@ Status make_problem(const Conv2d& d, const ConstTensorView& x, const TensorView&
                   ll(output.w));
     }
   }
-  problem.window = d.window();
+  FASTCONV_TRY(set_window(d.window(), x, output, problem));
   problem.groups = d.groups;
-  problem.n = x.shape[0];
-  problem.c = x.shape[1];
-  problem.h = x.shape[2];
-  problem.w = x.shape[3];
   problem.k = y.shape[1];
-  problem.oh = y.shape[2];
-  problem.ow = y.shape[3];
-  problem.x_strides = x.strides;
-  problem.y_strides = y.strides;
+  problem.y_strides = used_strides(y.shape, y.strides);
   return {};
 }
 

@@ -21,6 +21,15 @@ struct Problem {
   std::int64_t taps() const noexcept { return window.kernel_size.h * window.kernel_size.w; }
 };
 
+// Strides without those that no element needs: along an axis of one element a view may have any
+// stride, and a huge one must not enter an address.
+Dims<4> used_strides(const Dims<4>& shape, const Dims<4>& strides) noexcept;
+
+// Fills what a window slid over x to `output` determines, so that every offset from x that is
+// formed of it fits 64 bits, those of the padding included.
+Status set_window(const Window& window, const ConstTensorView& x, Pair output,
+                  Problem& problem) noexcept;
+
 // Sizes of the descriptor alone; nothing that depends on an image.
 Status check_descriptor(const Conv2d& descriptor) noexcept;
 

@@ -38,14 +38,7 @@ Status fill_matrix(const ConstTensorView& x, const Window& window, const View<fl
       nullptr,
       -1};
   FASTCONV_TRY(check_disjoint("x", x, "matrix", destination));
-  p.window = window;
-  p.n = x.shape[0];
-  p.c = x.shape[1];
-  p.h = x.shape[2];
-  p.w = x.shape[3];
-  p.oh = output.h;
-  p.ow = output.w;
-  p.x_strides = x.strides;
+  FASTCONV_TRY(set_window(window, x, output, p));
   for (std::int64_t n = 0; n < p.n; ++n) {
     function(p, x.data + n * x.strides[0], matrix.data + n * matrix.strides[0], matrix.strides[1],
              matrix.strides[2]);

@@ -117,10 +117,12 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   packed->algorithm = algorithm;
   packed->table = table;
   packed->weights = reinterpret_cast<float*>(static_cast<char*>(memory) + header);
+  ConstTensorView source = weights;
+  source.strides = used_strides(weights.shape, weights.strides);
   if (algorithm == Algorithm::gemm) {
-    pack_panels(weights, descriptor.groups, lanes, packed->weights);
+    pack_panels(source, descriptor.groups, lanes, packed->weights);
   } else {
-    pack_dense(weights, packed->weights);
+    pack_dense(source, packed->weights);
   }
   if (bias != nullptr) {
     packed->bias = reinterpret_cast<float*>(static_cast<char*>(memory) + header + weight_bytes);
@@ -183,10 +185,10 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
     return fail(StatusCode::invalid_argument, "plan: was not made by this layer");
   }
   const Problem& p = state.problem;
-  if (x.shape != Dims<4>{p.n, p.c, p.h, p.w} || x.strides != p.x_strides) {
+  if (x.shape != Dims<4>{p.n, p.c, p.h, p.w} || used_strides(x.shape, x.strides) != p.x_strides) {
     return fail(StatusCode::shape_mismatch, "x: shape or strides differ from the plan's");
   }
-  if (y.shape != Dims<4>{p.n, p.k, p.oh, p.ow} || y.strides != p.y_strides) {
+  if (y.shape != Dims<4>{p.n, p.k, p.oh, p.ow} || used_strides(y.shape, y.strides) != p.y_strides) {
     return fail(StatusCode::shape_mismatch, "y: shape or strides differ from the plan's");
   }
   FASTCONV_TRY(check_memory("x", x));

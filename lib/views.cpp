@@ -62,13 +62,13 @@ std::int64_t floor_div(std::int64_t a, std::int64_t b) noexcept {  // b > 0
 class BoundedEquation {
  public:
   void add_term(std::int64_t coefficient, std::int64_t first, std::int64_t last) noexcept {
+    if (coefficient == 0 || (first == 0 && last == 0)) return;
     if (coefficient < 0) {
       coefficient = -coefficient;
       std::swap(first, last);
       first = -first;
       last = -last;
     }
-    if (coefficient == 0 || (first == 0 && last == 0)) return;
     for (int i = 0; i < count_; ++i) {  // equal coefficients act as one
       if (term_[i].coefficient == coefficient) {
         term_[i].first += first;
@@ -226,7 +226,7 @@ Status check_disjoint(const char* source_name, const ConstTensorView& source,
   BoundedEquation equation;
   for (std::size_t i = 0; i < 4; ++i) {
     equation.add_term(source.strides[i], 0, source.shape[i] - 1);
-    equation.add_term(-destination.strides[i], 0, destination.shape[i] - 1);
+    equation.add_term(destination.strides[i], 1 - destination.shape[i], 0);
   }
   switch (equation.solve(distance)) {
     case Answer::no:
