@@ -41,6 +41,10 @@ Tensor moved(const Tensor& tensor, Guard guard) {
 
 }  // namespace
 
+std::string text(const Status& status) {
+  return std::string(fastconv::name(status.code())) + ": " + status.message();
+}
+
 const char* name(Fill fill) noexcept { return fill == Fill::integers ? "integers" : "floats"; }
 
 bool parse_fill(const char* text, Fill& fill) noexcept {

@@ -11,6 +11,9 @@
 
 namespace fastconv::testing {
 
+// A status as a failure message shows it; doctest prints a char pointer as an address.
+std::string text(const Status& status);
+
 // Integers small enough that every sum is exact, or floats in [-1, 1).
 enum class Fill { integers, floats };
 

@@ -35,7 +35,8 @@ Sweep::~Sweep() {
   const bool has_lowest = tested_isas().front() == Isa::generic;
   for (const Algorithm algorithm : all_algorithms()) {
     if (!depends_on_isa(algorithm) && !has_lowest) continue;
-    CHECK_MESSAGE(runs_[algorithm] > 0, fastconv::name(algorithm), " ran no problem of this case");
+    CHECK_MESSAGE(runs_[algorithm] > 0, std::string(fastconv::name(algorithm)),
+                  " ran no problem of this case");
   }
 }
 

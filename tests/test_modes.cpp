@@ -29,7 +29,7 @@ TEST_SUITE("modes") {
         {PaddingMode::circular, {3, 4, 1, 2, 3, 4, 1, 2, 3}},
     };
     for (const auto& c : cases) {
-      CAPTURE(fastconv::name(c.mode));
+      CAPTURE(std::string(fastconv::name(c.mode)));
       const Tensor wide = padded_copy(nchw(row, 1, 1, 1, 4), {0, 0, 2, 3}, c.mode);
       const Tensor high = padded_copy(nchw(row, 1, 1, 4, 1), {2, 3, 0, 0}, c.mode);
       for (std::size_t i = 0; i < 9; ++i) {
@@ -112,7 +112,7 @@ TEST_SUITE("modes") {
       REQUIRE(im2col(padded.view(), unpadded, contiguous(expected.data(), shape)).ok());
       REQUIRE(im2col(x.view(), window, contiguous(loops.data(), shape)).ok());
       REQUIRE(strided_im2col(x.view(), window, contiguous(gathered.data(), shape)).ok());
-      CAPTURE(fastconv::name(mode));
+      CAPTURE(std::string(fastconv::name(mode)));
       CHECK(loops == expected);
       CHECK(gathered == expected);
     }

@@ -49,7 +49,7 @@ TEST_SUITE("notebook") {
       std::vector<float> matrix(12 * 9, -1.0F);
       const Status status = function(nchw(x.data(), 1, 3, 4, 4), {2},
                                      contiguous<float, 3>(matrix.data(), {1, 12, 9}));
-      REQUIRE_MESSAGE(status.ok(), status.message());
+      REQUIRE_MESSAGE(status.ok(), text(status));
       for (std::size_t row = 0; row < 12; ++row) {
         for (std::size_t column = 0; column < 9; ++column) {
           CAPTURE(row);
@@ -85,7 +85,7 @@ TEST_SUITE("notebook") {
       Tensor x(layout, shape);
       fill_integers(x.view(), 5);
       for (const Im2col function : kIm2cols) {
-        CAPTURE(name(layout));
+        CAPTURE(std::string(name(layout)));
         std::vector<float> rows(size), columns(size);
         REQUIRE(function(x.view(), window, contiguous(rows.data(), matrix_shape)).ok());
         CHECK(rows == expected);
@@ -112,7 +112,7 @@ TEST_SUITE("notebook") {
     const std::vector<float> x = ramp(48);
     View<const float, 6> windows;
     const Status status = window_view(nchw(x.data(), 1, 3, 4, 4), {2}, windows);
-    REQUIRE_MESSAGE(status.ok(), status.message());
+    REQUIRE_MESSAGE(status.ok(), text(status));
     CHECK(windows.data == x.data());
     CHECK(windows.shape == Dims<6>{1, 3, 3, 3, 2, 2});
     CHECK(windows.strides == Dims<6>{48, 16, 4, 1, 4, 1});

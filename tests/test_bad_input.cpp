@@ -1,0 +1,463 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every refusal: its code, a sentence with the argument and the numbers, and an untouched output.
+#include <doctest/doctest.h>
+
+#include <fastconv/fastconv.hpp>
+#include <functional>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "check.hpp"
+#include "compare.hpp"
+
+namespace fastconv::testing {
+namespace {
+
+constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kMin = std::numeric_limits<std::int64_t>::min();
+
+using Words = std::vector<std::string>;
+
+void check_refusal(const Status& status, StatusCode code, const Words& words) {
+  CAPTURE(text(status));
+  CHECK(std::string(name(status.code())) == std::string(name(code)));
+  for (const std::string& word : words) {
+    CAPTURE(word);
+    CHECK(std::string(status.message()).find(word) != std::string::npos);
+  }
+}
+
+// A call that is right, to be spoilt in one place at a time: 4 channels to 6, 3x2 window, 5x7
+// image.
+struct Call {
+  Call()
+      : x_tensor(Layout::nchw, {2, 4, 5, 7}),
+        weight_tensor(Layout::nchw, {6, 4, 3, 2}),
+        y_tensor(Layout::nchw, {2, 6, 3, 6}),
+        bias(6, 1.0F) {
+    fill_integers(x_tensor.view(), 1);
+    fill_integers(weight_tensor.view(), 2);
+    conv.in_channels = 4;
+    conv.out_channels = 6;
+    conv.kernel_size = {3, 2};
+    x = x_tensor.view();
+    weights = weight_tensor.view();
+    y = y_tensor.view();
+  }
+
+  Status create(Layer& layer) const {
+    return Layer::create(conv, weights, bias.data(), options, layer);
+  }
+  Status run() const {
+    Layer layer;
+    const Status status = create(layer);
+    return status.ok() ? layer.run(x, y) : status;
+  }
+
+  Tensor x_tensor, weight_tensor, y_tensor;
+  std::vector<float> bias;
+  Conv2d conv;
+  LayerOptions options;
+  ConstTensorView x, weights;
+  TensorView y;
+};
+
+struct Spoilt {
+  std::function<void(Call&)> spoil;
+  StatusCode code;
+  Words words;
+};
+
+void check_all(const std::vector<Spoilt>& cases) {
+  for (const Algorithm algorithm : all_algorithms()) {
+    for (const Spoilt& c : cases) {
+      CAPTURE(std::string(name(algorithm)));
+      Call call;
+      call.options.algorithm = algorithm;
+      c.spoil(call);
+      check_refusal(call.run(), c.code, c.words);
+      CHECK(call.y_tensor.is_untouched());
+    }
+  }
+}
+
+}  // namespace
+
+TEST_SUITE("bad_input") {
+  TEST_CASE("the call that the others spoil is right") {
+    Call call;
+    const Status status = call.run();
+    CHECK_MESSAGE(status.ok(), text(status));
+    CHECK_FALSE(call.y_tensor.is_untouched());
+  }
+
+  TEST_CASE("descriptor") {
+    const StatusCode invalid = StatusCode::invalid_argument;
+    check_all({
+        {[](Call& c) { c.conv.in_channels = 0; }, invalid, {"in_channels", "0"}},
+        {[](Call& c) { c.conv.in_channels = -4; }, invalid, {"in_channels", "-4"}},
+        {[](Call& c) { c.conv.out_channels = 0; }, invalid, {"out_channels", "0"}},
+        {[](Call& c) { c.conv.out_channels = kMin; }, invalid, {"out_channels", "-9223372"}},
+        {[](Call& c) {
+           c.conv.kernel_size = {0, 2};
+         },
+         invalid,
+         {"kernel_size", "0 x 2"}},
+        {[](Call& c) {
+           c.conv.kernel_size = {3, -2};
+         },
+         invalid,
+         {"kernel_size", "3 x -2"}},
+        {[](Call& c) { c.conv.stride = 0; }, invalid, {"stride", "0 x 0"}},
+        {[](Call& c) {
+           c.conv.stride = {1, -3};
+         },
+         invalid,
+         {"stride", "1 x -3"}},
+        {[](Call& c) {
+           c.conv.dilation = {0, 1};
+         },
+         invalid,
+         {"dilation", "0 x 1"}},
+        {[](Call& c) { c.conv.padding = -1; }, invalid, {"padding", "-1"}},
+        {[](Call& c) {
+           c.conv.padding = {0, 0, 0, -7};
+         },
+         invalid,
+         {"padding", "right -7"}},
+        {[](Call& c) {
+           c.conv.padding = {0, kMin, 0, 0};
+         },
+         invalid,
+         {"padding", "bottom -92"}},
+        {[](Call& c) { c.conv.groups = 0; }, invalid, {"groups", "0"}},
+        {[](Call& c) { c.conv.groups = -1; }, invalid, {"groups", "-1"}},
+        {[](Call& c) { c.conv.groups = 3; }, invalid, {"groups", "4", "6", "3"}},
+        {[](Call& c) { c.conv.groups = 4; }, invalid, {"groups", "4", "6"}},
+        {[](Call& c) { c.conv.padding_mode = static_cast<PaddingMode>(4); },
+         invalid,
+         {"padding_mode", "4"}},
+        {[](Call& c) { c.conv.padding_mode = static_cast<PaddingMode>(-1); },
+         invalid,
+         {"padding_mode", "-1"}},
+    });
+  }
+
+  TEST_CASE("shapes that do not fit") {
+    const StatusCode mismatch = StatusCode::shape_mismatch;
+    check_all({
+        // The notebook's rule: channels match, or both numbers are named.
+        {[](Call& c) { c.x.shape[1] = 3; }, mismatch, {"x", "3 channels", "in_channels 4"}},
+        {[](Call& c) { c.conv.in_channels = 8; }, mismatch, {"weights", "6 x 4 x", "6 x 8 x"}},
+        {[](Call& c) { c.conv.groups = 2; }, mismatch, {"weights", "6 x 4 x 3", "6 x 2 x 3"}},
+        {[](Call& c) { c.weights.shape[0] = 5; }, mismatch, {"weights", "5 x 4 x 3 x 2"}},
+        {[](Call& c) { c.weights.shape[3] = 1; }, mismatch, {"weights", "6 x 4 x 3 x 1"}},
+        {[](Call& c) { c.weights.shape[2] = -1; }, mismatch, {"weights", "6 x 4 x -1 x 2"}},
+        {[](Call& c) { c.y.shape[0] = 1; }, mismatch, {"y", "1 x 6 x 3 x 6", "2 x 6 x 3 x 6"}},
+        {[](Call& c) { c.y.shape[1] = 5; }, mismatch, {"y", "2 x 5 x 3 x 6", "2 x 6 x 3 x 6"}},
+        {[](Call& c) { c.y.shape[2] = 4; }, mismatch, {"y", "2 x 6 x 4 x 6", "2 x 6 x 3 x 6"}},
+        {[](Call& c) { c.y.shape[3] = 0; }, mismatch, {"y", "2 x 6 x 3 x 0", "2 x 6 x 3 x 6"}},
+        {[](Call& c) { c.conv.stride = 2; }, mismatch, {"y", "2 x 6 x 2 x 3"}},
+        {[](Call& c) { c.x.shape[2] = 6; }, mismatch, {"y", "2 x 6 x 4 x 6"}},
+    });
+  }
+
+  TEST_CASE("sizes that no image has") {
+    const StatusCode invalid = StatusCode::invalid_argument;
+    check_all({
+        {[](Call& c) { c.x.shape[2] = -5; }, invalid, {"x", "-5", "axis 2"}},
+        {[](Call& c) { c.x.shape[0] = -1; }, invalid, {"x", "-1", "axis 0"}},
+        {[](Call& c) { c.y.shape[1] = kMin; }, invalid, {"y", "-9223372", "axis 1"}},
+        {[](Call& c) { c.x.shape[2] = 0; }, invalid, {"height", "0"}},
+        {[](Call& c) { c.x.shape[3] = 0; }, invalid, {"width", "0"}},
+        // The window larger than the padded image.
+        {[](Call& c) { c.x.shape[2] = 2; }, invalid, {"kernel_size", "3", "height", "2"}},
+        {[](Call& c) { c.x.shape[3] = 1; }, invalid, {"kernel_size", "2", "width", "1"}},
+        {[](Call& c) { c.conv.dilation = 3; }, invalid, {"kernel_size", "dilation 3", "7", "5"}},
+        {[](Call& c) {
+           c.x.shape[2] = 1, c.conv.padding = {1, 0, 0, 0};
+         },
+         invalid,
+         {"kernel_size", "3", "padded height", "2"}},
+    });
+  }
+
+  TEST_CASE("products beyond 64 bits") {
+    const StatusCode overflow = StatusCode::overflow;
+    check_all({
+        {[](Call& c) {
+           c.x.shape = {1, 4, kMax, 7};
+         },
+         overflow,
+         {"x", "axis 2"}},
+        {[](Call& c) {
+           c.x.shape = {kMax, 4, 5, 7};
+         },
+         overflow,
+         {"x"}},
+        {[](Call& c) { c.y.shape[3] = kMax / 2; }, overflow, {"y", "axis 3"}},
+        {[](Call& c) { c.x.strides[2] = kMax / 2; }, overflow, {"x", "strides"}},
+        {[](Call& c) { c.x.strides[1] = kMin; }, overflow, {"x", "strides"}},
+        {[](Call& c) { c.y.strides[0] = kMin; }, overflow, {"y", "strides"}},
+        {[](Call& c) { c.weights.strides[0] = kMax; }, overflow, {"weights", "strides"}},
+        {[](Call& c) {
+           c.conv.padding = {kMax, 0, 0, 0};
+         },
+         overflow,
+         {"height", "922337203"}},
+        {[](Call& c) {
+           c.conv.padding = {0, 0, kMax / 2, kMax / 2};
+         },
+         overflow,
+         {"width", "461168601"}},
+        {[](Call& c) {
+           c.conv.dilation = {kMax, 1};
+         },
+         overflow,
+         {"height", "dilation 922337"}},
+    });
+    // A descriptor that asks for more weights than there are addresses, of one element in memory.
+    Call call;
+    call.conv.in_channels = kMax;
+    call.weights.shape[1] = kMax;
+    call.weights.strides = {0, 0, 0, 0};
+    check_refusal(call.run(), overflow, {"weights"});
+    call.conv.in_channels = call.weights.shape[1] = std::int64_t{1} << 58;
+    call.conv.kernel_size = 1;
+    call.weights.shape = {6, std::int64_t{1} << 58, 1, 1};
+    check_refusal(call.run(), overflow, {"weights"});
+  }
+
+  TEST_CASE("an output that only padding could fill has a bound, too") {
+    // 2^40 + 5 rows of one channel each: the im2col matrix of this would pass 64 bits of bytes.
+    const float data[1] = {};
+    Conv2d conv;
+    conv.in_channels = conv.out_channels = 1;
+    conv.kernel_size = 1;
+    conv.padding = std::int64_t{1} << 40;
+    Layer layer;
+    REQUIRE(Layer::create(conv, oihw(data, 1, 1, 1, 1), nullptr, {}, layer).ok());
+    const std::int64_t side = (std::int64_t{1} << 41) + 1;
+    float y[1] = {};
+    Plan plan;
+    check_refusal(layer.plan(nchw(data, 1, 1, 1, 1), nchw(y, 1, 1, side, side), plan),
+                  StatusCode::overflow, {"y"});
+  }
+
+  TEST_CASE("null and misaligned data") {
+    const StatusCode invalid = StatusCode::invalid_argument;
+    const auto shifted = [](auto* pointer) {
+      using Pointer = decltype(pointer);
+      return reinterpret_cast<Pointer>(reinterpret_cast<std::uintptr_t>(pointer) + 1);
+    };
+    check_all({
+        {[](Call& c) { c.x.data = nullptr; }, invalid, {"x", "null"}},
+        {[](Call& c) { c.weights.data = nullptr; }, invalid, {"weights", "null"}},
+        {[](Call& c) { c.y.data = nullptr; }, invalid, {"y", "null"}},
+        {[&](Call& c) { c.x.data = shifted(c.x.data); }, invalid, {"x", "aligned", "4"}},
+        {[&](Call& c) { c.weights.data = shifted(c.weights.data); },
+         invalid,
+         {"weights", "aligned", "4"}},
+        {[&](Call& c) { c.y.data = shifted(c.y.data); }, invalid, {"y", "aligned", "4"}},
+    });
+  }
+
+  TEST_CASE("views that leave their stated extent") {
+    const StatusCode outside = StatusCode::out_of_bounds;
+    // x has 280 elements, weights 144, y 216.
+    check_all({
+        {[](Call& c) { c.x = c.x.within(c.x.data, 279); }, outside, {"x", "279"}},
+        {[](Call& c) { c.x = c.x.within(c.x.data + 1, 280); }, outside, {"x", "-1", "280"}},
+        {[](Call& c) { c.x = c.x.within(c.x.data, 0); }, outside, {"x", "extent of 0"}},
+        {[](Call& c) { c.x = c.x.within(c.x.data, -2); }, outside, {"x", "extent of -2"}},
+        {[](Call& c) { c.x = c.x.within(c.x.data, 280).flip(3), c.x.data += 7; },
+         outside,
+         {"x", "280"}},
+        {[](Call& c) { c.weights = c.weights.within(c.weights.data, 143); },
+         outside,
+         {"weights", "143"}},
+        {[](Call& c) { c.y = c.y.within(c.y.data, 215); }, outside, {"y", "215"}},
+        {[](Call& c) { c.y = c.y.within(c.y.data - 100, 315); }, outside, {"y", "100", "315"}},
+    });
+    Call call;
+    call.x = call.x.within(call.x.data, 280).flip(1).flip(2);
+    call.y = call.y.within(call.y.data - 10, 226);
+    call.weights = call.weights.within(call.weights.data - 1, 145);
+    const Status status = call.run();
+    CHECK_MESSAGE(status.ok(), text(status));
+  }
+
+  TEST_CASE("enumerations out of range") {
+    for (const int value : {-1, 99, 1 << 30, std::numeric_limits<int>::min()}) {
+      CAPTURE(value);
+      Call call;
+      call.options.algorithm = static_cast<Algorithm>(value);
+      check_refusal(call.run(), StatusCode::invalid_argument, {"algorithm", std::to_string(value)});
+      call.options = {};
+      call.options.isa = static_cast<Isa>(value);
+      check_refusal(call.run(), StatusCode::unsupported, {"isa", std::to_string(value)});
+      CHECK(call.y_tensor.is_untouched());
+    }
+  }
+
+  TEST_CASE("layers and plans that do not belong together") {
+    Call call;
+    const StatusCode invalid = StatusCode::invalid_argument;
+    Layer empty, first, second;
+    Plan plan;
+    check_refusal(empty.plan(call.x, call.y, plan), invalid, {"layer", "empty"});
+    check_refusal(empty.run(call.x, call.y), invalid, {"layer", "empty"});
+    check_refusal(empty.run(plan, call.x, call.y), invalid, {"plan"});
+    REQUIRE(call.create(first).ok());
+    REQUIRE(call.create(second).ok());
+    check_refusal(first.run(plan, call.x, call.y), invalid, {"plan"});
+    REQUIRE(first.plan(call.x, call.y, plan).ok());
+    std::vector<char> workspace(static_cast<std::size_t>(plan.workspace_bytes()));
+    const RunOptions options{workspace.data(), plan.workspace_bytes()};
+    check_refusal(second.run(plan, call.x, call.y, options), invalid, {"plan"});
+    check_refusal(empty.run(plan, call.x, call.y, options), invalid, {"plan"});
+    CHECK(call.y_tensor.is_untouched());
+
+    // What is in the views has to be what was planned, except for the data.
+    const auto with = [](auto view, int what, std::size_t axis) {
+      (what == 0 ? view.shape : view.strides)[axis] -= 1;
+      return view;
+    };
+    for (const int what : {0, 1}) {
+      for (const std::size_t axis : {0U, 1U, 2U, 3U}) {
+        check_refusal(first.run(plan, with(call.x, what, axis), call.y, options),
+                      StatusCode::shape_mismatch, {"x", "plan"});
+        check_refusal(first.run(plan, call.x, with(call.y, what, axis), options),
+                      StatusCode::shape_mismatch, {"y", "plan"});
+      }
+    }
+    CHECK(call.y_tensor.is_untouched());
+    CHECK(first.run(plan, call.x, call.y, options).ok());
+  }
+
+  TEST_CASE("a plan outlived by its layer is no plan of the next layer at the same address") {
+    Call call;
+    for (int attempt = 0; attempt < 8; ++attempt) {
+      Plan plan;
+      {
+        Layer gone;
+        REQUIRE(call.create(gone).ok());
+        REQUIRE(gone.plan(call.x, call.y, plan).ok());
+      }
+      Layer next;  // malloc likes to hand out what was just freed
+      REQUIRE(call.create(next).ok());
+      std::vector<char> workspace(static_cast<std::size_t>(plan.workspace_bytes()));
+      check_refusal(next.run(plan, call.x, call.y, {workspace.data(), plan.workspace_bytes()}),
+                    StatusCode::invalid_argument, {"plan"});
+    }
+    CHECK(call.y_tensor.is_untouched());
+  }
+
+  TEST_CASE("a failed create leaves the layer as it was") {
+    Call call;
+    Layer layer;
+    REQUIRE(call.create(layer).ok());
+    Plan plan;
+    REQUIRE(layer.plan(call.x, call.y, plan).ok());
+    call.conv.groups = 0;
+    CHECK_FALSE(call.create(layer).ok());
+    std::vector<char> workspace(static_cast<std::size_t>(plan.workspace_bytes()));
+    CHECK(layer.run(plan, call.x, call.y, {workspace.data(), plan.workspace_bytes()}).ok());
+  }
+
+  TEST_CASE("a failed plan leaves the plan as it was") {
+    Call call;
+    Layer layer;
+    Plan plan;
+    REQUIRE(call.create(layer).ok());
+    REQUIRE(layer.plan(call.x, call.y, plan).ok());
+    const std::string before = plan.explain().text;
+    TensorView wrong = call.y;
+    wrong.shape[1] = 7;
+    CHECK_FALSE(layer.plan(call.x, wrong, plan).ok());
+    CHECK(std::string(plan.explain().text) == before);
+  }
+
+  TEST_CASE("moved layers") {
+    Call call;
+    Layer first;
+    REQUIRE(call.create(first).ok());
+    Plan plan;
+    REQUIRE(first.plan(call.x, call.y, plan).ok());
+    std::vector<char> workspace(static_cast<std::size_t>(plan.workspace_bytes()));
+    const RunOptions options{workspace.data(), plan.workspace_bytes()};
+    Layer second = std::move(first);
+    check_refusal(first.plan(call.x, call.y, plan),  // NOLINT(bugprone-use-after-move)
+                  StatusCode::invalid_argument, {"layer", "empty"});
+    check_refusal(first.run(plan, call.x, call.y, options), StatusCode::invalid_argument, {"plan"});
+    CHECK(call.y_tensor.is_untouched());
+    CHECK(second.run(plan, call.x, call.y, options).ok());  // the plan goes with the weights
+    Layer third;
+    third = std::move(second);
+    CHECK(third.run(plan, call.x, call.y, options).ok());
+    Layer& same = third;
+    third = std::move(same);
+    CHECK(third.run(plan, call.x, call.y, options).ok());
+  }
+
+  TEST_CASE("batch 0 does nothing, with null data") {
+    for (const Algorithm algorithm : all_algorithms()) {
+      CAPTURE(std::string(name(algorithm)));
+      Call call;
+      call.options.algorithm = algorithm;
+      call.x = {nullptr, {0, 4, 5, 7}, call.x.strides, nullptr, -1};
+      call.y = {nullptr, {0, 6, 3, 6}, call.y.strides, nullptr, -1};
+      Status status = call.run();
+      CHECK_MESSAGE(status.ok(), text(status));
+      call.y.data = call.y_tensor.view().data;
+      status = call.run();
+      CHECK_MESSAGE(status.ok(), text(status));
+      CHECK(call.y_tensor.is_untouched());
+      // The rest of the shape is looked at all the same.
+      call.x.shape[1] = 3;
+      check_refusal(call.run(), StatusCode::shape_mismatch, {"x", "3", "4"});
+    }
+  }
+
+  TEST_CASE("im2col and the window view refuse as the layer does") {
+    Tensor x(Layout::nchw, {1, 2, 4, 4});
+    fill_integers(x.view(), 1);
+    const Tensor storage(Layout::nchw, {1, 1, 8, 9});
+    const View<float, 3> matrix = contiguous<float, 3>(storage.view().data, {1, 8, 9});
+    for (const auto function : {im2col, strided_im2col}) {
+      check_refusal(function(x.view(), {{2, 0}}, matrix), StatusCode::invalid_argument,
+                    {"kernel_size", "2 x 0"});
+      check_refusal(function(x.view(), {5}, matrix), StatusCode::invalid_argument,
+                    {"kernel_size", "5", "4"});
+      check_refusal(function(x.view(), {2, 2}, matrix), StatusCode::shape_mismatch,
+                    {"matrix", "1 x 8 x 9", "1 x 8 x 4"});
+      View<float, 3> wrong = matrix;
+      wrong.strides[1] = 8;
+      check_refusal(function(x.view(), {2}, wrong), StatusCode::overlap, {"matrix", "8 by 8"});
+      wrong = matrix;
+      wrong.data = nullptr;
+      check_refusal(function(x.view(), {2}, wrong), StatusCode::invalid_argument,
+                    {"matrix", "null"});
+      check_refusal(function(x.view(), {2}, matrix.within(matrix.data, 71)),
+                    StatusCode::out_of_bounds, {"matrix", "71"});
+      wrong = matrix;
+      wrong.data = x.view().data;
+      check_refusal(function(x.view(), {2}, wrong), StatusCode::overlap, {"matrix", "x"});
+      ConstTensorView null = x.view();
+      null.data = nullptr;
+      check_refusal(function(null, {2}, matrix), StatusCode::invalid_argument, {"x", "null"});
+      ConstTensorView huge = null;
+      huge.shape = {1, kMax, 4, 4};
+      check_refusal(function(huge, {2}, matrix), StatusCode::overflow, {"x"});
+    }
+    CHECK(storage.is_untouched());
+    View<const float, 6> windows;
+    check_refusal(window_view(x.view(), {5}, windows), StatusCode::invalid_argument,
+                  {"kernel_size", "5", "4"});
+    CHECK(windows.data == nullptr);
+  }
+}
+
+}  // namespace fastconv::testing
