@@ -36,7 +36,7 @@ class Driver {
       row.gflop = problem.flop() * 1e-9;
       bool right = true;
       if (options_.check) right = check(problem, row);
-      if (right && options_.seconds > 0.0) right = time(problem, row);
+      if (right && options_.seconds > 0.0 && row.gflop > 0.0) right = time(problem, row);
       good = good && right;
       progress_.clear();
       table.add(row);

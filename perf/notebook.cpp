@@ -86,7 +86,8 @@ class Scene {
       : setting_(setting),
         progress_(progress),
         operands_(parsed(setting.problem), testing::Layout::nchw, testing::Fill::floats, 1, false),
-        onednn_(operands_) {
+        onednn_(operands_),
+        copy_(testing::Layout::nchw, operands_.output_shape(), testing::Guard::before) {
     to_unit_interval(operands_.x.view());
     to_unit_interval(operands_.weights.view());
     table_.key = setting.key;
@@ -140,6 +141,11 @@ class Scene {
       add(name(row.algorithm), row.seconds, [run] { stop_unless_ok(run->run()); });
     }
     add(onednn_row, 0.0, [this] { stop_unless_empty(onednn_.run()); });
+    // As many elements as y has; x has a few more.
+    add(kCopyRow, 0.0, [this] {
+      copy_floats(Isa::automatic, operands_.x.view().data, copy_.view().data,
+                  operands_.problem.y_elements());
+    });
     add(kPeakRow, 0.0, [] { run_fma_burst(Isa::automatic); });
     return table_;
   }
@@ -194,6 +200,7 @@ class Scene {
   Progress& progress_;
   Operands operands_;
   OneDnnRun onednn_;
+  testing::Tensor copy_;
   std::vector<Row> rows_;
   NotebookTable table_;
 };
@@ -224,6 +231,7 @@ int run(int count, char** arguments) {
     good = scenes.back()->check() && good;
   }
   std::vector<NotebookTable> tables;
+  tables.reserve(scenes.size());
   for (const auto& scene : scenes) tables.push_back(scene->register_benchmarks(onednn_row));
   TableReporter reporter(std::move(tables), onednn_row, fma_burst_flop(Isa::automatic), progress);
   benchmark::RunSpecifiedBenchmarks(&reporter);

@@ -82,6 +82,9 @@ void TableReporter::print(const NotebookTable& table) const {
     };
     if (row == kPeakRow) {
       std::printf("  %-24s %10s %10s %9.1f\n", row.c_str(), "", "", gflops);
+    } else if (row == kCopyRow) {
+      std::printf("  %-24s %10s %10s\n", row.c_str(), duration(timing.min).c_str(),
+                  duration(timing.median).c_str());
     } else {
       std::printf("  %-24s %10s %10s %9.2f %8.2f %9s %9s\n", row.c_str(),
                   duration(timing.min).c_str(), duration(timing.median).c_str(), gflops,

@@ -21,6 +21,8 @@ struct NotebookTable {
   std::vector<std::string> notes;  // rows that are not there, and why
 };
 
+// Rows that do not convolve.
+constexpr const char* kCopyRow = "copy of the input";
 constexpr const char* kPeakRow = "FMA peak";
 constexpr const char* kNaiveRow = "naive";
 

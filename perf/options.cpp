@@ -75,7 +75,7 @@ class CommandLine {
       const std::string argument = arguments[i];
       const std::string wrong =
           argument.compare(0, 2, "--") == 0 ? read_option(argument) : read_problem(argument);
-      if (!wrong.empty()) return argument + ": " + wrong;
+      if (!wrong.empty()) return std::string(argument).append(": ").append(wrong);
     }
     if (options_.problems.empty() && !options_.help) return "no problem given; see --help";
     for (testing::Problem& problem : options_.problems) {

@@ -37,6 +37,7 @@ volatile float sink = 0.0F;
 // Chains: two units with a latency of four to seven need 8 to 14 independent ones, four units 16;
 // one register each, and two for the operands. The empty asm keeps the compiler from making a call
 // of memcpy, which picks other stores.
+// NOLINTNEXTLINE(bugprone-macro-parentheses): some arguments are types
 #define DEFINE_KERNELS(LEVEL, TARGET, VECTOR, LANES, CHAINS, SET, FMA, LOAD, STORE)          \
   TARGET void multiply_add_##LEVEL(std::int64_t iterations) {                                \
     const VECTOR a = SET(factor);                                                            \
@@ -133,13 +134,8 @@ double fma_peak_gflops(Isa isa) {
          seconds_of(level, iterations) * 1e-9;
 }
 
-double copy_gigabytes_per_second(Isa isa, const float* source, float* destination,
-                                 std::int64_t elements) {
-  const auto start = std::chrono::steady_clock::now();
+void copy_floats(Isa isa, const float* source, float* destination, std::int64_t elements) {
   kernels(isa).copy(source, destination, elements);
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  return 2.0 * static_cast<double>(sizeof(float)) * static_cast<double>(elements) /
-         seconds.count() * 1e-9;
 }
 
 }  // namespace fastconv::perf

@@ -18,9 +18,8 @@ double fma_peak_gflops(Isa isa);
 double fma_burst_flop(Isa isa);
 void run_fma_burst(Isa isa);
 
-// GB/s of copying `elements` floats once with plain loads and stores in vectors of `isa`: bytes
-// read and bytes written both count.
-double copy_gigabytes_per_second(Isa isa, const float* source, float* destination,
-                                 std::int64_t elements);
+// Copies with plain loads and stores in vectors of `isa`, as a convolution reads and writes at
+// least.
+void copy_floats(Isa isa, const float* source, float* destination, std::int64_t elements);
 
 }  // namespace fastconv::perf

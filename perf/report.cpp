@@ -36,9 +36,17 @@ const Row& smallest(const std::vector<Row>& rows, Value value) {
                            [&](const Row& a, const Row& b) { return value(a) < value(b); });
 }
 
-// The instruction set behind the colon is the same on every line.
+// Without the instruction set behind the last colon, which is the same on every line, and of a
+// sequence of implementations only the last, which computes.
 std::string family_of(const std::string& implementation) {
-  return implementation.substr(0, implementation.find(':'));
+  std::string result = implementation;
+  const std::size_t colon = result.rfind(':');
+  if (colon != std::string::npos) {
+    const std::string level = result.substr(colon + 1, 3);
+    if (level == "avx" || level == "sse" || level == "sve") result.resize(colon);
+  }
+  const std::size_t plus = result.rfind('+');
+  return plus == std::string::npos ? result : result.substr(plus);
 }
 
 std::string indented(const std::string& text) {
@@ -103,7 +111,7 @@ void Table::add(const Row& row) {
     std::printf("\n");
   }
   std::fflush(stdout);
-  if (row.timed() && row.gflop > 0.0) timed_.push_back(row);
+  if (row.timed()) timed_.push_back(row);
 }
 
 void Table::finish() {

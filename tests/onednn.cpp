@@ -111,7 +111,7 @@ std::string OneDnn::create(const Problem& problem, Layout layout, const float* w
     if (problem.conv.padding_mode != PaddingMode::zeros) {
       return std::string("oneDNN: does not pad by ") + fastconv::name(problem.conv.padding_mode);
     }
-    const std::string refusal = set_threads(threads);
+    std::string refusal = set_threads(threads);
     if (!refusal.empty()) return refusal;
     // So that the second layer of one shape takes as long to create as the first.
     dnnl::set_primitive_cache_capacity(0);
@@ -159,7 +159,7 @@ std::string OneDnn::run(const float* x, float* y) noexcept {
   try {
     if (state_ == nullptr) return "oneDNN: run without create";
     if (state_->empty) return {};
-    const std::string refusal = set_threads(state_->threads);
+    std::string refusal = set_threads(state_->threads);
     if (!refusal.empty()) return refusal;
     state_->arguments.at(DNNL_ARG_SRC).set_data_handle(const_cast<float*>(x));
     state_->arguments.at(DNNL_ARG_DST).set_data_handle(y);

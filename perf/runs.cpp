@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runs.hpp"
+
+#include <chrono>
+#include <fstream>
+#include <utility>
+
+namespace fastconv::perf {
+namespace {
+
+using testing::Fill;
+using testing::Guard;
+using testing::Layout;
+using testing::Tensor;
+
+Tensor filled(Layout layout, const Dims<4>& shape, Fill fill, std::uint64_t seed,
+              std::int64_t depth) {
+  Tensor tensor(layout, shape, Guard::before);
+  if (fill == Fill::integers) {
+    testing::fill_integers(tensor.view(), seed, testing::integer_limit(depth));
+  } else {
+    testing::fill_floats(tensor.view(), seed);
+  }
+  return tensor;
+}
+
+// A broadcast source has a plain destination.
+Tensor destination(const Operands& operands) {
+  const Layout dense = operands.layout == Layout::nhwc_broadcast ? Layout::nhwc : Layout::nchw;
+  Tensor y(testing::can_be_written(operands.layout) ? operands.layout : dense,
+           operands.output_shape(), Guard::before);
+  testing::fill_with(y.view(), 0.0F);  // in memory before it is timed
+  return y;
+}
+
+}  // namespace
+
+// The seeds are those of testing::Check.
+Operands::Operands(const testing::Problem& problem_, Layout layout_, Fill fill, std::uint64_t seed,
+                   bool with_bias)
+    : problem(problem_),
+      layout(layout_),
+      has_bias(with_bias),
+      x(filled(layout, {problem.mb, problem.conv.in_channels, problem.ih, problem.iw}, fill,
+               3 * seed, problem.taps_per_output())),
+      weights(filled(Layout::nchw,
+                     {problem.conv.out_channels, problem.conv.in_channels / problem.conv.groups,
+                      problem.conv.kernel_size.h, problem.conv.kernel_size.w},
+                     fill, 3 * seed + 1, problem.taps_per_output())),
+      bias(filled(Layout::nchw, {1, problem.conv.out_channels, 1, 1}, fill, 3 * seed + 2,
+                  problem.taps_per_output())) {}
+
+Dims<4> Operands::output_shape() const noexcept {
+  return {problem.mb, problem.conv.out_channels, problem.oh, problem.ow};
+}
+
+FastconvRun::FastconvRun(const Operands& operands)
+    : operands_(operands), y_(destination(operands)), workspace_(0, Guard::before) {}
+
+Status FastconvRun::create(const LayerOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  Status status = Layer::create(operands_.problem.conv, operands_.weights.view(),
+                                operands_.bias_data(), options, layer_);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  creation_seconds_ = seconds.count();
+  if (status.ok()) status = layer_.plan(operands_.x.view(), y_.view(), plan_);
+  if (!status.ok()) return status;
+  workspace_ = testing::GuardedBuffer(plan_.workspace_bytes(), Guard::before);
+  return {};
+}
+
+Status FastconvRun::run() noexcept {
+  return layer_.run(plan_, operands_.x.view(), y_.view(),
+                    {workspace_.data(), plan_.workspace_bytes()});
+}
+
+OneDnnRun::OneDnnRun(const Operands& operands) : operands_(operands), y_(destination(operands)) {}
+
+std::string OneDnnRun::create(int threads) {
+  return convolution_.create(operands_.problem, operands_.layout, operands_.weights.view().data,
+                             operands_.bias_data(), threads);
+}
+
+std::string OneDnnRun::run() noexcept {
+  return convolution_.run(operands_.x.view().data, y_.view().data);
+}
+
+std::string cpu_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    const std::size_t colon = line.find(": ");
+    if (line.compare(0, 10, "model name") == 0 && colon != std::string::npos) {
+      return line.substr(colon + 2);
+    }
+  }
+  return "unknown CPU";
+}
+
+}  // namespace fastconv::perf

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <fastconv/layer.hpp>
+#include <string>
+
+#include "check.hpp"
+#include "onednn.hpp"
+#include "problem.hpp"
+#include "tensors.hpp"
+
+// One problem ready to run: everything that is done once is done, so that what is left to be timed
+// is the convolution. Functions that return a string give the reason of a failure, or nothing.
+
+namespace fastconv::perf {
+
+// What both sides read. Page-aligned, as large allocations are.
+struct Operands {
+  Operands(const testing::Problem& problem_, testing::Layout layout_, testing::Fill fill,
+           std::uint64_t seed, bool with_bias);
+
+  Dims<4> output_shape() const noexcept;
+  const float* bias_data() const noexcept { return has_bias ? bias.view().data : nullptr; }
+
+  testing::Problem problem;
+  testing::Layout layout;
+  bool has_bias;
+  testing::Tensor x;
+  testing::Tensor weights;
+  testing::Tensor bias;
+};
+
+// By this library, with the plan and the workspace kept.
+class FastconvRun {
+ public:
+  explicit FastconvRun(const Operands& operands);
+
+  Status create(const LayerOptions& options);
+  Status run() noexcept;
+
+  std::string explain() const { return plan_.explain().text; }
+  double creation_seconds() const noexcept { return creation_seconds_; }
+  const testing::Tensor& y() const noexcept { return y_; }
+
+ private:
+  const Operands& operands_;
+  testing::Tensor y_;
+  Layer layer_;
+  Plan plan_;
+  testing::GuardedBuffer workspace_;
+  double creation_seconds_ = 0.0;
+};
+
+// By oneDNN.
+class OneDnnRun {
+ public:
+  explicit OneDnnRun(const Operands& operands);
+
+  std::string create(int threads);
+  std::string run() noexcept;
+
+  const std::string& implementation() const noexcept { return convolution_.implementation(); }
+  double creation_seconds() const noexcept { return convolution_.creation_seconds(); }
+  const testing::Tensor& y() const noexcept { return y_; }
+
+ private:
+  const Operands& operands_;
+  testing::Tensor y_;
+  testing::OneDnn convolution_;
+};
+
+// Name of this machine's processor, as the operating system tells it.
+std::string cpu_name();
+
+}  // namespace fastconv::perf
