@@ -62,6 +62,12 @@ Difference compare_exact(const ConstTensorView& got, const ConstTensorView& expe
   return compare(got, expected, nullptr, [](float a, float b, double) { return a == b; });
 }
 
+Difference compare_special(const ConstTensorView& got, const ConstTensorView& expected) {
+  return compare(got, expected, nullptr, [](float a, float b, double) {
+    return a == b || (std::isnan(a) && std::isnan(b));
+  });
+}
+
 Difference compare_within(const ConstTensorView& got, const ConstTensorView& expected,
                           const std::vector<double>& bounds) {
   return compare(got, expected, &bounds, [](float a, float b, double allowed) {

@@ -27,12 +27,14 @@ struct Difference {
 // never computed does not pass. Different shapes differ everywhere.
 Difference compare_exact(const ConstTensorView& got, const ConstTensorView& expected);
 
+// Equal as numbers, or both NaN: for results in which a NaN is right.
+Difference compare_special(const ConstTensorView& got, const ConstTensorView& expected);
+
 // Within a bound for each element, in the order N, C, H, W; NaN as above.
 Difference compare_within(const ConstTensorView& got, const ConstTensorView& expected,
                           const std::vector<double>& bounds);
 
-// The same bits, save that any NaN is as good as another: for results with expected NaNs and for
-// runs that have to be reproducible.
+// The same bits, save that any NaN is as good as another: for what has to be reproducible.
 Difference compare_bits(const ConstTensorView& got, const ConstTensorView& expected);
 
 // How far apart two float results of one convolution may be, element by element of y.
