@@ -37,7 +37,7 @@ volatile float sink = 0.0F;
 // Chains: two units with a latency of four to seven need 8 to 14 independent ones, four units 16;
 // one register each, and two for the operands. The empty asm keeps the compiler from making a call
 // of memcpy, which picks other stores.
-// NOLINTNEXTLINE(bugprone-macro-parentheses): some arguments are types
+// NOLINTBEGIN(bugprone-macro-parentheses): some arguments are types
 #define DEFINE_KERNELS(LEVEL, TARGET, VECTOR, LANES, CHAINS, SET, FMA, LOAD, STORE)          \
   TARGET void multiply_add_##LEVEL(std::int64_t iterations) {                                \
     const VECTOR a = SET(factor);                                                            \
@@ -66,6 +66,7 @@ volatile float sink = 0.0F;
     for (; i < elements; ++i) destination[i] = source[i];                                    \
   }                                                                                          \
   constexpr Kernels k_##LEVEL{2.0 * (LANES) * (CHAINS), multiply_add_##LEVEL, copy_##LEVEL};
+// NOLINTEND(bugprone-macro-parentheses)
 
 #if defined(__x86_64__)
 #define MULTIPLY_ADD_SSE(x, y, z) _mm_add_ps(_mm_mul_ps(x, y), z)
