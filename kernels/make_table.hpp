@@ -31,6 +31,7 @@ constexpr KernelTable make_table(Isa isa) noexcept {
   fill_kernels<Arch, MR, 2, NR, AForm::rows>(table);
   table.pack_columns = pack_columns<Arch, NR>;
   table.pack_rows = pack_rows<Arch>;
+  table.pack_patch = pack_patch<Arch>;
   return table;
 }
 

@@ -7,23 +7,75 @@
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
-// sum += A x B over `depth`. Every step of k loads Vectors of B and broadcasts Rows scalars of A.
-template <class V, int Rows, int Vectors, int NR, AForm Form>
-FASTCONV_INLINE void accumulate(const float* a, const float* b, std::int64_t depth,
-                                V (&sum)[Rows][Vectors]) noexcept {
-  constexpr std::int64_t m_step = Form == AForm::columns ? 1 : kRowStride;
-  constexpr std::int64_t k_step = Form == AForm::columns ? NR : 1;
+// Rows `stride` floats apart, five from each pointer: x86 addresses p, p + s, p + 2s, p + 3s (with
+// 3s in a register) and p + 4s without arithmetic, so 14 rows take five registers.
+template <int Rows>
+class RowPointers {
+ public:
+  FASTCONV_INLINE RowPointers(const float* a, std::int64_t stride) noexcept
+      : stride_(stride), stride3_(3 * stride) {
+    FASTCONV_UNROLL
+    for (int i = 0; i < kPointers; ++i) pointer_[i] = a + 5 * i * stride;
+  }
+  FASTCONV_INLINE const float* operator[](int m) const noexcept {
+    const float* p = pointer_[m / 5];
+    return m % 5 == 3 ? p + stride3_ : p + m % 5 * stride_;
+  }
+  FASTCONV_INLINE void advance(int steps) noexcept {
+    FASTCONV_UNROLL
+    for (int i = 0; i < kPointers; ++i) pointer_[i] += steps;
+  }
+
+ private:
+  static constexpr int kPointers = (Rows + 4) / 5;
+  const float* pointer_[kPointers];
+  std::int64_t stride_;
+  std::int64_t stride3_;
+};
+
+// sum += A x B over `depth`, A in columns. Every step of k loads Vectors of B and broadcasts Rows
+// scalars of A.
+template <class V, int Rows, int Vectors, int NR>
+FASTCONV_INLINE void accumulate_columns(const float* a, const float* b, std::int64_t depth,
+                                        V (&sum)[Rows][Vectors]) noexcept {
+  for (; depth > 0; --depth, a += NR, b += NR) {
+    V column[Vectors];
+    FASTCONV_UNROLL
+    for (int v = 0; v < Vectors; ++v) column[v] = V::load(b + v * V::width);
+    V scalars[V::has_fma_lane ? (Rows + V::width - 1) / V::width : 1];
+    if constexpr (V::has_fma_lane) {
+      FASTCONV_UNROLL
+      for (int m = 0; m < Rows; m += V::width) scalars[m / V::width] = V::load(a + m);
+    }
+    FASTCONV_UNROLL
+    for (int m = 0; m < Rows; ++m) {
+      if constexpr (!V::has_fma_lane) scalars[0] = V::broadcast(a[m]);
+      FASTCONV_UNROLL
+      for (int v = 0; v < Vectors; ++v) {
+        if constexpr (V::has_fma_lane) {
+          sum[m][v] = V::fma_lane(scalars[m / V::width], m % V::width, column[v], sum[m][v]);
+        } else {
+          sum[m][v] = V::fma(scalars[0], column[v], sum[m][v]);
+        }
+      }
+    }
+  }
+}
+
+// The same with A in rows, over one segment.
+template <class V, int Rows, int Vectors, int NR>
+FASTCONV_INLINE void accumulate_rows(const float* a, std::int64_t stride, const float* b,
+                                     std::int64_t depth, V (&sum)[Rows][Vectors]) noexcept {
+  RowPointers<Rows> row(a, stride);
   if constexpr (V::has_fma_lane) {
-    // Four scalars of A come with one load: of four rows, or of four steps of one row.
-    constexpr int steps = Form == AForm::columns ? 1 : V::width;
-    constexpr int group = V::width / steps;
-    constexpr int groups = (Rows + group - 1) / group;
-    for (; depth >= steps; depth -= steps, a += steps * k_step, b += steps * NR) {
-      V scalars[groups];
+    // Four steps of k of a row come with one load.
+    for (; depth >= V::width; depth -= V::width, b += V::width * NR) {
+      V scalars[Rows];
       FASTCONV_UNROLL
-      for (int g = 0; g < groups; ++g) scalars[g] = V::load(a + g * group * m_step);
+      for (int m = 0; m < Rows; ++m) scalars[m] = V::load(row[m]);
+      row.advance(V::width);
       FASTCONV_UNROLL
-      for (int k = 0; k < steps; ++k) {
+      for (int k = 0; k < V::width; ++k) {
         V column[Vectors];
         FASTCONV_UNROLL
         for (int v = 0; v < Vectors; ++v) column[v] = V::load(b + k * NR + v * V::width);
@@ -31,22 +83,23 @@ FASTCONV_INLINE void accumulate(const float* a, const float* b, std::int64_t dep
         for (int m = 0; m < Rows; ++m) {
           FASTCONV_UNROLL
           for (int v = 0; v < Vectors; ++v) {
-            sum[m][v] = V::fma_lane(scalars[m / group], m % group + k, column[v], sum[m][v]);
+            sum[m][v] = V::fma_lane(scalars[m], k, column[v], sum[m][v]);
           }
         }
       }
     }
   }
-  for (; depth > 0; --depth, a += k_step, b += NR) {
+  for (; depth > 0; --depth, b += NR) {
     V column[Vectors];
     FASTCONV_UNROLL
     for (int v = 0; v < Vectors; ++v) column[v] = V::load(b + v * V::width);
     FASTCONV_UNROLL
     for (int m = 0; m < Rows; ++m) {
-      const V scalar = V::broadcast(a[m * m_step]);
+      const V scalar = V::broadcast(*row[m]);
       FASTCONV_UNROLL
       for (int v = 0; v < Vectors; ++v) sum[m][v] = V::fma(scalar, column[v], sum[m][v]);
     }
+    row.advance(1);
   }
 }
 
@@ -73,7 +126,17 @@ void micro_gemm(const TileArguments& tile) {
     }
   }
 
-  accumulate<V, Rows, Vectors, NR, Form>(tile.a, tile.b, tile.depth, sum);
+  if constexpr (Form == AForm::columns) {
+    accumulate_columns<V, Rows, Vectors, NR>(tile.a, tile.b, tile.depth, sum);
+  } else {
+    const float* b = tile.b;
+    for (int i = 0; i < tile.segment_count; ++i) {
+      const Segment& segment = tile.segments[i];
+      accumulate_rows<V, Rows, Vectors, NR>(tile.a + segment.offset, tile.a_row_stride, b,
+                                            segment.length, sum);
+      b += segment.length * NR;
+    }
+  }
 
   if (!tile.last) {
     FASTCONV_UNROLL

@@ -193,7 +193,7 @@ void pack_columns(const PackArguments& arguments) {
   const std::int64_t channels = p.c_per_group();
   const std::int64_t channel_stride = p.x_strides[1];
   const std::int64_t step = p.window.stride.w * p.x_strides[3];
-  float* out = arguments.panels;
+  float* out = arguments.out;
   for (std::int64_t first = 0; first < arguments.count; first += NR) {
     const std::int64_t rest = arguments.count - first;
     PixelRuns<NR> runs(p, arguments.first + first, rest < NR ? static_cast<int>(rest) : NR);
@@ -215,8 +215,7 @@ void pack_columns(const PackArguments& arguments) {
 // The taps of a k-block of one pixel as stretches of memory; those that follow each other are one.
 class Stretches {
  public:
-  // At most one a float of the k-block.
-  static constexpr int kMost = static_cast<int>(kRowStride);
+  static constexpr int kMost = kMaxKc;  // one a float of the k-block
 
   int count = 0;
   struct Stretch {
@@ -280,7 +279,7 @@ void pack_rows(const PackArguments& arguments) {
     if (!is_inside) border.build(arguments, top, left);
     const Stretches& taps = is_inside ? inside : border;
     const float* in = arguments.x + (is_inside ? top * p.x_strides[2] + left * p.x_strides[3] : 0);
-    float* out = arguments.panels + pixel * kRowStride;
+    float* out = arguments.out + pixel * arguments.pitch;
     for (int i = 0; i < taps.count; ++i) {
       const auto& stretch = taps.stretch[i];
       if (stretch.zeros) {
@@ -293,6 +292,51 @@ void pack_rows(const PackArguments& arguments) {
     if (++ow == p.ow) {
       ow = 0;
       ++oh;
+    }
+  }
+}
+
+template <class Arch>
+void pack_patch(const PackArguments& arguments) {
+  const Problem& p = *arguments.problem;
+  const auto [kernel, stride, padding, dilation, mode] = p.window;
+  const int channels = static_cast<int>(p.c_per_group());
+  const std::int64_t last = arguments.first + arguments.count - 1;
+  const std::int64_t top = arguments.first / p.ow * stride.h - padding.top;
+  const std::int64_t bottom =
+      last / p.ow * stride.h - padding.top + (kernel.h - 1) * dilation.h + 1;
+  const std::int64_t left = arguments.first % p.ow * stride.w - padding.left;
+  const std::int64_t right =
+      last % p.ow * stride.w - padding.left + (kernel.w - 1) * dilation.w + 1;
+  // Columns that lie in the image, copied at once where pixels touch in both.
+  const std::int64_t inside_begin = left < 0 ? 0 : left;
+  const std::int64_t inside_end = right > p.w ? p.w : right;
+  const bool dense = arguments.pitch == channels && p.x_strides[3] == channels;
+  float* out = arguments.out;
+  for (std::int64_t i = top; i < bottom; ++i) {
+    const std::int64_t h = source_index(i, p.h, mode);
+    if (h < 0) {
+      fill_zeros<Arch>(out, static_cast<int>((right - left) * arguments.pitch));
+      out += (right - left) * arguments.pitch;
+      continue;
+    }
+    const float* row = arguments.x + h * p.x_strides[2];
+    for (std::int64_t j = left; j < right;) {
+      if (dense && j == inside_begin && j < inside_end) {
+        const int length = static_cast<int>((inside_end - j) * channels);
+        copy_run<Arch>(out, row + j * channels, 1, length);
+        out += length;
+        j = inside_end;
+        continue;
+      }
+      const std::int64_t w = source_index(j, p.w, mode);
+      if (w < 0) {
+        fill_zeros<Arch>(out, channels);
+      } else {
+        copy_run<Arch>(out, row + w * p.x_strides[3], 1, channels);
+      }
+      out += arguments.pitch;
+      ++j;
     }
   }
 }

@@ -11,43 +11,51 @@ namespace fastconv {
 // How a micro-kernel finds row m of its A operand at depth k; see kernels/README.md.
 enum class AForm : std::int32_t {
   columns,  // a[k * NR + m]: a panel of NR columns, of which the tile takes some
-  rows,     // a[m * kRowStride + k]: rows copied as they lie in the image
+  rows,     // a[m * a_row_stride + segment offset + …]: pixels as they lie in an image
 };
 
-// Floats from one row of a rows panel to the next: compile-time, so that a tile addresses all its
-// rows from one register, and an odd number of cache lines, so that they spread over L1's sets.
-constexpr std::int64_t kRowStride = 272;
+// A stretch of a row's depth that is contiguous in memory.
+struct Segment {
+  std::int64_t offset;
+  std::int64_t length;
+};
 
 // One register tile: c[m][n] = sum over k of A[m][k] * B[k][n], m < rows, n < lanes.
 struct TileArguments {
-  std::int64_t depth = 0;    // of this k-block
-  const float* a = nullptr;  // at the tile's first row
+  std::int64_t depth = 0;             // of this k-block
+  const float* a = nullptr;           // at the tile's first row
+  std::int64_t a_row_stride = 0;      // rows only
+  const Segment* segments = nullptr;  // rows only: their lengths add up to depth
+  std::int32_t segment_count = 0;
+  std::int32_t lanes = 0;    // <= NR
   const float* b = nullptr;  // depth x NR, from the tile's first column
   float* sums = nullptr;     // [rows][NR] between k-blocks
-  bool first = true;         // start from zero rather than from sums
-  bool last = true;          // store c rather than sums
   float* c = nullptr;        // lanes of a row are adjacent
   std::int64_t c_row_stride = 0;
-  std::int32_t lanes = 0;        // <= NR
-  bool bias_along_rows = false;  // bias[m] rather than bias[n]
   const float* bias = nullptr;   // or null
+  bool bias_along_rows = false;  // bias[m] rather than bias[n]
+  bool first = true;             // start from zero rather than from sums
+  bool last = true;              // store c rather than sums
 };
 
 using MicroKernel = void (*)(const TileArguments& tile);
 
 constexpr int kMaxRows = 14;
 constexpr int kMaxVectors = 2;
+constexpr int kMaxKc = 256;  // depth of a k-block
 
-// The pixels that a pack routine gathers: `count` of them from flattened output pixel `first`, the
-// k-block [depth_begin, depth_end) of the depth (r, s, c), c of the group's channels.
+// What a pack routine gathers of an image's group: the windows of `count` pixels from flattened
+// output pixel `first` on.
 struct PackArguments {
   const Problem* problem = nullptr;
-  const float* x = nullptr;  // the image's group: channel 0 of the group, n fixed
+  const float* x = nullptr;  // channel 0 of the group, n fixed
   std::int64_t first = 0;
   std::int64_t count = 0;
+  // The k-block of the depth (r, s, c), c of the group's channels; a patch has all of it.
   std::int64_t depth_begin = 0;
   std::int64_t depth_end = 0;
-  float* panels = nullptr;
+  std::int64_t pitch = 0;  // floats from one pixel to the next, of rows and patches
+  float* out = nullptr;    // may be written up to a vector behind the last element
 };
 
 // All that leaves the translation unit of one instruction-set level.
@@ -60,8 +68,11 @@ struct KernelTable {
   MicroKernel micro_gemm[2][kMaxRows][kMaxVectors];
   // Panels of NR pixels, [pixels / NR][depth][NR], padded with zeros to whole panels.
   void (*pack_columns)(const PackArguments& arguments);
-  // [pixels][kRowStride]; channels must be adjacent in x.
+  // The window of every pixel, [pixels][pitch]. Channels must be adjacent in x.
   void (*pack_rows)(const PackArguments& arguments);
+  // The part of the padded image under the windows, [rows][columns][pitch]. Channels must be
+  // adjacent in x, and the pixels either whole output rows or of one row.
+  void (*pack_patch)(const PackArguments& arguments);
 
   int nr() const noexcept { return width * vectors; }
 };

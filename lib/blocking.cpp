@@ -22,12 +22,21 @@ constexpr double kFma = 0.5;          // one vector FMA
 constexpr double kFmaLatency = 4.0;   // a tile's k-step takes at least this
 constexpr double kCopyVector = 1.5;   // load and store while packing
 constexpr double kCopyScalar = 1.2;   // one element of a gather
-constexpr double kRun = 3.0;          // set-up of a run of neighbouring lanes
-constexpr double kTap = 6.0;          // index arithmetic of one filter tap of one pixel
+constexpr double kRun = 3.0;          // set-up of a run of neighbouring lanes, or of a stretch
 constexpr double kStoreVector = 2.0;  // epilogue and store
 constexpr double kStoreScalar = 1.5;  // one element through a scratch tile
 
-// k-steps of all tiles of rows x lanes, in cycles per unit of depth.
+// Lines this many floats apart fall into few sets of L1: rows at such a distance evict each other.
+constexpr std::int64_t kAliasing = 512;
+// Keeps rows apart: an odd number of cache lines.
+constexpr std::int64_t kLine = 16;
+
+constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
+
+double real(std::int64_t value) noexcept { return static_cast<double>(value); }
+
+// Cycles of one step of depth of all tiles of rows x lanes, where tiles end at multiples of
+// `row_panel`.
 double tile_cycles(std::int64_t rows, std::int64_t lanes, std::int64_t row_panel,
                    const Tile& tile) noexcept {
   double cycles = 0;
@@ -35,50 +44,173 @@ double tile_cycles(std::int64_t rows, std::int64_t lanes, std::int64_t row_panel
     if (part == 0) continue;
     const std::int64_t panel = std::min(part, row_panel);
     const std::int64_t tiles = part / panel * ceil_div(panel, tile.mr);
-    const double height = static_cast<double>(part) / static_cast<double>(tiles);
+    const double height = real(part) / real(tiles);
     const auto cost = [&](std::int64_t vectors) {
-      return std::max(height * static_cast<double>(vectors) * kFma, kFmaLatency) *
-             static_cast<double>(tiles);
+      return std::max(height * real(vectors) * kFma, kFmaLatency) * real(tiles);
     };
-    const std::int64_t full = lanes / tile.nr;
+    cycles += real(lanes / tile.nr) * cost(tile.nr / tile.width);
     const std::int64_t rest = ceil_div(lanes % tile.nr, tile.width);
-    cycles += static_cast<double>(full) * cost(tile.nr / tile.width);
     if (rest > 0) cycles += cost(rest);
   }
   return cycles;
 }
 
-Blocking estimate(const Problem& p, const Tile& tile, Lanes lanes, AForm form) noexcept {
-  Blocking b;
-  b.lanes = lanes;
-  b.form = form;
-  const std::int64_t pixels = p.oh * p.ow;
-  const std::int64_t channels = p.k_per_group();
-  const auto depth = static_cast<double>(p.c_per_group() * p.taps());
-  const auto outputs = static_cast<double>(pixels * channels);
-  const double vector_share = 1.0 / tile.width;
-  if (lanes == Lanes::pixels) {
-    b.fma_cycles = depth * tile_cycles(channels, pixels, tile.nr, tile);
-  } else {
-    b.fma_cycles =
-        depth * tile_cycles(pixels, channels, form == AForm::rows ? pixels : tile.nr, tile);
+// One candidate: what choose_blocking compares.
+class Candidate {
+ public:
+  Candidate(const Problem& p, const Tile& tile, const CacheSizes& caches, Lanes lanes,
+            PixelForm form) noexcept
+      : p_(p),
+        tile_(tile),
+        caches_(caches),
+        pixels_(p.oh * p.ow),
+        channels_(p.k_per_group()),
+        depth_(p.c_per_group() * p.taps()) {
+    b_.lanes = lanes;
+    b_.form = form;
   }
-  if (form == AForm::rows) {
-    b.pack_cycles = static_cast<double>(pixels) *
-                    (depth * vector_share * kCopyVector + static_cast<double>(p.taps()) * kTap);
-  } else {
-    const std::int64_t step = p.window.stride.w * p.x_strides[3];
-    const double element = step == 1   ? kCopyVector * vector_share
-                           : step == 2 ? 2 * kCopyVector * vector_share
+
+  // False if the form cannot serve the problem.
+  bool build() noexcept {
+    // The B panel of a k-block takes up to three quarters of L1 and leaves the rest to A and c.
+    const std::int64_t kc_limit =
+        std::clamp<std::int64_t>(caches_.l1 * 3 / 4 / (tile_.nr * kFloat), 64, kMaxKc);
+    b_.kc = even_block(depth_, kc_limit, 1);
+    b_.channel_block = even_block(channels_, 512, tile_.nr);
+    switch (b_.form) {
+      case PixelForm::columns:
+        columns();
+        break;
+      case PixelForm::rows:
+        rows();
+        break;
+      case PixelForm::patch:
+        if (!patch()) return false;
+        break;
+      case PixelForm::in_place:
+        if (!in_place()) return false;
+        break;
+    }
+    const std::int64_t unit = b_.lanes == Lanes::pixels ? p_.y_strides[3] : p_.y_strides[1];
+    b_.store_cycles =
+        real(pixels_ * channels_) * (unit == 1 ? kStoreVector / tile_.width : kStoreScalar);
+    return true;
+  }
+
+  const Blocking& blocking() const noexcept { return b_; }
+
+ private:
+  // Pixels of which the sums between k-blocks fit a quarter of L2; any number if there are none.
+  std::int64_t sums_limit() const noexcept {
+    return depth_ > b_.kc ? caches_.l2 / 4 / (b_.channel_block * kFloat) : pixels_;
+  }
+
+  // Pixels are packed just before they are used, one panel or tile at a time, which stays in L1.
+  // With more channels packing weighs less, and several tiles share a pass of the weights through
+  // L1. Weights that fit half of L2 are read anew for every packed block; larger ones once per
+  // pixel block, which is as large as its sums allow.
+  void block_packed(std::int64_t unit) noexcept {
+    const std::int64_t tiles =
+        b_.lanes == Lanes::pixels ? 1 : std::clamp<std::int64_t>(b_.channel_block / 64, 1, 8);
+    b_.pack_block = even_block(pixels_, tiles * unit, unit);
+    b_.pixel_block = b_.pack_block;
+    if (depth_ > b_.kc && depth_ * b_.channel_block * kFloat > caches_.l2 / 2) {
+      const std::int64_t block = even_block(pixels_, sums_limit(), unit);
+      b_.pixel_block = std::max(b_.pack_block, block / b_.pack_block * b_.pack_block);
+    }
+  }
+
+  void columns() noexcept {
+    block_packed(tile_.nr);
+    b_.pack_elements = round_up(b_.pack_block, tile_.nr) * b_.kc;
+    b_.fma_cycles = real(depth_) * (b_.lanes == Lanes::pixels
+                                        ? tile_cycles(channels_, pixels_, tile_.nr, tile_)
+                                        : tile_cycles(pixels_, channels_, tile_.nr, tile_));
+    const std::int64_t step = p_.window.stride.w * p_.x_strides[3];
+    const double element = step == 1   ? kCopyVector / tile_.width
+                           : step == 2 ? 2 * kCopyVector / tile_.width
                                        : kCopyScalar;
-    const auto panels = static_cast<double>(ceil_div(pixels, tile.nr));
-    const double runs = 1.0 + static_cast<double>(tile.nr) / static_cast<double>(p.ow);
-    b.pack_cycles = panels * depth * (tile.nr * element + runs * kRun);
+    const double runs = 1.0 + real(tile_.nr) / real(p_.ow);
+    b_.pack_cycles =
+        real(ceil_div(pixels_, tile_.nr) * depth_) * (tile_.nr * element + runs * kRun);
   }
-  const std::int64_t unit = lanes == Lanes::pixels ? p.y_strides[3] : p.y_strides[1];
-  b.store_cycles = outputs * (unit == 1 ? kStoreVector * vector_share : kStoreScalar);
-  return b;
-}
+
+  void rows() noexcept {
+    b_.pitch = round_up(b_.kc, 2 * kLine) + kLine;
+    block_packed(tile_.mr);
+    b_.pack_elements = b_.pack_block * b_.pitch;
+    b_.fma_cycles = real(depth_) * tile_cycles(pixels_, channels_, pixels_, tile_);
+    const bool touching = p_.x_strides[3] == p_.c_per_group() && p_.window.dilation.w == 1;
+    const std::int64_t stretches = touching ? p_.window.kernel_size.h : p_.taps();
+    b_.pack_cycles =
+        real(pixels_) * (real(depth_) * kCopyVector / tile_.width + real(stretches) * kRun);
+  }
+
+  // Rows and columns of the image under a block of output rows and columns.
+  std::int64_t patch_rows(std::int64_t oh) const noexcept {
+    return (oh - 1) * p_.window.stride.h + (p_.window.kernel_size.h - 1) * p_.window.dilation.h + 1;
+  }
+  std::int64_t patch_columns(std::int64_t ow) const noexcept {
+    return (ow - 1) * p_.window.stride.w + (p_.window.kernel_size.w - 1) * p_.window.dilation.w + 1;
+  }
+
+  // Whole output rows while a quarter of L2 holds what lies under them, else parts of one row.
+  bool block_rows(std::int64_t pitch) noexcept {
+    b_.pitch = pitch;
+    b_.whole_rows = true;
+    const std::int64_t elements = caches_.l2 / 4 / kFloat;
+    const std::int64_t limit = std::min(elements / pitch, pixels_ * p_.h * p_.w);
+    std::int64_t rows = 1;
+    std::int64_t columns = p_.ow;
+    while (rows < p_.oh && patch_rows(rows + 1) * patch_columns(columns) <= limit &&
+           (rows + 1) * columns <= sums_limit()) {
+      ++rows;
+    }
+    if (rows == 1) {
+      while (columns > tile_.mr &&
+             (patch_rows(1) * patch_columns(columns) > limit || columns > sums_limit())) {
+        columns = ceil_div(columns, 2);
+      }
+      if (patch_rows(1) * patch_columns(columns) > limit) return false;
+    }
+    b_.pixel_block = rows * columns;
+    b_.pack_block = b_.pixel_block;
+    const double blocks = real(ceil_div(p_.oh, rows) * ceil_div(p_.ow, columns));
+    b_.pack_elements = patch_rows(rows) * patch_columns(columns) * pitch;
+    b_.fma_cycles = real(depth_) * tile_cycles(pixels_, channels_, columns, tile_);
+    b_.pack_cycles = blocks * (real(b_.pack_elements) * kCopyVector / tile_.width +
+                               real(patch_rows(rows)) * kRun);
+    return true;
+  }
+
+  bool aliases(std::int64_t pitch) const noexcept {
+    return p_.window.stride.w * pitch % kAliasing == 0;
+  }
+
+  bool patch() noexcept {
+    const std::int64_t channels = p_.c_per_group();
+    return block_rows(aliases(channels) ? channels + kLine : channels);
+  }
+
+  bool in_place() noexcept {
+    const auto& [kernel, stride, padding, dilation, mode] = p_.window;
+    if (padding.top > 0 || padding.left > 0 || patch_rows(p_.oh) > p_.h ||
+        patch_columns(p_.ow) > p_.w || aliases(p_.x_strides[3]) || !block_rows(p_.x_strides[3])) {
+      return false;
+    }
+    b_.pack_elements = 0;
+    b_.pack_cycles = 0;
+    return true;
+  }
+
+  const Problem& p_;
+  const Tile& tile_;
+  const CacheSizes& caches_;
+  std::int64_t pixels_;
+  std::int64_t channels_;
+  std::int64_t depth_;
+  Blocking b_;
+};
 
 }  // namespace
 
@@ -96,43 +228,19 @@ CacheSizes detected_caches() noexcept {
 }
 
 Blocking choose_blocking(const Problem& p, const Tile& tile, const CacheSizes& caches) noexcept {
-  Blocking best = estimate(p, tile, Lanes::pixels, AForm::columns);
-  const auto consider = [&](Lanes lanes, AForm form) {
-    const Blocking other = estimate(p, tile, lanes, form);
-    if (other.fma_cycles + other.pack_cycles + other.store_cycles <
-        best.fma_cycles + best.pack_cycles + best.store_cycles) {
-      best = other;
+  Blocking best;
+  const auto consider = [&](Lanes lanes, PixelForm form) {
+    Candidate candidate(p, tile, caches, lanes, form);
+    if (candidate.build() && (best.kc == 0 || candidate.blocking().cycles() < best.cycles())) {
+      best = candidate.blocking();
     }
   };
-  consider(Lanes::channels, AForm::columns);
-  if (p.x_strides[1] == 1 || p.c_per_group() == 1) consider(Lanes::channels, AForm::rows);
-
-  // The B panel of a k-block takes up to three quarters of L1 and leaves the rest to A and c.
-  const auto float_bytes = static_cast<std::int64_t>(sizeof(float));
-  const std::int64_t depth = p.c_per_group() * p.taps();
-  const std::int64_t kc_limit =
-      std::clamp<std::int64_t>(caches.l1 * 3 / 4 / (tile.nr * float_bytes), 64, 256);
-  best.kc = even_block(depth, kc_limit, 1);
-
-  const std::int64_t pixels = p.oh * p.ow;
-  const std::int64_t channels = p.k_per_group();
-  best.channel_block = even_block(channels, 512, tile.nr);
-
-  // Pixels are packed just before they are used. One panel or tile at a time stays in L1; with more
-  // channels packing weighs less, and several tiles share one pass of the weights through L1.
-  const bool rows = best.form == AForm::rows;
-  const std::int64_t unit = rows ? tile.mr : tile.nr;
-  const std::int64_t tiles =
-      best.lanes == Lanes::pixels ? 1 : std::clamp<std::int64_t>(best.channel_block / 64, 1, 8);
-  best.pack_block = even_block(pixels, tiles * unit, unit);
-
-  // Weights that fit half of L2 may be read anew for every packed block. Larger ones are read once
-  // per pixel block, which is as large as its sums fit a quarter of L2.
-  best.pixel_block = best.pack_block;
-  if (depth > best.kc && depth * best.channel_block * float_bytes > caches.l2 / 2) {
-    const std::int64_t limit = caches.l2 / 4 / (best.channel_block * float_bytes);
-    best.pixel_block = std::max(
-        best.pack_block, even_block(pixels, limit, unit) / best.pack_block * best.pack_block);
+  consider(Lanes::pixels, PixelForm::columns);
+  consider(Lanes::channels, PixelForm::columns);
+  if (p.x_strides[1] == 1 || p.c_per_group() == 1) {
+    consider(Lanes::channels, PixelForm::rows);
+    consider(Lanes::channels, PixelForm::patch);
+    consider(Lanes::channels, PixelForm::in_place);
   }
   return best;
 }

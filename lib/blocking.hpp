@@ -27,16 +27,30 @@ struct Tile {
 // Which operand lies along the vectors; the other is broadcast.
 enum class Lanes : std::int32_t { pixels, channels };
 
+// How the pixels reach the micro-kernel. All but columns ask for adjacent channels and are
+// broadcast.
+enum class PixelForm : std::int32_t {
+  columns,   // packed panels of NR pixels, either operand
+  rows,      // the window of every pixel copied to a panel
+  patch,     // the padded image under a block of pixels copied, windows read from it
+  in_place,  // windows read from x
+};
+
 // How an implicit GEMM is cut. Per image and group it multiplies weights (gemm_m = K/groups) by the
 // im2col matrix (gemm_n = OH*OW) over gemm_k = C/groups*R*S.
 struct Blocking {
   Lanes lanes = Lanes::pixels;
-  AForm form = AForm::columns;  // of the packed pixels
+  PixelForm form = PixelForm::columns;
   std::int64_t kc = 0;
-  std::int64_t pack_block = 0;     // pixels packed at a time, to be used at once while they are in L1
-  std::int64_t pixel_block = 0;    // pixels per pass over a k-block of the weights
+  std::int64_t pack_block = 0;   // pixels packed at a time, to be used at once while they are in L1
+  std::int64_t pixel_block = 0;  // pixels per pass over a k-block of the weights
   std::int64_t channel_block = 0;  // channels per pass
+  std::int64_t pitch = 0;          // floats from a packed pixel to the next, but for columns
+  std::int64_t pack_elements = 0;  // of the buffer that a pack block fills
+  bool whole_rows = false;         // a block is whole output rows or part of one
   double fma_cycles = 0, pack_cycles = 0, store_cycles = 0;  // the cost model's terms
+
+  double cycles() const noexcept { return fma_cycles + pack_cycles + store_cycles; }
 };
 
 // A pure function of its arguments. None of its results changes a bit of the output: every output

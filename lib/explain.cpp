@@ -29,6 +29,20 @@ class Writer {
   std::size_t length_ = 0;
 };
 
+const char* form_name(PixelForm form) noexcept {
+  switch (form) {
+    case PixelForm::columns:
+      return "packed in columns";
+    case PixelForm::rows:
+      return "packed in rows";
+    case PixelForm::patch:
+      return "read from a padded patch";
+    case PixelForm::in_place:
+      return "read in place";
+  }
+  return "";
+}
+
 const char* meaning(Algorithm algorithm) noexcept {
   switch (algorithm) {
     case Algorithm::naive:
@@ -68,9 +82,8 @@ Explanation explain(const PlanState& state) noexcept {
     out.line("isa: %s, tile %d x %d (%s broadcast, %s along vectors of %d)\n", name(state.isa),
              state.tile.mr, state.tile.nr, pixels ? "channels" : "pixels",
              pixels ? "pixels" : "channels", state.tile.width);
-    out.line("blocks: KC %lld, %lld pixels (%lld packed at a time, as %s), %lld channels\n",
-             ll(b.kc), ll(b.pixel_block), ll(b.pack_block),
-             b.form == AForm::rows ? "rows" : "columns", ll(b.channel_block));
+    out.line("blocks: KC %lld, %lld pixels (%s, %lld at a time), %lld channels\n", ll(b.kc),
+             ll(b.pixel_block), form_name(b.form), ll(b.pack_block), ll(b.channel_block));
     const double total = b.fma_cycles + b.pack_cycles + b.store_cycles;
     out.line("cost model: fma %.0f%%, packing %.0f%%, store %.0f%%\n", 100 * b.fma_cycles / total,
              100 * b.pack_cycles / total, 100 * b.store_cycles / total);

@@ -2,6 +2,7 @@
 #include "gemm.hpp"
 
 #include <algorithm>
+#include <limits>
 
 namespace fastconv {
 namespace {
@@ -9,11 +10,9 @@ namespace {
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) noexcept { return (a + b - 1) / b; }
 std::int64_t round_up(std::int64_t a, std::int64_t b) noexcept { return ceil_div(a, b) * b; }
 
-// Floats of the pixels packed at a time, with the vector that packing may write behind them.
-std::int64_t pixel_elements(const Blocking& b, int nr) noexcept {
-  const std::int64_t elements =
-      b.form == AForm::rows ? b.pixel_block * kRowStride : round_up(b.pixel_block, nr) * b.kc;
-  return round_up(elements + nr, 16);
+// Floats of the pack buffer, with the vector that packing may write behind them.
+std::int64_t pack_elements(const Blocking& b, int nr) noexcept {
+  return round_up(b.pack_elements + nr, 16);
 }
 
 // One block of pixels times one block of channels of one image and group.
@@ -26,7 +25,7 @@ class BlockProduct {
         nr_(arguments.table.nr()),
         depth_(p_.c_per_group() * p_.taps()),
         pixels_(static_cast<float*>(arguments.workspace)),
-        sums_(pixels_ + pixel_elements(b_, nr_)) {
+        sums_(pixels_ + pack_elements(b_, nr_)) {
     const std::int64_t lanes = round_up(p_.k_per_group(), nr_);
     x_ = g_.x + n * p_.x_strides[0] + group * p_.c_per_group() * p_.x_strides[1];
     y_ = g_.y + n * p_.y_strides[0] + group * p_.k_per_group() * p_.y_strides[1];
@@ -40,14 +39,26 @@ class BlockProduct {
     PackArguments pack;
     pack.problem = &p_;
     pack.x = x_;
-    pack.panels = pixels_;
+    pack.first = pixel;
+    pack.count = pixel_count;
+    pack.pitch = b_.pitch;
+    pack.out = pixels_;
+    const bool windows = b_.form == PixelForm::patch || b_.form == PixelForm::in_place;
+    if (windows) place_windows(pack);
     for (std::int64_t begin = 0; begin < depth_; begin += b_.kc) {
       pack.depth_begin = begin;
       pack.depth_end = std::min(depth_, begin + b_.kc);
+      if (windows) list_segments(begin, pack.depth_end);
       for (std::int64_t done = 0; done < pixel_count; done += b_.pack_block) {
         pack.first = pixel + done;
         pack.count = std::min(b_.pack_block, pixel_count - done);
-        (b_.form == AForm::rows ? g_.table.pack_rows : g_.table.pack_columns)(pack);
+        if (b_.form == PixelForm::columns) {
+          g_.table.pack_columns(pack);
+        } else if (b_.form == PixelForm::rows) {
+          g_.table.pack_rows(pack);
+          segments_[0] = {0, pack.depth_end - begin};
+          segment_count_ = 1;
+        }
         first_pixel_ = pack.first;
         float* sums = sums_ + done * round_up(channel_count, nr_);
         if (b_.lanes == Lanes::pixels) {
@@ -60,12 +71,63 @@ class BlockProduct {
   }
 
  private:
+  // Where the windows of a block are read: from a patch of the padded image, or from x itself.
+  void place_windows(const PackArguments& pack) noexcept {
+    const auto& [kernel, stride, padding, dilation, mode] = p_.window;
+    const std::int64_t oh = pack.first / p_.ow;
+    const std::int64_t ow = pack.first % p_.ow;
+    column_stride_ = b_.pitch;
+    if (b_.form == PixelForm::patch) {
+      g_.table.pack_patch(pack);
+      const std::int64_t columns = std::min(pack.count, p_.ow);
+      row_stride_ = ((columns - 1) * stride.w + (kernel.w - 1) * dilation.w + 1) * b_.pitch;
+      windows_ = pixels_;
+    } else {
+      row_stride_ = p_.x_strides[2];
+      windows_ = x_ + oh * stride.h * row_stride_ + ow * stride.w * column_stride_;
+    }
+  }
+
+  // The k-block's part of a window as stretches of memory; taps that touch are one.
+  void list_segments(std::int64_t begin, std::int64_t end) noexcept {
+    const auto& [kernel, stride, padding, dilation, mode] = p_.window;
+    const std::int64_t channels = p_.c_per_group();
+    segment_count_ = 0;
+    while (begin < end) {
+      const std::int64_t tap = begin / channels;
+      const std::int64_t channel = begin % channels;
+      const std::int64_t length = std::min(channels - channel, end - begin);
+      const std::int64_t offset = tap / kernel.w * dilation.h * row_stride_ +
+                                  tap % kernel.w * dilation.w * column_stride_ + channel;
+      Segment* last = segments_ + segment_count_ - 1;
+      if (segment_count_ > 0 && last->offset + last->length == offset) {
+        last->length += length;
+      } else {
+        segments_[segment_count_++] = {offset, length};
+      }
+      begin += length;
+    }
+  }
+
   // The weights' panel that holds a channel of the block, from depth `begin` on.
   const float* weight_panel(std::int64_t channel, std::int64_t begin) const noexcept {
     return weights_ + ((first_channel_ + channel) / nr_ * depth_ + begin) * nr_;
   }
   const float* pixel_panel(std::int64_t pixel, std::int64_t length) const noexcept {
     return pixels_ + pixel / nr_ * length * nr_;
+  }
+
+  // The window of a pixel of the block, and how many from it on are evenly spaced.
+  const float* window(std::int64_t pixel) const noexcept {
+    if (b_.form == PixelForm::rows) return pixels_ + pixel * b_.pitch;
+    const std::int64_t ow = first_pixel_ % p_.ow + pixel;
+    return windows_ + ow / p_.ow * p_.window.stride.h * row_stride_ +
+           (ow % p_.ow - first_pixel_ % p_.ow) * p_.window.stride.w * column_stride_;
+  }
+  std::int64_t even_rows(std::int64_t row) const noexcept {
+    if (b_.form == PixelForm::columns) return nr_ - row % nr_;  // to the panel's end
+    if (b_.form == PixelForm::rows) return std::numeric_limits<std::int64_t>::max();
+    return p_.ow - (first_pixel_ + row) % p_.ow;  // to the end of the output row
   }
 
   // Every B panel meets every tile of A while it lies in L1.
@@ -76,6 +138,9 @@ class BlockProduct {
     const std::int64_t length = pack.depth_end - begin;
     TileArguments tile;
     tile.depth = length;
+    tile.segments = segments_;
+    tile.segment_count = segment_count_;
+    tile.a_row_stride = b_.form == PixelForm::rows ? b_.pitch : p_.window.stride.w * b_.pitch;
     tile.first = begin == 0;
     tile.last = pack.depth_end == depth_;
     for (std::int64_t lane = 0; lane < lanes; lane += nr_) {
@@ -84,17 +149,21 @@ class BlockProduct {
       const std::int64_t vectors = ceil_div(tile.lanes, g_.table.width);
       std::int64_t row = 0;
       while (row < rows) {
-        // Tiles of equal height up to the end of the panel.
-        const bool whole = !pixels_in_lanes && b_.form == AForm::rows;
-        const std::int64_t panel_end = whole ? rows : std::min(rows, (row / nr_ + 1) * nr_);
-        const std::int64_t left = panel_end - row;
+        // Tiles of equal height up to where the rows' addresses are no longer evenly spaced.
+        const std::int64_t left = std::min(rows - row, even_rows(row));
         const std::int64_t height = ceil_div(left, ceil_div(left, g_.table.max_rows));
-        tile.a = pixels_in_lanes ? weight_panel(row, begin) + row % nr_
-                 : whole         ? pixels_ + row * kRowStride
-                                 : pixel_panel(row, length) + row % nr_;
+        AForm form = AForm::columns;
+        if (pixels_in_lanes) {
+          tile.a = weight_panel(row, begin) + row % nr_;
+        } else if (b_.form == PixelForm::columns) {
+          tile.a = pixel_panel(row, length) + row % nr_;
+        } else {
+          form = AForm::rows;
+          tile.a = window(row);
+        }
         tile.sums = sums + (lane / nr_ * rows + row) * nr_;
-        const auto form = static_cast<std::size_t>(whole ? AForm::rows : AForm::columns);
-        const MicroKernel kernel = g_.table.micro_gemm[form][height - 1][vectors - 1];
+        const MicroKernel kernel =
+            g_.table.micro_gemm[static_cast<int>(form)][height - 1][vectors - 1];
         if (tile.last) {
           store(kernel, tile, row, static_cast<int>(height), lane);
         } else {
@@ -167,6 +236,11 @@ class BlockProduct {
   const float* weights_;
   const float* bias_;
   float* y_;
+  const float* windows_ = nullptr;
+  std::int64_t row_stride_ = 0;     // of the windows
+  std::int64_t column_stride_ = 0;  // of the windows
+  Segment segments_[kMaxKc];
+  int segment_count_ = 0;
   std::int64_t first_pixel_ = 0;
   std::int64_t first_channel_ = 0;
 };
@@ -177,7 +251,7 @@ std::int64_t gemm_workspace_bytes(const Problem& p, const Blocking& b, int nr) n
   const std::int64_t sums = p.c_per_group() * p.taps() > b.kc
                                 ? round_up(b.pixel_block, nr) * round_up(b.channel_block, nr)
                                 : 0;
-  return (pixel_elements(b, nr) + sums) * static_cast<std::int64_t>(sizeof(float));
+  return (pack_elements(b, nr) + sums) * static_cast<std::int64_t>(sizeof(float));
 }
 
 void gemm(const GemmArguments& arguments) noexcept {
@@ -188,10 +262,11 @@ void gemm(const GemmArguments& arguments) noexcept {
   for (std::int64_t n = 0; n < p.n; ++n) {
     for (std::int64_t group = 0; group < p.groups; ++group) {
       BlockProduct product(arguments, n, group);
-      for (std::int64_t pixel = 0; pixel < pixels; pixel += b.pixel_block) {
+      for (std::int64_t pixel = 0, count = 0; pixel < pixels; pixel += count) {
+        count = std::min(b.pixel_block, pixels - pixel);
+        if (b.whole_rows && count < p.ow) count = std::min(count, p.ow - pixel % p.ow);
         for (std::int64_t channel = 0; channel < channels; channel += b.channel_block) {
-          product.run(pixel, std::min(b.pixel_block, pixels - pixel), channel,
-                      std::min(b.channel_block, channels - channel));
+          product.run(pixel, count, channel, std::min(b.channel_block, channels - channel));
         }
       }
     }
