@@ -42,14 +42,15 @@ column() { awk -v i="$2" 'NF && $i != "-" && !seen[$i]++ {printf "%s%s", sep, $i
 
 # Sees to it that everything in the rows of $1 is there. Costs no package manager's time if it is.
 need() {
-  local missing packages as_root=()
+  local missing manager packages as_root=()
   missing=$(missing_rows "$1")
   if [ -z "$missing" ]; then return; fi
   if ! command -v apt-get >/dev/null; then
     echo "Not found here: $(column "$missing" 1)"
-    echo "  dnf install $(column "$missing" 3)"
-    echo "  brew install $(column "$missing" 4)"
-    echo "  vcpkg install $(column "$missing" 5)"
+    for manager in 'dnf 3' 'brew 4' 'vcpkg 5'; do
+      packages=$(column "$missing" "${manager#* }")
+      if [ -n "$packages" ]; then echo "  ${manager% *} install $packages"; fi
+    done
     echo "Going on, as CMake may know other places to look."
     return
   fi
