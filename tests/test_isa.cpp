@@ -188,6 +188,18 @@ TEST_SUITE("isa") {
     // A level below may be missing: an operating system that saves no AVX state.
     CHECK(selected(Isa::automatic, generic | isa_bit(Isa::avx2), "sse4") == Isa::generic);
   }
+#elif defined(__aarch64__)
+  TEST_CASE("the best level that a made-up CPU has") {
+    const IsaSet generic = isa_bit(Isa::generic);
+    const IsaSet neon = generic | isa_bit(Isa::neon);
+    CHECK(selected(Isa::automatic, neon, nullptr) == Isa::neon);
+    CHECK(selected(Isa::automatic, neon, "generic") == Isa::generic);
+    CHECK(selected(Isa::automatic, neon, "avx2") == kRefused);
+    CHECK(selected(Isa::automatic, generic, nullptr) == Isa::generic);
+    CHECK(selected(Isa::automatic, generic, "neon") == Isa::generic);
+    CHECK(selected(Isa::neon, generic, "generic") == kRefused);
+    CHECK(selected(Isa::neon, neon, "generic") == Isa::neon);
+  }
 #endif
 
   TEST_CASE("refusals name the level, and leave the result alone") {
