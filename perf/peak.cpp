@@ -128,8 +128,9 @@ double fma_burst_flop(Isa isa) {
 
 void run_fma_burst(Isa isa) { kernels(isa).multiply_add(burst_iterations(isa)); }
 
-double fma_peak_gflops(Isa isa) {
-  const std::int64_t iterations = burst_iterations(isa);
+double fma_peak_gflops(Isa isa, double part) {
+  const auto iterations =
+      static_cast<std::int64_t>(part * static_cast<double>(burst_iterations(isa)));
   const Kernels& level = kernels(isa);
   return level.flop_per_iteration * static_cast<double>(iterations) /
          seconds_of(level, iterations) * 1e-9;

@@ -11,8 +11,8 @@ namespace fastconv::perf {
 
 // GFLOP/s of one burst of about a millisecond of multiply-adds that touch nothing but registers, in
 // vectors of `isa`, which this CPU has to support (`automatic`: the best). Levels without a fused
-// multiply-add multiply and add.
-double fma_peak_gflops(Isa isa);
+// multiply-add multiply and add. `part` shortens the burst.
+double fma_peak_gflops(Isa isa, double part = 1.0);
 
 // The burst itself, for those who take the time themselves: its number of operations.
 double fma_burst_flop(Isa isa);
