@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <fastconv/layer.hpp>
 
 #include "../lib/geometry.hpp"
 
@@ -18,7 +19,14 @@ struct BaselineArguments {
   const float* weights;
   const float* bias;  // K elements, or null
   float* y;
+  const float* residual;  // or null
+  Dims<4> residual_strides;
+  const Epilogue& epilogue;
 };
+
+// Bias, residual and activation in double, and the one store.
+void finish(const BaselineArguments& arguments, double sum, std::int64_t n, std::int64_t k,
+            std::int64_t oh, std::int64_t ow) noexcept;
 
 // The notebook's naive_conv2d: seven loops.
 void naive(const BaselineArguments& arguments) noexcept;

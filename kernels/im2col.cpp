@@ -86,7 +86,6 @@ void im2col_matmul(const BaselineArguments& arguments, Im2colFunction im2col,
                    float* matrix) noexcept {
   constexpr std::int64_t kColumns = 512;  // sums kept at a time
   const Problem& p = arguments.problem;
-  const Dims<4>& ys = p.y_strides;
   const std::int64_t pixels = p.oh * p.ow;
   const std::int64_t depth = p.c_per_group() * p.taps();
   for (std::int64_t n = 0; n < p.n; ++n) {
@@ -97,17 +96,14 @@ void im2col_matmul(const BaselineArguments& arguments, Im2colFunction im2col,
       for (std::int64_t first = 0; first < pixels; first += kColumns) {
         const std::int64_t count = std::min(kColumns, pixels - first);
         double sums[kColumns];
-        std::fill(sums, sums + count, arguments.bias != nullptr ? arguments.bias[k] : 0.0);
+        std::fill(sums, sums + count, 0.0);
         for (std::int64_t i = 0; i < depth; ++i) {
           const float* row = rows + i * pixels + first;
           const auto weight = static_cast<double>(weights[i]);
           for (std::int64_t j = 0; j < count; ++j) sums[j] += weight * static_cast<double>(row[j]);
         }
         for (std::int64_t j = 0; j < count; ++j) {
-          const std::int64_t oh = (first + j) / p.ow;
-          const std::int64_t ow = (first + j) % p.ow;
-          arguments.y[n * ys[0] + k * ys[1] + oh * ys[2] + ow * ys[3]] =
-              static_cast<float>(sums[j]);
+          finish(arguments, sums[j], n, k, (first + j) / p.ow, (first + j) % p.ow);
         }
       }
     }

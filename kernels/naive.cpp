@@ -8,13 +8,12 @@ void naive(const BaselineArguments& arguments) noexcept {
   const Problem& p = arguments.problem;
   const auto [kernel, stride, padding, dilation, mode] = p.window;
   const Dims<4>& xs = p.x_strides;
-  const Dims<4>& ys = p.y_strides;
   for (std::int64_t n = 0; n < p.n; ++n) {
     for (std::int64_t k = 0; k < p.k; ++k) {
       const std::int64_t first_channel = k / p.k_per_group() * p.c_per_group();
       for (std::int64_t oh = 0; oh < p.oh; ++oh) {
         for (std::int64_t ow = 0; ow < p.ow; ++ow) {
-          double sum = arguments.bias != nullptr ? arguments.bias[k] : 0.0;
+          double sum = 0.0;
           for (std::int64_t c = 0; c < p.c_per_group(); ++c) {
             for (std::int64_t r = 0; r < kernel.h; ++r) {
               const std::int64_t h =
@@ -33,7 +32,7 @@ void naive(const BaselineArguments& arguments) noexcept {
               }
             }
           }
-          arguments.y[n * ys[0] + k * ys[1] + oh * ys[2] + ow * ys[3]] = static_cast<float>(sum);
+          finish(arguments, sum, n, k, oh, ow);
         }
       }
     }

@@ -66,6 +66,34 @@ struct Vector<Portable> {
   friend FASTCONV_INLINE Vector operator+(Vector a, Vector b) noexcept {
     return {a.value + b.value};
   }
+  friend FASTCONV_INLINE Vector operator-(Vector a, Vector b) noexcept {
+    return {a.value - b.value};
+  }
+  friend FASTCONV_INLINE Vector operator*(Vector a, Vector b) noexcept {
+    return {a.value * b.value};
+  }
+  friend FASTCONV_INLINE Vector operator/(Vector a, Vector b) noexcept {
+    return {a.value / b.value};
+  }
+  // Compares rather than max and min, so that NaN passes.
+  static FASTCONV_INLINE Vector clamp(Vector x, Vector low, Vector high) noexcept {
+    x.value = x.value < low.value ? low.value : x.value;
+    return {x.value > high.value ? high.value : x.value};
+  }
+  // x < 0 ? slope * x : x
+  static FASTCONV_INLINE Vector leaky(Vector x, Vector slope) noexcept {
+    return {x.value < Native{} ? slope.value * x.value : x.value};
+  }
+  static FASTCONV_INLINE Vector exp(Vector x) noexcept { return map(x, __builtin_expf); }
+  static FASTCONV_INLINE Vector tanh(Vector x) noexcept { return map(x, __builtin_tanhf); }
+  static FASTCONV_INLINE Vector erf(Vector x) noexcept { return map(x, __builtin_erff); }
+
+  template <class Function>
+  static FASTCONV_INLINE Vector map(Vector x, Function function) noexcept {
+    for (int i = 0; i < width; ++i) x.value[i] = function(x.value[i]);
+    return x;
+  }
+
   // a * b + c; rounded twice, as the platform has no fused operation for certain.
   static FASTCONV_INLINE Vector fma(Vector a, Vector b, Vector c) noexcept {
     return {a.value * b.value + c.value};
@@ -163,6 +191,29 @@ struct Vector {
   friend FASTCONV_INLINE Vector operator+(Vector a, Vector b) noexcept {
     return {a.value + b.value};
   }
+  friend FASTCONV_INLINE Vector operator-(Vector a, Vector b) noexcept {
+    return {a.value - b.value};
+  }
+  friend FASTCONV_INLINE Vector operator*(Vector a, Vector b) noexcept {
+    return {a.value * b.value};
+  }
+  friend FASTCONV_INLINE Vector operator/(Vector a, Vector b) noexcept {
+    return {a.value / b.value};
+  }
+
+  // Compares rather than max and min, whose answer to NaN differs between xsimd's versions: here
+  // NaN passes.
+  static FASTCONV_INLINE Vector clamp(Vector x, Vector low, Vector high) noexcept {
+    x.value = xsimd::select(x.value < low.value, low.value, x.value);
+    return {xsimd::select(x.value > high.value, high.value, x.value)};
+  }
+  // x < 0 ? slope * x : x
+  static FASTCONV_INLINE Vector leaky(Vector x, Vector slope) noexcept {
+    return {xsimd::select(x.value < zero().value, slope.value * x.value, x.value)};
+  }
+  static FASTCONV_INLINE Vector exp(Vector x) noexcept { return {xsimd::exp(x.value)}; }
+  static FASTCONV_INLINE Vector tanh(Vector x) noexcept { return {xsimd::tanh(x.value)}; }
+  static FASTCONV_INLINE Vector erf(Vector x) noexcept { return {xsimd::erf(x.value)}; }
 
   // fma(broadcast(a[lane]), b, c) without the broadcast: NEON multiplies by an element.
 #if defined(__ARM_NEON)

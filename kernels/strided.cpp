@@ -30,7 +30,6 @@ void strided(const BaselineArguments& arguments) noexcept {
   const Problem& p = arguments.problem;
   const auto [kernel, stride, padding, dilation, mode] = p.window;
   const Dims<4>& xs = p.x_strides;
-  const Dims<4>& ys = p.y_strides;
   const Dims<7> shape{p.n, p.k, p.oh, p.ow, p.c_per_group(), kernel.h, kernel.w};
   // Offsets may be outside the image where there is padding, so no pointer is formed from them.
   const Dims<7> x7{
@@ -65,8 +64,7 @@ void strided(const BaselineArguments& arguments) noexcept {
               }
             }
           }
-          if (arguments.bias != nullptr) sum += arguments.bias[k];
-          arguments.y[n * ys[0] + k * ys[1] + oh * ys[2] + ow * ys[3]] = static_cast<float>(sum);
+          finish(arguments, sum, n, k, oh, ow);
         }
       }
     }

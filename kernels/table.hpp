@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <fastconv/isa.hpp>
+#include <fastconv/layer.hpp>
 
 #include "../lib/geometry.hpp"
 
@@ -32,10 +33,13 @@ struct TileArguments {
   float* sums = nullptr;     // [rows][NR] between k-blocks
   float* c = nullptr;        // lanes of a row are adjacent
   std::int64_t c_row_stride = 0;
-  const float* bias = nullptr;   // or null
-  bool bias_along_rows = false;  // bias[m] rather than bias[n]
-  bool first = true;             // start from zero rather than from sums
-  bool last = true;              // store c rather than sums
+  const float* residual = nullptr;  // or null; lanes of a row are adjacent
+  std::int64_t residual_row_stride = 0;
+  const Epilogue* epilogue = nullptr;  // of the last k-block
+  const float* bias = nullptr;         // or null
+  bool bias_along_rows = false;        // bias[m] rather than bias[n]
+  bool first = true;                   // start from zero rather than from sums
+  bool last = true;                    // store c rather than sums
 };
 
 using MicroKernel = void (*)(const TileArguments& tile);

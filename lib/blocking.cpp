@@ -245,4 +245,29 @@ Blocking choose_blocking(const Problem& p, const Tile& tile, const CacheSizes& c
   return best;
 }
 
+void split_for_threads(const Problem& p, const Tile& tile, int threads, Blocking& b) noexcept {
+  const std::int64_t images = p.n * p.groups;
+  const std::int64_t pixels = p.oh * p.ow;
+  // Pixels are cut at what the form packs or reads as one.
+  const std::int64_t unit = b.whole_rows                   ? std::min(b.pixel_block, p.ow)
+                            : b.form == PixelForm::columns ? tile.nr
+                                                           : tile.mr;
+  const auto halve = [](std::int64_t block, std::int64_t step) {
+    return round_up(ceil_div(block, 2), step);
+  };
+  while (images * ceil_div(pixels, b.pixel_block) * ceil_div(p.k_per_group(), b.channel_block) <
+         3 * std::int64_t{threads}) {
+    // A block of fewer pixels reads the weights more often, one of fewer channels packs more often.
+    if (b.pixel_block > unit && b.pixel_block * tile.nr >= b.channel_block * tile.mr) {
+      b.pixel_block = halve(b.pixel_block, unit);
+      b.pack_block = b.whole_rows ? b.pixel_block : std::min(b.pack_block, b.pixel_block);
+      if (b.pixel_block % b.pack_block != 0) b.pixel_block = round_up(b.pixel_block, b.pack_block);
+    } else if (b.channel_block > tile.nr) {
+      b.channel_block = halve(b.channel_block, tile.nr);
+    } else {
+      break;
+    }
+  }
+}
+
 }  // namespace fastconv

@@ -53,6 +53,10 @@ struct Blocking {
   double cycles() const noexcept { return fma_cycles + pack_cycles + store_cycles; }
 };
 
+// Shrinks blocks until there are a few for every thread, if the problem has that many.
+void split_for_threads(const Problem& problem, const Tile& tile, int threads,
+                       Blocking& blocking) noexcept;
+
 // A pure function of its arguments. None of its results changes a bit of the output: every output
 // element is one chain of fma in ascending depth whatever the tile and the blocks.
 Blocking choose_blocking(const Problem& problem, const Tile& tile,

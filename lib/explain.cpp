@@ -91,7 +91,12 @@ Explanation explain(const PlanState& state) noexcept {
     out.line("speed: a correctness baseline, slow by design\n");
     out.line("isa: generic (baselines are compiled for the platform's lowest level)\n");
   }
-  out.line("workspace: %lld bytes\n", ll(state.workspace_bytes));
+  out.line("epilogue: %s%s\n", state.has_bias ? "bias, " : "",
+           state.epilogue.activation == Activation::none ? "no activation"
+                                                         : name(state.epilogue.activation));
+  out.line("threads: %d slot%s, %lld task%s\n", state.slots, state.slots == 1 ? "" : "s",
+           ll(state.tasks), state.tasks == 1 ? "" : "s");
+  out.line("workspace: %lld bytes\n", ll(workspace_bytes(state)));
   return result;
 }
 

@@ -18,17 +18,22 @@ std::int64_t pack_elements(const Blocking& b, int nr) noexcept {
 // One block of pixels times one block of channels of one image and group.
 class BlockProduct {
  public:
-  BlockProduct(const GemmArguments& arguments, std::int64_t n, std::int64_t group) noexcept
+  BlockProduct(const GemmArguments& arguments, std::int64_t n, std::int64_t group,
+               void* workspace) noexcept
       : g_(arguments),
         p_(arguments.problem),
         b_(arguments.blocking),
         nr_(arguments.table.nr()),
         depth_(p_.c_per_group() * p_.taps()),
-        pixels_(static_cast<float*>(arguments.workspace)),
+        pixels_(static_cast<float*>(workspace)),
         sums_(pixels_ + pack_elements(b_, nr_)) {
     const std::int64_t lanes = round_up(p_.k_per_group(), nr_);
     x_ = g_.x + n * p_.x_strides[0] + group * p_.c_per_group() * p_.x_strides[1];
     y_ = g_.y + n * p_.y_strides[0] + group * p_.k_per_group() * p_.y_strides[1];
+    if (g_.residual != nullptr) {
+      residual_ = g_.residual + n * g_.residual_strides[0] +
+                  group * p_.k_per_group() * g_.residual_strides[1];
+    }
     weights_ = g_.weights + group * lanes * depth_;
     bias_ = g_.bias != nullptr ? g_.bias + group * lanes : nullptr;
   }
@@ -138,6 +143,7 @@ class BlockProduct {
     const std::int64_t length = pack.depth_end - begin;
     TileArguments tile;
     tile.depth = length;
+    tile.epilogue = &g_.epilogue;
     tile.segments = segments_;
     tile.segment_count = segment_count_;
     tile.a_row_stride = b_.form == PixelForm::rows ? b_.pitch : p_.window.stride.w * b_.pitch;
@@ -174,54 +180,79 @@ class BlockProduct {
     }
   }
 
-  // Where a packed pixel lies in y.
-  std::int64_t pixel_offset(std::int64_t pixel) const noexcept {
+  // Where a tile lies in a tensor of y's shape: lanes and rows by stride, if its pixels are evenly
+  // spaced and its lanes adjacent.
+  struct Place {
+    bool direct;
+    std::int64_t offset;
+    std::int64_t row_stride;
+  };
+
+  std::int64_t pixel_offset(std::int64_t pixel, const Dims<4>& strides) const noexcept {
     const std::int64_t flat = first_pixel_ + pixel;
-    return flat / p_.ow * p_.y_strides[2] + flat % p_.ow * p_.y_strides[3];
+    return flat / p_.ow * strides[2] + flat % p_.ow * strides[3];
   }
-  // Do `count` pixels lie evenly spaced in y?
-  bool evenly_spaced(std::int64_t pixel, std::int64_t count) const noexcept {
-    return p_.y_strides[2] == p_.ow * p_.y_strides[3] ||
-           (first_pixel_ + pixel) % p_.ow + count <= p_.ow;
+
+  Place place(std::int64_t pixel, int pixels, std::int64_t channel,
+              const Dims<4>& strides) const noexcept {
+    const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
+    const bool even =
+        strides[2] == p_.ow * strides[3] || (first_pixel_ + pixel) % p_.ow + pixels <= p_.ow;
+    const std::int64_t lane_stride = pixels_in_lanes ? strides[3] : strides[1];
+    return {even && lane_stride == 1, channel * strides[1] + pixel_offset(pixel, strides),
+            pixels_in_lanes ? strides[1] : strides[3]};
+  }
+
+  // Calls move(tensor element, tile element) for the elements of a tile that lies anyhow.
+  template <class Move>
+  void for_each_element(std::int64_t pixel, int pixels, std::int64_t channel, int channels,
+                        const Dims<4>& strides, Move move) const noexcept {
+    const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
+    const std::int64_t pixel_step = pixels_in_lanes ? 1 : nr_;
+    const std::int64_t channel_step = pixels_in_lanes ? nr_ : 1;
+    for (int i = 0; i < pixels;) {
+      // The pixels of one output row.
+      const std::int64_t in_row = p_.ow - (first_pixel_ + pixel + i) % p_.ow;
+      const int count = static_cast<int>(std::min<std::int64_t>(pixels - i, in_row));
+      const std::int64_t row = pixel_offset(pixel + i, strides) + channel * strides[1];
+      for (int k = 0; k < channels; ++k) {
+        for (int j = 0; j < count; ++j) {
+          move(row + k * strides[1] + j * strides[3], (i + j) * pixel_step + k * channel_step);
+        }
+      }
+      i += count;
+    }
   }
 
   void store(MicroKernel kernel, TileArguments& tile, std::int64_t row, int rows,
              std::int64_t lane) noexcept {
     const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
     const std::int64_t pixel = pixels_in_lanes ? lane : row;
-    const int pixel_count = pixels_in_lanes ? tile.lanes : rows;
+    const int pixels = pixels_in_lanes ? tile.lanes : rows;
     const std::int64_t channel = first_channel_ + (pixels_in_lanes ? row : lane);
-    const std::int64_t channel_stride = p_.y_strides[1];
-    const std::int64_t pixel_stride = p_.y_strides[3];
-    float* c = y_ + channel * channel_stride;
+    const int channels = pixels_in_lanes ? rows : tile.lanes;
+    constexpr int kTile = kMaxRows * kMaxVectors * 16;
+    float gathered[kTile];
+    float scattered[kTile];
     tile.bias = bias_ != nullptr ? bias_ + channel : nullptr;
     tile.bias_along_rows = pixels_in_lanes;
-    const std::int64_t lane_stride = pixels_in_lanes ? pixel_stride : channel_stride;
-    if (lane_stride == 1 && evenly_spaced(pixel, pixel_count)) {
-      tile.c = c + pixel_offset(pixel);
-      tile.c_row_stride = pixels_in_lanes ? channel_stride : pixel_stride;
-      kernel(tile);
-      return;
-    }
-    float scratch[kMaxRows * kMaxVectors * 16];
-    tile.c = scratch;
-    tile.c_row_stride = nr_;
-    kernel(tile);
-    const std::int64_t pixel_step = pixels_in_lanes ? 1 : nr_;
-    const std::int64_t channel_step = pixels_in_lanes ? nr_ : 1;
-    const int channel_count = pixels_in_lanes ? rows : tile.lanes;
-    for (int i = 0; i < pixel_count;) {
-      // The pixels of one output row.
-      const std::int64_t in_row = p_.ow - (first_pixel_ + pixel + i) % p_.ow;
-      const int count = static_cast<int>(std::min<std::int64_t>(pixel_count - i, in_row));
-      float* out = c + pixel_offset(pixel + i);
-      for (int k = 0; k < channel_count; ++k) {
-        const float* in = scratch + i * pixel_step + k * channel_step;
-        for (int j = 0; j < count; ++j) {
-          out[k * channel_stride + j * pixel_stride] = in[j * pixel_step];
-        }
+    if (residual_ != nullptr) {
+      const Place from = place(pixel, pixels, channel, g_.residual_strides);
+      tile.residual = from.direct ? residual_ + from.offset : gathered;
+      tile.residual_row_stride = from.direct ? from.row_stride : nr_;
+      if (!from.direct) {
+        for_each_element(
+            pixel, pixels, channel, channels, g_.residual_strides,
+            [&](std::int64_t at, std::int64_t in_tile) { gathered[in_tile] = residual_[at]; });
       }
-      i += count;
+    }
+    const Place to = place(pixel, pixels, channel, p_.y_strides);
+    tile.c = to.direct ? y_ + to.offset : scattered;
+    tile.c_row_stride = to.direct ? to.row_stride : nr_;
+    kernel(tile);
+    if (!to.direct) {
+      for_each_element(pixel, pixels, channel, channels, p_.y_strides,
+                       [&](std::int64_t at, std::int64_t in_tile) { y_[at] = scattered[in_tile]; });
     }
   }
 
@@ -235,6 +266,7 @@ class BlockProduct {
   const float* x_;
   const float* weights_;
   const float* bias_;
+  const float* residual_ = nullptr;
   float* y_;
   const float* windows_ = nullptr;
   std::int64_t row_stride_ = 0;     // of the windows
@@ -251,25 +283,50 @@ std::int64_t gemm_workspace_bytes(const Problem& p, const Blocking& b, int nr) n
   const std::int64_t sums = p.c_per_group() * p.taps() > b.kc
                                 ? round_up(b.pixel_block, nr) * round_up(b.channel_block, nr)
                                 : 0;
-  return (pack_elements(b, nr) + sums) * static_cast<std::int64_t>(sizeof(float));
+  return round_up(pack_elements(b, nr) + sums, 16) * static_cast<std::int64_t>(sizeof(float));
 }
 
-void gemm(const GemmArguments& arguments) noexcept {
+namespace {
+
+// How the output is cut. Blocks of whole_rows that are smaller than a row end with it.
+struct Grid {
+  std::int64_t rows;            // of blocks of pixels
+  std::int64_t blocks_per_row;  // of pixels
+  std::int64_t row_pixels;      // that they cut
+  std::int64_t channel_blocks;
+
+  Grid(const Problem& p, const Blocking& b) noexcept {
+    const bool parts = b.whole_rows && b.pixel_block < p.ow;
+    rows = parts ? p.oh : 1;
+    row_pixels = parts ? p.ow : p.oh * p.ow;
+    blocks_per_row = ceil_div(row_pixels, b.pixel_block);
+    channel_blocks = ceil_div(p.k_per_group(), b.channel_block);
+  }
+};
+
+}  // namespace
+
+std::int64_t gemm_blocks(const Problem& p, const Blocking& b) noexcept {
+  const Grid grid(p, b);
+  return p.n * p.groups * grid.rows * grid.blocks_per_row * grid.channel_blocks;
+}
+
+void gemm(const GemmArguments& arguments, std::int64_t begin, std::int64_t end,
+          void* workspace) noexcept {
   const Problem& p = arguments.problem;
   const Blocking& b = arguments.blocking;
-  const std::int64_t pixels = p.oh * p.ow;
-  const std::int64_t channels = p.k_per_group();
-  for (std::int64_t n = 0; n < p.n; ++n) {
-    for (std::int64_t group = 0; group < p.groups; ++group) {
-      BlockProduct product(arguments, n, group);
-      for (std::int64_t pixel = 0, count = 0; pixel < pixels; pixel += count) {
-        count = std::min(b.pixel_block, pixels - pixel);
-        if (b.whole_rows && count < p.ow) count = std::min(count, p.ow - pixel % p.ow);
-        for (std::int64_t channel = 0; channel < channels; channel += b.channel_block) {
-          product.run(pixel, count, channel, std::min(b.channel_block, channels - channel));
-        }
-      }
-    }
+  const Grid grid(p, b);
+  for (std::int64_t block = begin; block < end; ++block) {
+    std::int64_t rest = block;
+    const std::int64_t channel = rest % grid.channel_blocks * b.channel_block;
+    rest /= grid.channel_blocks;
+    const std::int64_t in_row = rest % grid.blocks_per_row * b.pixel_block;
+    rest /= grid.blocks_per_row;
+    const std::int64_t row = rest % grid.rows;
+    rest /= grid.rows;
+    BlockProduct product(arguments, rest / p.groups, rest % p.groups, workspace);
+    product.run(row * grid.row_pixels + in_row, std::min(b.pixel_block, grid.row_pixels - in_row),
+                channel, std::min(b.channel_block, p.k_per_group() - channel));
   }
 }
 

@@ -19,13 +19,22 @@ struct GemmArguments {
   const float* weights;  // pack_panels
   const float* bias;     // padded like the weights' lanes, or null
   float* y;
-  void* workspace;  // aligned to 64 bytes
+  const float* residual;  // or null
+  Dims<4> residual_strides;
+  const Epilogue& epilogue;
 };
 
-// Bytes of scratch memory; bounded by the caches, whatever the problem.
+// Bytes of scratch memory of one slot, a multiple of 64; bounded by the caches, whatever the
+// problem.
 std::int64_t gemm_workspace_bytes(const Problem& problem, const Blocking& blocking,
                                   int nr) noexcept;
 
-void gemm(const GemmArguments& arguments) noexcept;
+// The blocks of pixels and channels of all images and groups, in the order in which tasks take
+// them.
+std::int64_t gemm_blocks(const Problem& problem, const Blocking& blocking) noexcept;
+
+// Computes blocks [begin, end) with scratch memory aligned to 64 bytes.
+void gemm(const GemmArguments& arguments, std::int64_t begin, std::int64_t end,
+          void* workspace) noexcept;
 
 }  // namespace fastconv

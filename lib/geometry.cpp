@@ -100,6 +100,35 @@ Status output_size(const Window& window, std::int64_t height, std::int64_t width
   return {};
 }
 
+Status same_padding(Pair kernel_size, Pair stride, Pair dilation, std::int64_t height,
+                    std::int64_t width, Padding& padding, bool extra_before) noexcept {
+  FASTCONV_TRY(check_window({kernel_size, stride, 0, dilation, PaddingMode::zeros}));
+  const auto total = [](const char* axis, std::int64_t size, std::int64_t kernel, std::int64_t step,
+                        std::int64_t spacing, std::int64_t& result) -> Status {
+    if (size < 1) {
+      return fail(StatusCode::invalid_argument, "%s: must be at least 1, got %lld", axis, ll(size));
+    }
+    // (ceil(size / step) - 1) * step is at most size - 1.
+    const std::int64_t last = (size - 1) / step * step;
+    if (!multiply(spacing, kernel - 1, result)) {
+      return fail(StatusCode::overflow, "kernel_size: %lld with dilation %lld exceeds 64 bits",
+                  ll(kernel), ll(spacing));
+    }
+    result -= size - 1 - last;
+    if (result < 0) result = 0;
+    return {};
+  };
+  std::int64_t rows = 0, columns = 0;
+  FASTCONV_TRY(total("height", height, kernel_size.h, stride.h, dilation.h, rows));
+  FASTCONV_TRY(total("width", width, kernel_size.w, stride.w, dilation.w, columns));
+  const std::int64_t extra = extra_before ? 1 : 0;
+  padding.top = (rows + extra) / 2;
+  padding.bottom = rows - padding.top;
+  padding.left = (columns + extra) / 2;
+  padding.right = columns - padding.left;
+  return {};
+}
+
 Status check_descriptor(const Conv2d& d) noexcept {
   if (d.in_channels < 1) {
     return fail(StatusCode::invalid_argument, "in_channels: must be at least 1, got %lld",

@@ -2,60 +2,96 @@
 #include <fastconv/layer.hpp>
 
 #include <atomic>
+#include <cmath>
 #include <cstdlib>
 #include <new>
-#include <type_traits>
 #include <utility>
 
-#include "../kernels/baselines.hpp"
-#include "../kernels/table.hpp"
 #include "error.hpp"
-#include "gemm.hpp"
+#include "geometry.hpp"
 #include "names.hpp"
-#include "plan.hpp"
+#include "packed.hpp"
 #include "views.hpp"
 #include "weights.hpp"
 
 namespace fastconv {
 namespace {
 
-constexpr Named<Algorithm> kNames[] = {
+constexpr Named<Algorithm> kAlgorithms[] = {
     {Algorithm::automatic, "auto"},  {Algorithm::naive, "naive"},
     {Algorithm::im2col, "im2col"},   {Algorithm::strided_im2col, "strided_im2col"},
     {Algorithm::strided, "strided"}, {Algorithm::gemm, "gemm"},
 };
 
-constexpr std::int64_t kAlignment = 64;
+constexpr Named<Activation> kActivations[] = {
+    {Activation::none, "none"},
+    {Activation::relu, "relu"},
+    {Activation::clamp, "clamp"},
+    {Activation::leaky_relu, "leaky_relu"},
+    {Activation::hardsigmoid, "hardsigmoid"},
+    {Activation::hardswish, "hardswish"},
+    {Activation::sigmoid, "sigmoid"},
+    {Activation::silu, "silu"},
+    {Activation::tanh, "tanh"},
+    {Activation::gelu_erf, "gelu_erf"},
+    {Activation::gelu_tanh, "gelu_tanh"},
+};
 
-std::int64_t align_up(std::int64_t bytes) noexcept {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-}
-
-void* align_up(void* pointer) noexcept {
-  const auto address = reinterpret_cast<std::uintptr_t>(pointer);
-  return static_cast<char*>(pointer) + (kAlignment - address % kAlignment) % kAlignment;
+Status check_options(const LayerOptions& options) noexcept {
+  if (!has_name(kAlgorithms, options.algorithm)) {
+    return fail(StatusCode::invalid_argument, "algorithm: %d is no algorithm",
+                static_cast<int>(options.algorithm));
+  }
+  const Epilogue& epilogue = options.epilogue;
+  if (!has_name(kActivations, epilogue.activation)) {
+    return fail(StatusCode::invalid_argument, "activation: %d is no activation",
+                static_cast<int>(epilogue.activation));
+  }
+  if (epilogue.activation == Activation::clamp && !(epilogue.alpha <= epilogue.beta)) {
+    return fail(StatusCode::invalid_argument, "activation: clamp from alpha %g to beta %g",
+                static_cast<double>(epilogue.alpha), static_cast<double>(epilogue.beta));
+  }
+  if ((options.allocator.allocate == nullptr) != (options.allocator.deallocate == nullptr)) {
+    return fail(StatusCode::invalid_argument,
+                "allocator: allocate and deallocate must both be given or both be null");
+  }
+  return {};
 }
 
 }  // namespace
 
-const char* name(Algorithm algorithm) noexcept { return find_name(kNames, algorithm); }
+const char* name(Algorithm algorithm) noexcept { return find_name(kAlgorithms, algorithm); }
 
 Status parse_algorithm(const char* text, Algorithm& algorithm) noexcept {
-  return find_value(kNames, "algorithm", text, algorithm);
+  return find_value(kAlgorithms, "algorithm", text, algorithm);
 }
 
-// Lives at the start of one allocation; the arrays follow it.
-struct Layer::Packed {
-  std::uint64_t id;  // no other layer of this process ever has it
-  Conv2d descriptor;
-  Algorithm algorithm;
-  bool chosen;
-  const KernelTable* table;
-  float* weights;  // panels for gemm, dense for the baselines
-  float* bias;     // null if the layer has none; padded like the panels
-};
+const char* name(Activation activation) noexcept { return find_name(kActivations, activation); }
 
-Layer::~Layer() { std::free(packed_); }
+Status parse_activation(const char* text, Activation& activation) noexcept {
+  return find_value(kActivations, "activation", text, activation);
+}
+
+void* allocate(const Allocator& allocator, std::int64_t bytes) noexcept {
+  const auto size = static_cast<std::size_t>(align_up(bytes));
+  return allocator.allocate != nullptr ? allocator.allocate(allocator.context, size, kAlignment)
+                                       : std::aligned_alloc(kAlignment, size);
+}
+
+void deallocate(const Allocator& allocator, void* memory, std::int64_t bytes) noexcept {
+  if (memory == nullptr) return;
+  if (allocator.deallocate == nullptr) {
+    std::free(memory);
+    return;
+  }
+  allocator.deallocate(allocator.context, memory, static_cast<std::size_t>(align_up(bytes)));
+}
+
+Layer::~Layer() {
+  if (packed_ == nullptr) return;
+  const Allocator allocator = packed_->options.allocator;
+  deallocate(allocator, packed_, packed_->bytes);
+}
 
 Layer::Layer(Layer&& other) noexcept : packed_(std::exchange(other.packed_, nullptr)) {}
 
@@ -69,10 +105,7 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   FASTCONV_TRY(check_descriptor(descriptor));
   Isa isa{};
   FASTCONV_TRY(resolve_isa(options.isa, isa));
-  if (name(options.algorithm) == name(static_cast<Algorithm>(-1))) {
-    return fail(StatusCode::invalid_argument, "algorithm: %d is no algorithm",
-                static_cast<int>(options.algorithm));
-  }
+  FASTCONV_TRY(check_options(options));
   const Dims<4> shape{descriptor.out_channels, descriptor.in_channels / descriptor.groups,
                       descriptor.kernel_size.h, descriptor.kernel_size.w};
   if (weights.shape != shape) {
@@ -104,7 +137,7 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   const std::int64_t bias_bytes =
       bias != nullptr ? align_up(descriptor.groups * group_lanes * float_bytes) : 0;
   bytes = header + weight_bytes + bias_bytes;
-  void* memory = std::aligned_alloc(kAlignment, static_cast<std::size_t>(bytes));
+  void* memory = allocate(options.allocator, bytes);
   if (memory == nullptr) {
     return fail(StatusCode::out_of_memory, "layer: cannot allocate %lld bytes for the weights",
                 ll(bytes));
@@ -113,7 +146,8 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   auto* packed = new (memory) Packed{};
   packed->id = ++last_id;
   packed->descriptor = descriptor;
-  packed->chosen = options.algorithm == Algorithm::automatic;
+  packed->options = options;
+  packed->bytes = bytes;
   packed->algorithm = algorithm;
   packed->table = table;
   packed->weights = reinterpret_cast<float*>(static_cast<char*>(memory) + header);
@@ -133,131 +167,52 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
       }
     }
   }
-  std::free(layer.packed_);
-  layer.packed_ = packed;
+  Layer made;
+  made.packed_ = packed;
+  layer = std::move(made);  // the old weights go with `made`
   return {};
 }
 
-static_assert(sizeof(PlanState) <= sizeof(Plan) && std::is_trivially_copyable_v<PlanState> &&
-                  std::is_trivially_destructible_v<PlanState>,
-              "a PlanState lives in a Plan's bytes");
-
-namespace {
-
-const PlanState& state_of(const unsigned char* bytes) noexcept {
-  return *std::launder(reinterpret_cast<const PlanState*>(bytes));
-}
-
-}  // namespace
-
-std::int64_t Plan::workspace_bytes() const noexcept { return state_of(state_).workspace_bytes; }
-
-Explanation Plan::explain() const noexcept { return fastconv::explain(state_of(state_)); }
-
-Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan) const noexcept {
-  if (packed_ == nullptr) {
-    return fail(StatusCode::invalid_argument, "layer: is empty; Layer::create makes one");
-  }
-  PlanState state;
-  FASTCONV_TRY(make_problem(packed_->descriptor, x, y, state.problem));
-  FASTCONV_TRY(check_no_self_overlap("y", y));
-  state.layer_id = packed_->id;
-  state.algorithm = packed_->algorithm;
-  state.chosen = packed_->chosen;
-  state.isa = packed_->table->isa;
-  if (state.algorithm == Algorithm::gemm) {
-    const KernelTable& table = *packed_->table;
-    state.tile = {table.width, table.nr(), table.max_rows};
-    state.blocking = choose_blocking(state.problem, state.tile, detected_caches());
-    state.workspace_bytes =
-        gemm_workspace_bytes(state.problem, state.blocking, table.nr()) + kAlignment;
-  } else if (state.algorithm == Algorithm::im2col || state.algorithm == Algorithm::strided_im2col) {
-    state.workspace_bytes = im2col_bytes(state.problem) + kAlignment;
-  }
-  new (plan.state_) PlanState(state);
-  return {};
-}
-
-Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& y,
-                  const RunOptions& options) const noexcept {
-  const PlanState& state = state_of(plan.state_);
-  if (packed_ == nullptr || state.layer_id != packed_->id) {
-    return fail(StatusCode::invalid_argument, "plan: was not made by this layer");
-  }
-  const Problem& p = state.problem;
-  if (x.shape != Dims<4>{p.n, p.c, p.h, p.w} || used_strides(x.shape, x.strides) != p.x_strides) {
-    return fail(StatusCode::shape_mismatch, "x: shape or strides differ from the plan's");
-  }
-  if (y.shape != Dims<4>{p.n, p.k, p.oh, p.ow} || used_strides(y.shape, y.strides) != p.y_strides) {
-    return fail(StatusCode::shape_mismatch, "y: shape or strides differ from the plan's");
-  }
-  FASTCONV_TRY(check_memory("x", x));
-  FASTCONV_TRY(check_memory("y", y));
-  FASTCONV_TRY(check_disjoint("x", x, "y", y));
-  if (state.workspace_bytes > 0 &&
-      (options.workspace == nullptr || options.workspace_bytes < state.workspace_bytes)) {
-    return fail(StatusCode::workspace_too_small, "workspace: %lld bytes are needed, got %lld",
-                ll(state.workspace_bytes),
-                ll(options.workspace == nullptr ? 0 : options.workspace_bytes));
-  }
-  const BaselineArguments arguments{p, x.data, packed_->weights, packed_->bias, y.data};
-  void* workspace = align_up(options.workspace);
-  auto* matrix = static_cast<float*>(workspace);
-  switch (state.algorithm) {
-    case Algorithm::naive:
-      naive(arguments);
-      break;
-    case Algorithm::strided:
-      strided(arguments);
-      break;
-    case Algorithm::im2col:
-      im2col_matmul(arguments, im2col_loops, matrix);
-      break;
-    case Algorithm::strided_im2col:
-      im2col_matmul(arguments, im2col_gather, matrix);
-      break;
-    case Algorithm::gemm:
-      gemm({p, state.blocking, *packed_->table, x.data, packed_->weights, packed_->bias, y.data,
-            workspace});
-      break;
-    case Algorithm::automatic:  // create has resolved it
-      break;
-  }
-  return {};
-}
-
-Status Layer::run(const ConstTensorView& x, const TensorView& y) const noexcept {
-  Plan plan;
-  FASTCONV_TRY(this->plan(x, y, plan));
-  RunOptions options;
-  options.workspace_bytes = plan.workspace_bytes();
-  if (options.workspace_bytes > 0) {
-    options.workspace = std::malloc(static_cast<std::size_t>(options.workspace_bytes));
-    if (options.workspace == nullptr) {
-      return fail(StatusCode::out_of_memory, "workspace: cannot allocate %lld bytes",
-                  ll(options.workspace_bytes));
+Status fold_batch_norm(const View<float, 4>& weights, float* bias, const float* gamma,
+                       const float* beta, const float* mean, const float* variance,
+                       float epsilon) noexcept {
+  FASTCONV_TRY(check_shape("weights", weights.shape, weights.strides));
+  FASTCONV_TRY(check_memory("weights", weights));
+  FASTCONV_TRY(check_no_self_overlap("weights", weights));
+  const struct {
+    const char* argument;
+    const void* pointer;
+  } needed[] = {{"bias", bias}, {"mean", mean}, {"variance", variance}};
+  for (const auto& [argument, pointer] : needed) {
+    if (pointer == nullptr) {
+      return fail(StatusCode::invalid_argument, "%s: is null", argument);
     }
   }
-  const Status status = run(plan, x, y, options);
-  std::free(options.workspace);
-  return status;
-}
-
-Status conv2d(const ConstTensorView& x, const ConstTensorView& weights, const float* bias,
-              const TensorView& y, Pair stride, Padding padding, Pair dilation, std::int64_t groups,
-              PaddingMode padding_mode, const LayerOptions& options) noexcept {
-  Conv2d descriptor;
-  descriptor.in_channels = x.shape[1];
-  descriptor.out_channels = weights.shape[0];
-  descriptor.kernel_size = {weights.shape[2], weights.shape[3]};
-  descriptor.stride = stride;
-  descriptor.padding = padding;
-  descriptor.dilation = dilation;
-  descriptor.groups = groups;
-  descriptor.padding_mode = padding_mode;
-  Layer layer;
-  FASTCONV_TRY(Layer::create(descriptor, weights, bias, options, layer));
-  return layer.run(x, y);
+  const Dims<4>& shape = weights.shape;
+  for (std::int64_t k = 0; k < shape[0]; ++k) {
+    if (!(variance[k] + epsilon > 0.0F)) {
+      return fail(StatusCode::invalid_argument, "variance: %g + epsilon %g at %lld is not positive",
+                  static_cast<double>(variance[k]), static_cast<double>(epsilon), ll(k));
+    }
+  }
+  const Dims<4> strides = used_strides(shape, weights.strides);
+  for (std::int64_t k = 0; k < shape[0]; ++k) {
+    const double scale = (gamma != nullptr ? static_cast<double>(gamma[k]) : 1.0) /
+                         std::sqrt(static_cast<double>(variance[k]) + static_cast<double>(epsilon));
+    const double shift = beta != nullptr ? static_cast<double>(beta[k]) : 0.0;
+    for (std::int64_t c = 0; c < shape[1]; ++c) {
+      for (std::int64_t r = 0; r < shape[2]; ++r) {
+        for (std::int64_t s = 0; s < shape[3]; ++s) {
+          float& weight =
+              weights.data[k * strides[0] + c * strides[1] + r * strides[2] + s * strides[3]];
+          weight = static_cast<float>(static_cast<double>(weight) * scale);
+        }
+      }
+    }
+    bias[k] = static_cast<float>(
+        (static_cast<double>(bias[k]) - static_cast<double>(mean[k])) * scale + shift);
+  }
+  return {};
 }
 
 }  // namespace fastconv

@@ -24,6 +24,14 @@ const char* find_name(const Named<Enum> (&names)[Count], Enum value) noexcept {
 }
 
 template <class Enum, std::size_t Count>
+bool has_name(const Named<Enum> (&names)[Count], Enum value) noexcept {
+  for (const auto& entry : names) {
+    if (entry.value == value) return true;
+  }
+  return false;
+}
+
+template <class Enum, std::size_t Count>
 Status find_value(const Named<Enum> (&names)[Count], const char* argument, const char* text,
                   Enum& value) noexcept {
   if (text == nullptr) return fail(StatusCode::invalid_argument, "%s: the name is null", argument);

@@ -17,10 +17,17 @@ struct PlanState {
   Algorithm algorithm = Algorithm::automatic;
   bool chosen = false;  // by the library rather than by name
   Isa isa = Isa::generic;
-  Tile tile;          // of gemm
-  Blocking blocking;  // of gemm
-  std::int64_t workspace_bytes = 0;
+  Tile tile;                    // of gemm
+  Blocking blocking;            // of gemm
+  std::int64_t slot_bytes = 0;  // of scratch memory
+  std::int64_t tasks = 1;
+  int slots = 1;
+  Epilogue epilogue;
+  bool has_bias = false;
 };
+
+// Scratch memory of all slots, with room to align it.
+std::int64_t workspace_bytes(const PlanState& state) noexcept;
 
 Explanation explain(const PlanState& state) noexcept;
 

@@ -80,4 +80,10 @@ struct Conv2d {
 Status output_size(const Window& window, std::int64_t height, std::int64_t width,
                    Pair& output) noexcept;
 
+// Padding under which the output has ceil(size / stride) rows and columns: ONNX's auto_pad
+// SAME_UPPER, or SAME_LOWER if `extra_before`, which differ in the side of an odd row or column.
+// With stride 1, torch.nn.Conv2d's padding="same" is the former. No padding at all is "valid".
+Status same_padding(Pair kernel_size, Pair stride, Pair dilation, std::int64_t height,
+                    std::int64_t width, Padding& padding, bool extra_before = false) noexcept;
+
 }  // namespace fastconv

@@ -23,9 +23,52 @@ enum class Algorithm : std::int32_t {
 const char* name(Algorithm algorithm) noexcept;
 Status parse_algorithm(const char* text, Algorithm& algorithm) noexcept;
 
+// Applied to every output element; the constants of the parameterised ones are Epilogue's.
+enum class Activation : std::int32_t {
+  none = 0,
+  relu,         // max(x, 0)
+  clamp,        // min(max(x, alpha), beta); ReLU6 is clamp with 0 and 6
+  leaky_relu,   // x < 0 ? alpha * x : x
+  hardsigmoid,  // clamp(x / 6 + 1/2, 0, 1)
+  hardswish,    // x * hardsigmoid(x)
+  sigmoid,      // 1 / (1 + exp(-x))
+  silu,         // x * sigmoid(x)
+  tanh,
+  gelu_erf,   // x / 2 * (1 + erf(x / sqrt(2)))
+  gelu_tanh,  // x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))
+};
+
+// "none", "relu", "clamp", "leaky_relu", "hardsigmoid", "hardswish", "sigmoid", "silu", "tanh",
+// "gelu_erf", "gelu_tanh".
+const char* name(Activation activation) noexcept;
+Status parse_activation(const char* text, Activation& activation) noexcept;
+
+// What happens to a sum before its one store: y = activation(sum + bias + residual), or
+// y = activation(sum + bias) + residual. NaN passes through every activation.
+struct Epilogue {
+  Activation activation = Activation::none;
+  float alpha = 0.0F;
+  float beta = 0.0F;
+  bool residual_last = false;  // after the activation rather than before it
+};
+
+// Where a layer's memory comes from, instead of the C library. `allocate` returns memory aligned to
+// `alignment` bytes (a power of two), or null, which becomes out_of_memory.
+struct Allocator {
+  void* (*allocate)(void* context, std::size_t bytes, std::size_t alignment) = nullptr;
+  void (*deallocate)(void* context, void* memory, std::size_t bytes) = nullptr;
+  void* context = nullptr;
+};
+
 struct LayerOptions {
   Algorithm algorithm = Algorithm::automatic;
   Isa isa = Isa::automatic;  // an exact level that this CPU lacks is refused
+  Epilogue epilogue{};
+  // Only algorithms that sum as the definition does. Today every algorithm does.
+  bool strict = false;
+  // Treat denormal inputs and results as zero during run, and restore the caller's mode.
+  bool flush_denormals = false;
+  Allocator allocator{};
 };
 
 // Text of fixed capacity, without heap memory.
@@ -37,10 +80,14 @@ struct Explanation {
 // freely, reused for every call with the same shapes and strides.
 class Plan {
  public:
-  Plan() noexcept : state_{} {}  // belongs to no layer; Layer::run refuses it
+  Plan() noexcept;  // belongs to no layer; Layer::run refuses it
 
   // Scratch memory that Layer::run needs with this plan.
   std::int64_t workspace_bytes() const noexcept;
+
+  // Tasks that run at the same time, at most: what parallel_for may pass as slot is below this. At
+  // most the threads planned for; 1 where the work is too small to share.
+  int slots() const noexcept;
 
   // One line each: the problem, the algorithm and why, blocks, workspace, what was refused and why.
   Explanation explain() const noexcept;
@@ -51,11 +98,25 @@ class Plan {
   alignas(8) unsigned char state_[kStateBytes];
 };
 
+// The caller's threads. `run` calls body(data, task, slot) exactly once for every task in
+// [0, tasks), in any order, on any threads, one after the other if it likes, and returns when all
+// have ended. Calls that overlap in time have different slots, each in [0, slots). No task waits
+// for another. fastconv/thread_pool.hpp and fastconv/openmp.hpp have ready ones.
+struct ParallelFor {
+  using Body = void (*)(void* data, std::int64_t task, int slot);
+  void (*run)(void* context, std::int64_t tasks, int slots, Body body, void* data) = nullptr;
+  void* context = nullptr;
+};
+
 // What belongs to one call rather than to the layer.
 struct RunOptions {
   // Scratch memory, any alignment; not shared with a call that runs at the same time.
   void* workspace = nullptr;
   std::int64_t workspace_bytes = 0;
+  ParallelFor parallel_for{};  // none: the calling thread alone
+  // Added to the result if its data is not null: the shape of y, any strides, also zero. It may be
+  // y itself, element for element (y += convolution), but share no other elements with y.
+  ConstTensorView residual{};
 };
 
 // A convolution with its weights, packed once and immutable: any batch, height and width, from any
@@ -74,14 +135,17 @@ class Layer {
   static Status create(const Conv2d& descriptor, const ConstTensorView& weights, const float* bias,
                        const LayerOptions& options, Layer& layer) noexcept;
 
-  // The plan for x of shape (N, C, H, W) and y of shape (N, K, OH, OW) in the given strides; the
-  // views' data is not looked at and may be null. Refuses shapes that do not fit the layer and each
-  // other, and strides of y under which two elements share memory.
-  Status plan(const ConstTensorView& x, const TensorView& y, Plan& plan) const noexcept;
+  // The plan for x of shape (N, C, H, W) and y of shape (N, K, OH, OW) in the given strides, run by
+  // up to `threads` threads; the views' data is not looked at and may be null. Refuses shapes that
+  // do not fit the layer and each other, and strides of y under which two elements share memory.
+  // The result of run has the same bits whatever the number of threads and the batch size.
+  Status plan(const ConstTensorView& x, const TensorView& y, Plan& plan,
+              int threads = 1) const noexcept;
 
   // Computes y. Shapes and strides of x and y are those of the plan. Refuses null data, views that
-  // leave their stated extent, y sharing an element with x, and too small a workspace. Neither
-  // allocates nor throws; y is untouched unless the result is ok. N = 0 is a no-op.
+  // leave their stated extent, y sharing an element with x or, but for y += convolution, with the
+  // residual, and too small a workspace. Neither allocates nor throws; y is untouched unless the
+  // result is ok. N = 0 is a no-op.
   Status run(const Plan& plan, const ConstTensorView& x, const TensorView& y,
              const RunOptions& options = {}) const noexcept;
 
@@ -99,5 +163,13 @@ Status conv2d(const ConstTensorView& x, const ConstTensorView& weights, const fl
               const TensorView& y, Pair stride = 1, Padding padding = 0, Pair dilation = 1,
               std::int64_t groups = 1, PaddingMode padding_mode = PaddingMode::zeros,
               const LayerOptions& options = {}) noexcept;
+
+// Batch normalisation y = gamma * (x - mean) / sqrt(variance + epsilon) + beta behind a
+// convolution, folded into its weights of shape (K, C/groups, R, S) and any strides and its bias of
+// K elements, both changed in place. All but epsilon have K elements; gamma and beta may be null (1
+// and 0).
+Status fold_batch_norm(const View<float, 4>& weights, float* bias, const float* gamma,
+                       const float* beta, const float* mean, const float* variance,
+                       float epsilon = 1e-5F) noexcept;
 
 }  // namespace fastconv

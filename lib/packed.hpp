@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <fastconv/layer.hpp>
+
+#include "../kernels/table.hpp"
+
+namespace fastconv {
+
+// What a layer owns: at the start of one allocation, the arrays behind it.
+struct Layer::Packed {
+  std::uint64_t id;  // no other layer of this process ever has it
+  Conv2d descriptor;
+  LayerOptions options;
+  Algorithm algorithm;  // resolved
+  const KernelTable* table;
+  std::int64_t bytes;  // of the allocation
+  float* weights;      // panels for gemm, dense for the baselines
+  float* bias;         // null if the layer has none; padded like the panels
+};
+
+// Slots of scratch memory and a layer's arrays are aligned to this many bytes.
+constexpr std::int64_t kAlignment = 64;
+
+constexpr std::int64_t align_up(std::int64_t bytes) noexcept {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+// The allocator's or the C library's; null if there is none to be had.
+void* allocate(const Allocator& allocator, std::int64_t bytes) noexcept;
+void deallocate(const Allocator& allocator, void* memory, std::int64_t bytes) noexcept;
+
+}  // namespace fastconv

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fastconv/layer.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <new>
+#include <type_traits>
+
+#include "../kernels/baselines.hpp"
+#include "../kernels/denormals.hpp"
+#include "error.hpp"
+#include "gemm.hpp"
+#include "packed.hpp"
+#include "plan.hpp"
+#include "views.hpp"
+
+namespace fastconv {
+namespace {
+
+static_assert(sizeof(PlanState) <= sizeof(Plan) && std::is_trivially_copyable_v<PlanState> &&
+                  std::is_trivially_destructible_v<PlanState>,
+              "a PlanState lives in a Plan's bytes");
+
+const PlanState& state_of(const unsigned char* bytes) noexcept {
+  return *std::launder(reinterpret_cast<const PlanState*>(bytes));
+}
+
+char* align_up(void* pointer) noexcept {
+  const auto address = reinterpret_cast<std::uintptr_t>(pointer);
+  return static_cast<char*>(pointer) + (kAlignment - address % kAlignment) % kAlignment;
+}
+
+// A thread that gets less than this has spent as long waking up.
+constexpr double kFlopPerThread = 5e5;
+// Tasks per thread: enough that one that was held up leaves its share to the others.
+constexpr std::int64_t kTasksPerThread = 8;
+
+void plan_gemm(const KernelTable& table, int threads, PlanState& state) noexcept {
+  const Problem& p = state.problem;
+  const double flop = 2.0 * static_cast<double>(p.c_per_group() * p.taps()) *
+                      static_cast<double>(p.k * p.oh * p.ow) * static_cast<double>(p.n);
+  state.tile = {table.width, table.nr(), table.max_rows};
+  state.blocking = choose_blocking(p, state.tile, detected_caches());
+  state.slots = std::clamp(static_cast<int>(std::min(flop / kFlopPerThread, 1e6)), 1, threads);
+  if (state.slots > 1) split_for_threads(p, state.tile, state.slots, state.blocking);
+  state.slot_bytes = gemm_workspace_bytes(p, state.blocking, table.nr());
+  state.tasks = std::min(gemm_blocks(p, state.blocking), kTasksPerThread * state.slots);
+  state.slots = static_cast<int>(std::clamp<std::int64_t>(state.tasks, 1, state.slots));
+}
+
+// One run of a gemm plan, as its tasks see it.
+struct Job {
+  GemmArguments arguments;
+  std::int64_t blocks;
+  std::int64_t tasks;
+  char* workspace;
+  std::int64_t slot_bytes;
+  int slots;
+  bool flush_denormals;
+  std::atomic<int> bad_slot;
+
+  static void run(void* data, std::int64_t task, int slot) {
+    Job& job = *static_cast<Job*>(data);
+    if (slot < 0 || slot >= job.slots) {
+      job.bad_slot.store(slot, std::memory_order_relaxed);
+      return;
+    }
+    const DenormalMode mode(job.flush_denormals);
+    gemm(job.arguments, job.blocks * task / job.tasks, job.blocks * (task + 1) / job.tasks,
+         job.workspace + slot * job.slot_bytes);
+  }
+};
+
+Status check_residual(const Problem& p, const ConstTensorView& residual,
+                      const TensorView& y) noexcept {
+  if (residual.shape != y.shape) {
+    return fail(StatusCode::shape_mismatch,
+                "residual: has shape %lld x %lld x %lld x %lld, y has %lld x %lld x %lld x %lld",
+                ll(residual.shape[0]), ll(residual.shape[1]), ll(residual.shape[2]),
+                ll(residual.shape[3]), ll(y.shape[0]), ll(y.shape[1]), ll(y.shape[2]),
+                ll(y.shape[3]));
+  }
+  FASTCONV_TRY(check_shape("residual", residual.shape, residual.strides));
+  FASTCONV_TRY(check_memory("residual", residual));
+  if (residual.data == y.data && used_strides(residual.shape, residual.strides) == p.y_strides) {
+    return {};
+  }
+  return check_disjoint("residual", residual, "y", y);
+}
+
+}  // namespace
+
+std::int64_t workspace_bytes(const PlanState& state) noexcept {
+  return state.slot_bytes > 0 ? state.slots * state.slot_bytes + kAlignment : 0;
+}
+
+std::int64_t Plan::workspace_bytes() const noexcept {
+  return fastconv::workspace_bytes(state_of(state_));
+}
+
+int Plan::slots() const noexcept { return state_of(state_).slots; }
+
+Explanation Plan::explain() const noexcept { return fastconv::explain(state_of(state_)); }
+
+Plan::Plan() noexcept : state_{} { new (state_) PlanState(); }
+
+Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan,
+                   int threads) const noexcept {
+  if (packed_ == nullptr) {
+    return fail(StatusCode::invalid_argument, "layer: is empty; Layer::create makes one");
+  }
+  if (threads < 1) {
+    return fail(StatusCode::invalid_argument, "threads: must be at least 1, got %d", threads);
+  }
+  PlanState state;
+  FASTCONV_TRY(make_problem(packed_->descriptor, x, y, state.problem));
+  FASTCONV_TRY(check_no_self_overlap("y", y));
+  state.layer_id = packed_->id;
+  state.algorithm = packed_->algorithm;
+  state.chosen = packed_->options.algorithm == Algorithm::automatic;
+  state.isa = packed_->table->isa;
+  state.epilogue = packed_->options.epilogue;
+  state.has_bias = packed_->bias != nullptr;
+  if (state.algorithm == Algorithm::gemm) {
+    plan_gemm(*packed_->table, threads, state);
+  } else if (state.algorithm == Algorithm::im2col || state.algorithm == Algorithm::strided_im2col) {
+    state.slot_bytes = im2col_bytes(state.problem);
+  }
+  new (plan.state_) PlanState(state);
+  return {};
+}
+
+Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& y,
+                  const RunOptions& options) const noexcept {
+  const PlanState& state = state_of(plan.state_);
+  if (packed_ == nullptr || state.layer_id != packed_->id) {
+    return fail(StatusCode::invalid_argument, "plan: was not made by this layer");
+  }
+  const Problem& p = state.problem;
+  if (x.shape != Dims<4>{p.n, p.c, p.h, p.w} || used_strides(x.shape, x.strides) != p.x_strides) {
+    return fail(StatusCode::shape_mismatch, "x: shape or strides differ from the plan's");
+  }
+  if (y.shape != Dims<4>{p.n, p.k, p.oh, p.ow} || used_strides(y.shape, y.strides) != p.y_strides) {
+    return fail(StatusCode::shape_mismatch, "y: shape or strides differ from the plan's");
+  }
+  FASTCONV_TRY(check_memory("x", x));
+  FASTCONV_TRY(check_memory("y", y));
+  FASTCONV_TRY(check_disjoint("x", x, "y", y));
+  if (options.residual.data != nullptr) FASTCONV_TRY(check_residual(p, options.residual, y));
+  const std::int64_t bytes = fastconv::workspace_bytes(state);
+  if (bytes > 0 && (options.workspace == nullptr || options.workspace_bytes < bytes)) {
+    return fail(StatusCode::workspace_too_small, "workspace: %lld bytes are needed, got %lld",
+                ll(bytes), ll(options.workspace == nullptr ? 0 : options.workspace_bytes));
+  }
+  if (p.n == 0) return {};
+  const Dims<4> residual_strides = used_strides(options.residual.shape, options.residual.strides);
+  char* workspace = align_up(options.workspace);
+  const bool flush = packed_->options.flush_denormals;
+
+  if (state.algorithm == Algorithm::gemm) {
+    Job job{{p, state.blocking, *packed_->table, x.data, packed_->weights, packed_->bias, y.data,
+             options.residual.data, residual_strides, state.epilogue},
+            gemm_blocks(p, state.blocking),
+            state.tasks,
+            workspace,
+            state.slot_bytes,
+            state.slots,
+            flush,
+            {0}};
+    if (options.parallel_for.run != nullptr && state.slots > 1) {
+      options.parallel_for.run(options.parallel_for.context, state.tasks, state.slots, Job::run,
+                               &job);
+    } else {
+      job.tasks = 1;
+      Job::run(&job, 0, 0);
+    }
+    if (const int slot = job.bad_slot.load(std::memory_order_relaxed); slot != 0) {
+      return fail(StatusCode::invalid_argument, "parallel_for: passed slot %d of %d", slot,
+                  state.slots);
+    }
+    return {};
+  }
+
+  const DenormalMode mode(flush);
+  const BaselineArguments arguments{p,
+                                    x.data,
+                                    packed_->weights,
+                                    packed_->bias,
+                                    y.data,
+                                    options.residual.data,
+                                    residual_strides,
+                                    state.epilogue};
+  auto* matrix = reinterpret_cast<float*>(workspace);
+  switch (state.algorithm) {
+    case Algorithm::naive:
+      naive(arguments);
+      break;
+    case Algorithm::strided:
+      strided(arguments);
+      break;
+    case Algorithm::im2col:
+      im2col_matmul(arguments, im2col_loops, matrix);
+      break;
+    case Algorithm::strided_im2col:
+      im2col_matmul(arguments, im2col_gather, matrix);
+      break;
+    case Algorithm::gemm:
+    case Algorithm::automatic:  // create has resolved it
+      break;
+  }
+  return {};
+}
+
+Status Layer::run(const ConstTensorView& x, const TensorView& y) const noexcept {
+  Plan plan;
+  FASTCONV_TRY(this->plan(x, y, plan));
+  RunOptions options;
+  options.workspace_bytes = plan.workspace_bytes();
+  const Allocator& allocator = packed_->options.allocator;
+  if (options.workspace_bytes > 0) {
+    options.workspace = allocate(allocator, options.workspace_bytes);
+    if (options.workspace == nullptr) {
+      return fail(StatusCode::out_of_memory, "workspace: cannot allocate %lld bytes",
+                  ll(options.workspace_bytes));
+    }
+  }
+  const Status status = run(plan, x, y, options);
+  deallocate(allocator, options.workspace, options.workspace_bytes);
+  return status;
+}
+
+Status conv2d(const ConstTensorView& x, const ConstTensorView& weights, const float* bias,
+              const TensorView& y, Pair stride, Padding padding, Pair dilation, std::int64_t groups,
+              PaddingMode padding_mode, const LayerOptions& options) noexcept {
+  Conv2d descriptor;
+  descriptor.in_channels = x.shape[1];
+  descriptor.out_channels = weights.shape[0];
+  descriptor.kernel_size = {weights.shape[2], weights.shape[3]};
+  descriptor.stride = stride;
+  descriptor.padding = padding;
+  descriptor.dilation = dilation;
+  descriptor.groups = groups;
+  descriptor.padding_mode = padding_mode;
+  Layer layer;
+  FASTCONV_TRY(Layer::create(descriptor, weights, bias, options, layer));
+  return layer.run(x, y);
+}
+
+}  // namespace fastconv
