@@ -16,6 +16,10 @@ pkg-config               pkg-config        pkgconf-pkg-config      pkgconf      
 check_packages='
 clang-format             clang-format      clang-tools-extra       clang-format      -
 clang-tidy               clang-tidy        clang-tools-extra       llvm              -'
+# Of interest on Debian only.
+emulation_packages='
+qemu-aarch64             qemu-user              -  -  -
+aarch64-linux-gnu-g++    g++-aarch64-linux-gnu  -  -  -'
 
 has() {
   case $1 in
