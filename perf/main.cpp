@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "check.hpp"
+#include "creation.hpp"
+#include "levels.hpp"
 #include "measure.hpp"
 #include "options.hpp"
 #include "progress.hpp"
@@ -142,7 +144,10 @@ int run(int count, const char* const* arguments) {
   if (!options.quiet) {
     for (const std::string& note : options.notes) std::fprintf(stderr, "%s\n", note.c_str());
   }
-  return Driver(options).run() ? 0 : 1;
+  const bool good = options.levels     ? print_levels(options)
+                    : options.creation ? print_creation(options)
+                                       : Driver(options).run();
+  return good ? 0 : 1;
 }
 
 }  // namespace

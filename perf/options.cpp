@@ -29,6 +29,8 @@ Times convolutions, and checks them. A PROBLEM is a descriptor of oneDNN's bench
 
   --peer=onednn        time oneDNN too, turn and turn about: plain layout in and out, weights
                        reordered beforehand, one thread
+  --isas               every instruction set of this CPU side by side, in NCHW and in NHWC, instead
+  --creation           time what is done once for a layer, beside oneDNN, instead of running it
   --check              first compare the result with oneDNN's: equal for integers, within the bound
                        of rounding for floats; what fails is not timed and the exit code is 1
   --seconds=S          of timing for each problem (default 0.5); 0 only checks
@@ -82,6 +84,13 @@ class CommandLine {
       if (mb_ >= 0) problem.mb = mb_;
       problem.conv.padding_mode = mode_;
     }
+    if (options_.levels || options_.creation) {
+      if (options_.levels && options_.creation) return "--isas and --creation exclude each other";
+      if (options_.onednn || options_.check || !options_.csv.empty()) {
+        return "--isas and --creation print a table of their own, without --peer, --check or --csv";
+      }
+      if (options_.seconds <= 0.0) return "--isas and --creation take more than 0 --seconds";
+    }
     if (options_.onednn && mode_ != PaddingMode::zeros) {
       return std::string("--peer=onednn: pads with zeros only, not by ") + fastconv::name(mode_);
     }
@@ -113,10 +122,9 @@ class CommandLine {
       const char* key;
       bool* set;
       bool to;
-    } switches[] = {{"check", &options_.check, true},
-                    {"no-bias", &options_.bias, false},
-                    {"verbose", &options_.verbose, true},
-                    {"quiet", &options_.quiet, true},
+    } switches[] = {{"check", &options_.check, true},       {"isas", &options_.levels, true},
+                    {"creation", &options_.creation, true}, {"no-bias", &options_.bias, false},
+                    {"verbose", &options_.verbose, true},   {"quiet", &options_.quiet, true},
                     {"help", &options_.help, true}};
     for (const auto& entry : switches) {
       if (key != entry.key) continue;

@@ -20,7 +20,9 @@ struct Options {
   Isa isa = Isa::automatic;
   Algorithm algorithm = Algorithm::automatic;
   int threads = 1;
-  bool onednn = false;  // beside it
+  bool onednn = false;    // beside it
+  bool levels = false;    // all of them side by side instead
+  bool creation = false;  // of layers is timed instead
   bool check = false;
   testing::Fill fill = testing::Fill::floats;
   std::uint64_t seed = 1;

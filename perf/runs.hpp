@@ -70,7 +70,8 @@ class OneDnnRun {
   testing::OneDnn convolution_;
 };
 
-// Name of this machine's processor, as the operating system tells it.
+// Name of this machine's processor, as the operating system tells it, or that it is an emulated
+// one.
 std::string cpu_name();
 
 }  // namespace fastconv::perf
