@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What an object of the level avx2 must not have, so that the audit is seen to find it. Compiled for
-// that level, never linked.
+// What an object of the level avx2 must not have, so that the audit is seen to find it. Compiled
+// for that level, never linked.
 namespace fastconv {
 
 // Merged by the linker with whatever other object has it.
