@@ -5,6 +5,10 @@
 
 namespace fastconv::testing {
 
+bool Sweep::covers(Algorithm algorithm, Isa isa) const noexcept {
+  return depends_on_isa(algorithm) || (with_baselines_ && isa == Isa::generic);
+}
+
 void Sweep::run(const Problem& problem, Layout layout, Fill fill, std::uint64_t seed, bool bias,
                 Guard guard) {
   // A name that the driver cannot read reproduces nothing.
@@ -17,7 +21,7 @@ void Sweep::run(const Problem& problem, Layout layout, Fill fill, std::uint64_t 
   for (const Isa isa : tested_isas()) {
     for (const Algorithm algorithm : all_algorithms()) {
       const bool baseline = !depends_on_isa(algorithm);
-      if (baseline && isa != Isa::generic) continue;
+      if (!covers(algorithm, isa)) continue;
       const Verdict verdict = check.run({algorithm, isa, guard});
       CHECK_MESSAGE(verdict.failure.empty(), verdict.failure);
       if (!verdict.refused) {
@@ -32,9 +36,8 @@ void Sweep::run(const Problem& problem, Layout layout, Fill fill, std::uint64_t 
 }
 
 Sweep::~Sweep() {
-  const bool has_lowest = tested_isas().front() == Isa::generic;
   for (const Algorithm algorithm : all_algorithms()) {
-    if (!depends_on_isa(algorithm) && !has_lowest) continue;
+    if (!covers(algorithm, tested_isas().front())) continue;
     CHECK_MESSAGE(runs_[algorithm] > 0, std::string(fastconv::name(algorithm)),
                   " ran no problem of this case");
   }

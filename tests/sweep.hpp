@@ -13,6 +13,11 @@ namespace fastconv::testing {
 // the lowest alone, and makes each result a doctest check.
 class Sweep {
  public:
+  // Baselines are slow: large problems may leave them out.
+  explicit Sweep(bool with_baselines = true) noexcept : with_baselines_(with_baselines) {}
+  Sweep(const Sweep&) = delete;
+  Sweep& operator=(const Sweep&) = delete;
+
   void run(const Problem& problem, Layout layout, Fill fill, std::uint64_t seed, bool bias = true,
            Guard guard = Guard::after);
 
@@ -20,6 +25,10 @@ class Sweep {
   ~Sweep();
 
  private:
+  // Whether the sweep runs an algorithm at a level.
+  bool covers(Algorithm algorithm, Isa isa) const noexcept;
+
+  bool with_baselines_;
   std::map<Algorithm, int> runs_;
 };
 

@@ -82,16 +82,20 @@ TEST_SUITE("modes") {
       conv.padding_mode = mode;
       sweep.run(problem_of(conv, 1, 4, 4), Layout::nchw, Fill::integers, 5);
       if (mode == PaddingMode::replicate) continue;
-      conv.padding = {0, limit + 1};
-      Pair output{-5, -6};
-      const Status status = output_size(conv.window(), 4, 4, output);
-      CHECK(status.code() == StatusCode::invalid_argument);
-      const std::string message = status.message();
-      CHECK(message.find("padding") != std::string::npos);
-      CHECK(message.find(fastconv::name(mode)) != std::string::npos);
-      CHECK(message.find(std::to_string(limit + 1)) != std::string::npos);
-      CHECK(output.h == -5);
-      CHECK(output.w == -6);
+      // One too many on any side.
+      for (const Padding& padding : {Padding(limit + 1, 0, 0, 0), Padding(0, limit + 1, 0, 0),
+                                     Padding(0, 0, limit + 1, 0), Padding(0, 0, 0, limit + 1)}) {
+        conv.padding = padding;
+        Pair output{-5, -6};
+        const Status status = output_size(conv.window(), 4, 4, output);
+        CHECK(status.code() == StatusCode::invalid_argument);
+        const std::string message = status.message();
+        CHECK(message.find("padding") != std::string::npos);
+        CHECK(message.find(fastconv::name(mode)) != std::string::npos);
+        CHECK(message.find(std::to_string(limit + 1)) != std::string::npos);
+        CHECK(output.h == -5);
+        CHECK(output.w == -6);
+      }
     }
   }
 

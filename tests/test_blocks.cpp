@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Problems larger than a cache block in some direction, so that blocks meet: sums carried from one
+// k-block to the next, the last block shorter, an image row cut in two.
+#include <doctest/doctest.h>
+
+#include "sweep.hpp"
+
+namespace fastconv::testing {
+namespace {
+
+Problem problem(std::int64_t in, std::int64_t out, std::int64_t groups, Pair kernel, Pair stride,
+                const Padding& padding, Pair image, std::int64_t mb = 1) {
+  Conv2d conv;
+  conv.in_channels = in;
+  conv.out_channels = out;
+  conv.groups = groups;
+  conv.kernel_size = kernel;
+  conv.stride = stride;
+  conv.padding = padding;
+  return problem_of(conv, mb, image.h, image.w);
+}
+
+}  // namespace
+
+TEST_SUITE("blocks") {
+  TEST_CASE("more depth, channels and pixels than a block has") {
+    Sweep sweep(false);
+    const Problem problems[] = {
+        problem(700, 530, 1, 1, 1, 0, {9, 17}),  // depth and output channels
+        problem(90, 40, 1, 3, 1, 1, {31, 33}),   // depth and pixels
+        problem(64, 24, 1, 3, 1, 1, {3, 700}),   // one row of the image is too wide
+        problem(64, 24, 1, {3, 1}, {2, 1}, 0, {90, 45}),
+        problem(128, 16, 1, {1, 3}, {1, 2}, {0, 1}, {2, 900}),
+        problem(512, 20, 1, 3, 2, 1, {9, 11}),  // channels a power of two apart
+        problem(1030, 7, 1, {1, 2}, 1, 0, {5, 40}),
+        problem(3, 600, 1, 3, 1, 1, {5, 6}),
+        problem(2, 3, 1, 3, 1, 1, {150, 160}, 2),
+        problem(300, 280, 2, 3, 1, 1, {7, 9}),  // groups of many channels
+        problem(16, 16, 16, 5, 1, 2, {70, 300}),
+    };
+    std::uint64_t seed = 0;
+    for (const Problem& p : problems) {
+      const Guard guard = ++seed % 2 == 0 ? Guard::after : Guard::before;
+      sweep.run(p, Layout::nchw, Fill::integers, seed, true, guard);
+      sweep.run(p, Layout::nhwc, Fill::integers, seed, true, guard);
+    }
+    sweep.run(problems[1], Layout::nhwc, Fill::floats, 1);
+    sweep.run(problems[5], Layout::nchw, Fill::floats, 2);
+    sweep.run(problems[2], Layout::nhwc_crop, Fill::integers, 3);
+    sweep.run(problems[3], Layout::nhwc_slice, Fill::integers, 4);
+    sweep.run(problems[4], Layout::padded_rows, Fill::integers, 5);
+    sweep.run(problems[6], Layout::flipped, Fill::integers, 6);
+  }
+}
+
+}  // namespace fastconv::testing
