@@ -84,9 +84,15 @@ struct Vector<Portable> {
   static FASTCONV_INLINE Vector leaky(Vector x, Vector slope) noexcept {
     return {x.value < Native{} ? slope.value * x.value : x.value};
   }
-  static FASTCONV_INLINE Vector exp(Vector x) noexcept { return map(x, __builtin_expf); }
-  static FASTCONV_INLINE Vector tanh(Vector x) noexcept { return map(x, __builtin_tanhf); }
-  static FASTCONV_INLINE Vector erf(Vector x) noexcept { return map(x, __builtin_erff); }
+  static FASTCONV_INLINE Vector exp(Vector x) noexcept {
+    return map(x, [](float lane) { return __builtin_expf(lane); });
+  }
+  static FASTCONV_INLINE Vector tanh(Vector x) noexcept {
+    return map(x, [](float lane) { return __builtin_tanhf(lane); });
+  }
+  static FASTCONV_INLINE Vector erf(Vector x) noexcept {
+    return map(x, [](float lane) { return __builtin_erff(lane); });
+  }
 
   template <class Function>
   static FASTCONV_INLINE Vector map(Vector x, Function function) noexcept {
