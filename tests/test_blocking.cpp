@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+// The blocking as a pure function, for caches that this machine need not have.
+#include "../lib/blocking.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "../lib/gemm.hpp"
+#include "check.hpp"
+
+namespace fastconv::testing {
+namespace {
+
+constexpr Tile kTiles[] = {{4, 8, 6}, {4, 8, 8}, {8, 16, 6}, {16, 32, 14}};
+
+constexpr CacheSizes kCaches[] = {
+    {16 << 10, 128 << 10},  {32 << 10, 256 << 10}, {32 << 10, 512 << 10}, {32 << 10, 1 << 20},
+    {48 << 10, 1280 << 10}, {48 << 10, 2 << 20},   {64 << 10, 2 << 20},   {128 << 10, 16 << 20},
+};
+
+// What no machine reports, or only a broken one.
+constexpr CacheSizes kAbsurdCaches[] = {
+    {0, 0}, {1, 1}, {-1, -1}, {4096, 64}, {1LL << 40, 1LL << 50}, {1 << 20, 0}, {0, 1 << 20},
+};
+
+constexpr const char* kProblems[] = {
+    "mb1ic1ih1oc1kh1",
+    "mb1ic3ih224oc64kh7sh2ph3",
+    "mb1ic64ih56oc64kh3ph1",
+    "mb1ic256ih56oc64kh1",
+    "mb1ic512ih7oc2048kh1",
+    "mb1ic2048ih7oc512kh1",
+    "mb1ic512ih7oc512kh3ph1",
+    "mb64ic512ih14oc512kh3sh2ph1",
+    "mb1g32ic256ih28oc256kh3ph1",
+    "mb1g64ic64ih112oc64kh3ph1",
+    "mb1ic16ih2000iw3oc24kh5kw3ph2pw1",
+    "mb1ic8ih3iw100000oc8kh3kw3ph1pw1",
+    "mb1ic1ih1000oc3kh31ph15",
+    "mb1ic4096ih64oc4096kh3ph12dh11",
+    "mb1ic100000ih3oc70kh3ph1",
+};
+
+fastconv::Problem problem_in(const Problem& p, Layout layout) {
+  fastconv::Problem result;
+  const Dims<4> x{p.mb, p.conv.in_channels, p.ih, p.iw};
+  const Dims<4> y{p.mb, p.conv.out_channels, p.oh, p.ow};
+  const Status status = make_problem(p.conv, {nullptr, x, strides_of(layout, x), nullptr, -1},
+                                     {nullptr, y, strides_of(layout, y), nullptr, -1}, result);
+  REQUIRE_MESSAGE(status.ok(), text(status));
+  return result;
+}
+
+Problem parsed(const std::string& descriptor) {
+  Problem problem;
+  ParseError error;
+  REQUIRE_MESSAGE(parse_problem(descriptor, problem, error), error.reason);
+  return problem;
+}
+
+std::int64_t round_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b * b; }
+
+void check_blocks(const fastconv::Problem& p, const Tile& tile, const Blocking& b) {
+  CHECK(b.kc >= 1);
+  CHECK(b.kc <= kMaxKc);
+  CHECK(b.kc <= p.c_per_group() * p.taps());
+  CHECK(b.pack_block >= 1);
+  CHECK(b.pixel_block >= b.pack_block);
+  CHECK(b.pixel_block <= round_up(p.oh * p.ow, tile.nr * tile.mr));
+  CHECK(b.pixel_block % b.pack_block == 0);
+  CHECK(b.channel_block >= 1);
+  CHECK(b.channel_block <= round_up(p.k_per_group(), tile.nr));
+  CHECK((b.channel_block % tile.nr == 0 || b.channel_block >= p.k_per_group()));
+  CHECK(b.pack_elements >= 0);
+  if (b.form == PixelForm::columns) {
+    // A pack block begins with a panel.
+    CHECK((b.pack_block % tile.nr == 0 || b.pack_block >= p.oh * p.ow));
+  } else {
+    CHECK(b.lanes == Lanes::channels);
+    CHECK(b.pitch >= (b.form == PixelForm::rows ? b.kc : p.c_per_group()));
+  }
+  if (b.whole_rows) {
+    // Whole output rows, or a part of one.
+    CHECK((b.pixel_block % p.ow == 0 || b.pixel_block < p.ow));
+  }
+  CHECK(b.cycles() > 0.0);
+}
+
+template <class Function>
+void for_each_blocking(const std::vector<CacheSizes>& all_caches, Function function) {
+  for (const char* const descriptor : kProblems) {
+    CAPTURE(std::string(descriptor));
+    const Problem parsed_problem = parsed(descriptor);
+    for (const Layout layout : {Layout::nchw, Layout::nhwc, Layout::every_second, Layout::crop}) {
+      CAPTURE(std::string(name(layout)));
+      const fastconv::Problem p = problem_in(parsed_problem, layout);
+      for (const Tile& tile : kTiles) {
+        CAPTURE(tile.nr);
+        for (const CacheSizes& caches : all_caches) {
+          CAPTURE(caches.l1);
+          CAPTURE(caches.l2);
+          function(p, tile, caches);
+        }
+      }
+    }
+  }
+}
+
+// What a slot of workspace may take: the panels of eight tiles, or a patch of a quarter of L2, and
+// sums of another quarter, of whole tiles at least; whatever the problem.
+std::int64_t workspace_bound(const Tile& tile, const CacheSizes& caches) {
+  const std::int64_t nr = tile.nr;
+  const std::int64_t floats_in_l2 = caches.l2 / static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t packed = 8 * std::max<std::int64_t>(nr, tile.mr) * (kMaxKc + 64);
+  const std::int64_t fewest_sums = round_up(8 * nr, nr) * 512;
+  const std::int64_t sums = std::max(floats_in_l2 / 4, fewest_sums) + nr * 512;
+  return static_cast<std::int64_t>(sizeof(float)) *
+         (std::max(packed, floats_in_l2 / 4) + nr + 64 + sums);
+}
+
+}  // namespace
+
+TEST_SUITE("blocking") {
+  TEST_CASE("blocks are within bounds for caches from small to large") {
+    for_each_blocking(
+        {std::begin(kCaches), std::end(kCaches)},
+        [](const fastconv::Problem& p, const Tile& tile, const CacheSizes& caches) {
+          const Blocking b = choose_blocking(p, tile, caches);
+          check_blocks(p, tile, b);
+          // A B panel leaves room in L1 for A, unless that made it shallow.
+          CHECK((b.kc <= 64 ||
+                 b.kc * tile.nr * static_cast<std::int64_t>(sizeof(float)) <= caches.l1 * 3 / 4));
+          CHECK(gemm_workspace_bytes(p, b, tile.nr) <= workspace_bound(tile, caches));
+        });
+  }
+
+  TEST_CASE("absurd caches still give blocks that work") {
+    for_each_blocking({std::begin(kAbsurdCaches), std::end(kAbsurdCaches)},
+                      [](const fastconv::Problem& p, const Tile& tile, const CacheSizes& caches) {
+                        check_blocks(p, tile, choose_blocking(p, tile, caches));
+                      });
+  }
+
+  TEST_CASE("the same arguments give the same blocks") {
+    for_each_blocking({kCaches[3]},
+                      [](const fastconv::Problem& p, const Tile& tile, const CacheSizes& caches) {
+                        const Blocking a = choose_blocking(p, tile, caches);
+                        const Blocking b = choose_blocking(p, tile, caches);
+                        CHECK(a.kc == b.kc);
+                        CHECK(a.form == b.form);
+                        CHECK(a.lanes == b.lanes);
+                        CHECK(a.pixel_block == b.pixel_block);
+                        CHECK(a.channel_block == b.channel_block);
+                      });
+  }
+
+  TEST_CASE("splitting for threads keeps the bounds and the workspace") {
+    for_each_blocking({kCaches[0], kCaches[3]}, [](const fastconv::Problem& p, const Tile& tile,
+                                                   const CacheSizes& caches) {
+      const Blocking one = choose_blocking(p, tile, caches);
+      for (const int threads : {1, 2, 3, 16, 1000}) {
+        CAPTURE(threads);
+        Blocking b = one;
+        split_for_threads(p, tile, threads, b);
+        check_blocks(p, tile, b);
+        CHECK(b.kc == one.kc);
+        CHECK(gemm_blocks(p, b) >= gemm_blocks(p, one));
+        CHECK(gemm_workspace_bytes(p, b, tile.nr) <= workspace_bound(tile, caches));
+      }
+    });
+  }
+
+  TEST_CASE("detected caches are believable") {
+    const CacheSizes caches = detected_caches();
+    CHECK(caches.l1 >= (16 << 10));
+    CHECK(caches.l2 >= (128 << 10));
+  }
+
+  TEST_CASE("the workspace does not grow with image, batch or groups") {
+    struct Growth {
+      std::int64_t mb, groups, size;
+    };
+    constexpr Growth kGrowth[] = {{1, 1, 7},      {1, 1, 56},   {1, 1, 224},   {1, 1, 1000},
+                                  {1, 1, 4096},   {64, 1, 56},  {64, 1, 4096}, {1, 64, 56},
+                                  {64, 64, 4096}, {1, 64, 4096}};
+    for (const Isa isa : tested_isas()) {
+      CAPTURE(std::string(name(isa)));
+      const KernelTable& table = *kernel_table(isa);
+      const Tile tile{table.width, table.nr(), table.max_rows};
+      for (const std::int64_t kernel : {1, 3}) {
+        for (const Growth& growth : kGrowth) {
+          CAPTURE(growth.mb);
+          CAPTURE(growth.groups);
+          CAPTURE(growth.size);
+          Conv2d conv;
+          conv.in_channels = 64 * growth.groups;
+          conv.out_channels = 96 * growth.groups;
+          conv.groups = growth.groups;
+          conv.kernel_size = kernel;
+          conv.padding = kernel / 2;
+          const Tensor weights(Layout::nchw, {conv.out_channels, 64, kernel, kernel});
+          fill_with(weights.view(), 1.0F);
+          LayerOptions options;
+          options.algorithm = Algorithm::gemm;
+          options.isa = isa;
+          Layer layer;
+          REQUIRE(Layer::create(conv, weights.view(), nullptr, options, layer).ok());
+          for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
+            const Dims<4> x{growth.mb, conv.in_channels, growth.size, growth.size};
+            const Dims<4> y{growth.mb, conv.out_channels, growth.size, growth.size};
+            for (const int threads : {1, 8}) {
+              Plan plan;
+              const Status status =
+                  layer.plan({nullptr, x, strides_of(layout, x), nullptr, -1},
+                             {nullptr, y, strides_of(layout, y), nullptr, -1}, plan, threads);
+              REQUIRE_MESSAGE(status.ok(), text(status));
+              CHECK(plan.workspace_bytes() <=
+                    plan.slots() * workspace_bound(tile, detected_caches()) + 64);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace fastconv::testing
