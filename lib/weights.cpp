@@ -34,8 +34,9 @@ inline Four load(const float* p) noexcept {
   return v;
 }
 
-// out[i * nr + lane] = in[lane * stride + i] for four lanes and four steps of depth.
-inline void transpose(const float* in, std::int64_t stride, float* out, int nr) noexcept {
+// row[i][lane] = in[lane * stride + i] for four lanes and four steps of depth.
+inline void transpose(const float* in, std::int64_t stride, float* out,
+                      const std::int64_t* row) noexcept {
   const Four a = load(in), b = load(in + stride), c = load(in + 2 * stride),
              d = load(in + 3 * stride);
   const Four ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
@@ -46,75 +47,96 @@ inline void transpose(const float* in, std::int64_t stride, float* out, int nr) 
                        __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7),
                        __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5),
                        __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7)};
-  for (int i = 0; i < 4; ++i) std::memcpy(out + i * nr, &rows[i], sizeof rows[i]);
+  for (int i = 0; i < 4; ++i) std::memcpy(out + row[i], &rows[i], sizeof rows[i]);
 }
 
-// in[lane * stride + source[i]] to out[i * nr + lane] for `lanes` lanes and `rows` steps of depth.
-inline void gather_rows(const float* in, std::int64_t stride, const std::int64_t* source, int lanes,
-                        int rows, int nr, float* out) noexcept {
+constexpr int kSteps = 72;  // of depth at a time: eight channels of 3x3, some lines of a source row
+constexpr int kMaxNr = 32;
+
+// Steps of depth in the source's order: where they lie in the source and in a panel.
+struct Chunk {
+  std::int64_t taps, channels;  // that it has
+  std::int64_t source[kSteps];
+  std::int64_t row[kSteps];
+  bool adjacent = true;  // in the source
+
+  Chunk(const ConstTensorView& weights, int nr) noexcept {
+    const auto& [k_count, c_count, r_count, s_count] = weights.shape;
+    const Dims<4>& strides = weights.strides;
+    taps = r_count * s_count;
+    // A source whose channels are its faster axis has the panels' order.
+    if (std::abs(strides[1]) < std::abs(strides[3]) || taps > kSteps) taps = 1;
+    channels = kSteps / taps;
+    if (channels > 4) channels = channels / 4 * 4;
+    channels = std::min(channels, c_count);
+    for (std::int64_t i = 0; i < taps * channels; ++i) {
+      const std::int64_t c = i / taps, tap = i % taps;
+      source[i] = c * strides[1] + tap / s_count * strides[2] + tap % s_count * strides[3];
+      row[i] = (tap * channels + c) * nr;
+      adjacent = adjacent && source[i] == source[0] + i;
+    }
+  }
+};
+
+// The first `steps` of a chunk for `lanes` output channels `stride` apart.
+inline void gather(const Chunk& chunk, int steps, const float* in, std::int64_t stride, int lanes,
+                   int nr, float* out) noexcept {
   if (lanes < nr) {
-    for (int i = 0; i < rows; ++i) std::fill(out + i * nr + lanes, out + (i + 1) * nr, 0.0F);
+    for (int i = 0; i < steps; ++i) std::fill_n(out + chunk.row[i] + lanes, nr - lanes, 0.0F);
   }
   if (stride == 1) {
-    for (int i = 0; i < rows; ++i) std::copy_n(in + source[i], lanes, out + i * nr);
+    for (int i = 0; i < steps; ++i) std::copy_n(in + chunk.source[i], lanes, out + chunk.row[i]);
     return;
   }
-  bool adjacent = true;
-  for (int i = 1; i < rows; ++i) adjacent = adjacent && source[i] == source[i - 1] + 1;
-  const int rows_by_four = adjacent ? rows / 4 * 4 : 0;
+  const int steps_by_four = chunk.adjacent ? steps / 4 * 4 : 0;
   for (int lane = 0; lane < lanes;) {
-    const int step = lane + 4 <= lanes ? 4 : 1;
-    const int transposed = step == 4 ? rows_by_four : 0;
-    const float* from = in + lane * stride;
-    float* to = out + lane;
-    for (int i = 0; i < transposed; i += 4) transpose(from + source[i], stride, to + i * nr, nr);
-    for (int j = 0; j < step; ++j, from += stride, ++to) {
-      for (int i = transposed; i < rows; ++i) to[i * nr] = from[source[i]];
+    const int count = lane + 4 <= lanes ? 4 : 1;
+    const int done = count == 4 ? steps_by_four : 0;
+    // Hardware follows a few streams, not one for every lane: the chunk after the next is fetched.
+    for (int i = 0; i < done; i += 16) {
+      for (int j = 0; j < count; ++j) {
+        __builtin_prefetch(in + (lane + j) * stride + i + 2 * kSteps);
+      }
     }
-    lane += step;
+    for (int i = 0; i < done; i += 4) {
+      transpose(in + lane * stride + i, stride, out + lane, chunk.row + i);
+    }
+    for (const int end = lane + count; lane < end; ++lane) {
+      for (int i = done; i < steps; ++i) {
+        out[chunk.row[i] + lane] = in[lane * stride + chunk.source[i]];
+      }
+    }
   }
 }
 
 }  // namespace
 
 void pack_panels(const ConstTensorView& weights, std::int64_t groups, int nr, float* out) noexcept {
-  constexpr int kRows =
-      64;  // four cache lines of a source row, and a scratch tile that stays in L1
-  constexpr int kMaxNr = 32;
-  alignas(64) float tile[kRows * kMaxNr];
-  std::int64_t source[kRows];
-  std::int64_t row[kRows];
   const auto& [k_count, c_count, r_count, s_count] = weights.shape;
   const Dims<4>& strides = weights.strides;
-  const std::int64_t depth = c_count * r_count * s_count;
+  const std::int64_t taps = r_count * s_count;
   const std::int64_t per_group = k_count / groups;
-  // The source is read along its faster axis. If that is not the panels' order, rows of one tap lie
-  // so far apart that they evict each other: they are gathered in the scratch tile.
-  const bool in_order = std::abs(strides[1]) < std::abs(strides[3]) || r_count * s_count == 1;
-  for (std::int64_t group = 0; group < groups; ++group) {
-    for (std::int64_t first = 0; first < per_group; first += nr) {
-      const int lanes = static_cast<int>(std::min<std::int64_t>(nr, per_group - first));
-      const float* panel = weights.data + (group * per_group + first) * strides[0];
-      std::int64_t c = 0, r = 0, s = 0;
-      for (std::int64_t done = 0; done < depth; done += kRows) {
-        const int rows = static_cast<int>(std::min<std::int64_t>(kRows, depth - done));
-        for (int i = 0; i < rows; ++i) {
-          source[i] = c * strides[1] + r * strides[2] + s * strides[3];
-          row[i] = (r * s_count + s) * c_count + c;
-          if (in_order) {
-            if (++c == c_count) c = 0, ++s;
-            if (s == s_count) s = 0, ++r;
-          } else {
-            if (++s == s_count) s = 0, ++r;
-            if (r == r_count) r = 0, ++c;
-          }
+  const Chunk chunk(weights, nr);
+  // Rows of different taps lie so far apart in a panel that they evict each other from L1: a chunk
+  // of several is put together here.
+  alignas(64) float scratch[kSteps * kMaxNr];
+  for (std::int64_t panel = 0; panel < k_count; out += taps * c_count * nr) {
+    const std::int64_t left = per_group - panel % per_group;
+    const int lanes = static_cast<int>(std::min<std::int64_t>(nr, left));
+    for (std::int64_t tap = 0; tap < taps; tap += chunk.taps) {
+      const float* in = weights.data + panel * strides[0] + tap / s_count * strides[2] +
+                        tap % s_count * strides[3];
+      for (std::int64_t c = 0; c < c_count; c += chunk.channels) {
+        const std::int64_t channels = std::min(chunk.channels, c_count - c);
+        float* const to = out + (tap * c_count + c) * nr;
+        gather(chunk, static_cast<int>(channels * chunk.taps), in + c * strides[1], strides[0],
+               lanes, nr, chunk.taps == 1 ? to : scratch);
+        for (std::int64_t i = 0; i < chunk.taps && chunk.taps > 1; ++i) {
+          std::copy_n(scratch + i * chunk.channels * nr, channels * nr, to + i * c_count * nr);
         }
-        gather_rows(panel, strides[0], source, lanes, rows, nr, in_order ? out + done * nr : tile);
-        for (int i = 0; i < rows && !in_order; ++i)
-          std::copy_n(tile + i * nr, nr, out + row[i] * nr);
       }
-      out += depth * nr;
     }
+    panel += lanes;
   }
 }
 
