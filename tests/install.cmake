@@ -7,6 +7,8 @@ foreach(way IN ITEMS find_package pkg_config add_subdirectory fetch_content)
       -D BUILD_DIR=${PROJECT_BINARY_DIR}
       -D WORK_DIR=${CMAKE_CURRENT_BINARY_DIR}/install/${way}
       -D GENERATOR=${CMAKE_GENERATOR}
+      -D CC=${CMAKE_C_COMPILER}
+      -D C_FLAGS=${CMAKE_C_FLAGS}
       -D CXX=${CMAKE_CXX_COMPILER}
       -D CXX_FLAGS=${CMAKE_CXX_FLAGS}
       -P ${CMAKE_CURRENT_LIST_DIR}/install_consumer.cmake)

@@ -1,4 +1,4 @@
-# Builds tests/consumer against fastconv in the given WAY and runs it. An installed prefix is moved
+# Builds the programs of tests/consumer against fastconv in the given WAY and runs them. An installed prefix is moved
 # before it is used.
 function(run)
   cmake_parse_arguments(PARSE_ARGV 0 arg "" "OUTPUT" "COMMAND")
@@ -32,9 +32,11 @@ endfunction()
 
 function(build_with_cmake)
   run(COMMAND ${CMAKE_COMMAND} -S ${SOURCE_DIR}/tests/consumer -B ${WORK_DIR}/build -G ${GENERATOR}
-      -D CMAKE_CXX_COMPILER=${CXX} -D CMAKE_CXX_FLAGS=${CXX_FLAGS} -D FASTCONV_FROM=${WAY} ${ARGV})
+      -D CMAKE_C_COMPILER=${CC} -D CMAKE_C_FLAGS=${C_FLAGS} -D CMAKE_CXX_COMPILER=${CXX}
+      -D CMAKE_CXX_FLAGS=${CXX_FLAGS} -D FASTCONV_FROM=${WAY} ${ARGV})
   run(COMMAND ${CMAKE_COMMAND} --build ${WORK_DIR}/build)
   file(RENAME ${WORK_DIR}/build/consumer ${WORK_DIR}/consumer)
+  file(RENAME ${WORK_DIR}/build/c_consumer ${WORK_DIR}/c_consumer)
   # The consumer's file is compiled with the consumer's flags alone.
   file(READ ${WORK_DIR}/build/compile_commands.json commands)
   string(REGEX MATCH "[^\n]*-o CMakeFiles/consumer.dir/main.cpp.o[^\n]*" command "${commands}")
@@ -52,13 +54,20 @@ function(build_with_pkg_config prefix)
   separate_arguments(flags UNIX_COMMAND "${CXX_FLAGS} ${flags}")
   run(COMMAND ${CXX} -std=c++20 -Wall -Wextra -Wpedantic -Wconversion -Werror
       ${SOURCE_DIR}/tests/consumer/main.cpp -o ${WORK_DIR}/consumer ${flags})
+  # A C compiler links no C++ library unasked.
+  run(COMMAND ${PKG_CONFIG} --static --cflags --libs fastconv OUTPUT flags)
+  separate_arguments(flags UNIX_COMMAND "${C_FLAGS} ${flags}")
+  run(COMMAND ${CC} -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Werror
+      ${SOURCE_DIR}/tests/consumer/main.c -o ${WORK_DIR}/c_consumer ${flags})
 endfunction()
 
-function(run_consumer)
-  run(COMMAND ${WORK_DIR}/consumer OUTPUT said)
-  if(NOT said STREQUAL "ok 13.5")  # 3 channels x 9 taps x 1 x 0.5
-    message(FATAL_ERROR "the consumer says: ${said}")
-  endif()
+function(run_consumers)
+  foreach(program IN ITEMS consumer c_consumer)
+    run(COMMAND ${WORK_DIR}/${program} OUTPUT said)
+    if(NOT said STREQUAL "ok 13.5")  # 3 channels x 9 taps x 1 x 0.5
+      message(FATAL_ERROR "${program} says: ${said}")
+    endif()
+  endforeach()
 endfunction()
 
 file(REMOVE_RECURSE ${WORK_DIR})
@@ -75,8 +84,8 @@ else()
   # A project that embeds fastconv and installs it as part of itself, into a deeper libdir.
   build_with_cmake(-D FASTCONV_SOURCE=${SOURCE_DIR} -D FASTCONV_INSTALL=ON
                    -D CMAKE_INSTALL_LIBDIR=lib/some-machine)
-  run_consumer()
+  run_consumers()
   install_and_move(${WORK_DIR}/build ${WORK_DIR}/after)
   build_with_pkg_config(${WORK_DIR}/after)
 endif()
-run_consumer()
+run_consumers()
