@@ -16,6 +16,7 @@ namespace {
 // Elements of the panels that are not what they should be.
 int wrong_elements(const ConstTensorView& weights, std::int64_t groups, int nr) {
   const auto& [k_count, c_count, r_count, s_count] = weights.shape;
+  std::int64_t left = 0;  // channels of the group from the panel's first on
   std::int64_t elements = 0;
   REQUIRE(panel_elements(weights.shape, groups, nr, elements));
   const GuardedBuffer panels(elements * static_cast<std::int64_t>(sizeof(float)), Guard::after);
@@ -24,17 +25,13 @@ int wrong_elements(const ConstTensorView& weights, std::int64_t groups, int nr) 
   const float* panel = panels.floats();
   const std::int64_t per_group = k_count / groups;
   int wrong = 0;
-  for (std::int64_t group = 0; group < groups; ++group)
-    for (std::int64_t first = 0; first < per_group; first += nr)
-      for (std::int64_t r = 0; r < r_count; ++r)
-        for (std::int64_t s = 0; s < s_count; ++s)
-          for (std::int64_t c = 0; c < c_count; ++c)
-            for (std::int64_t lane = 0; lane < nr; ++lane) {
-              const std::int64_t k = first + lane;
-              const float expected =
-                  k < per_group ? at(weights, {group * per_group + k, c, r, s}) : 0.0F;
-              wrong += *panel++ == expected ? 0 : 1;
-            }
+  for (std::int64_t first = 0; first < k_count; first += std::min<std::int64_t>(nr, left)) {
+    left = per_group - first % per_group;
+    for_each_index({r_count, s_count, c_count, nr}, [&](const Dims<4>& i) {
+      const float expected = i[3] < left ? at(weights, {first + i[3], i[2], i[0], i[1]}) : 0.0F;
+      wrong += *panel++ == expected ? 0 : 1;
+    });
+  }
   return wrong;
 }
 
@@ -48,7 +45,7 @@ TEST_SUITE("weights") {
     for (const Dims<4>& shape : shapes) {
       const Tensor dense(Layout::nchw, shape);
       fill_floats(dense.view(), 1);
-      const auto [k, c, r, s] = shape;
+      const std::int64_t k = shape[0], c = shape[1], r = shape[2], s = shape[3];
       CAPTURE(k);
       CAPTURE(c);
       CAPTURE(r);
