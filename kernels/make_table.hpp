@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "depthwise.hpp"
+#include "direct.hpp"
 #include "micro_gemm.hpp"
 #include "pack.hpp"
 #include "table.hpp"
@@ -32,6 +34,9 @@ constexpr KernelTable make_table(Isa isa) noexcept {
   table.pack_columns = pack_columns<Arch, NR>;
   table.pack_rows = pack_rows<Arch>;
   table.pack_patch = pack_patch<Arch>;
+  table.direct = direct<Arch>;
+  table.pack_planes = pack_planes<Arch>;
+  table.depthwise = depthwise<Arch>;
   return table;
 }
 

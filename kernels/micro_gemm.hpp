@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "activation.hpp"
+#include "epilogue.hpp"
 #include "simd.hpp"
 #include "table.hpp"
 
@@ -104,68 +104,6 @@ FASTCONV_INLINE void accumulate_rows(const float* a, std::int64_t stride, const 
   }
 }
 
-template <class V, int Rows, int Vectors>
-FASTCONV_INLINE void add_residual(const TileArguments& tile, int last_lanes,
-                                  V (&sum)[Rows][Vectors]) noexcept {
-  const float* residual = tile.residual;
-  if (residual == nullptr) return;
-  FASTCONV_UNROLL
-  for (int m = 0; m < Rows; ++m, residual += tile.residual_row_stride) {
-    FASTCONV_UNROLL
-    for (int v = 0; v < Vectors; ++v) {
-      const float* in = residual + v * V::width;
-      const bool partial = v == Vectors - 1 && last_lanes < V::width;
-      sum[m][v] = sum[m][v] + (partial ? V::load_first(in, last_lanes) : V::load(in));
-    }
-  }
-}
-
-template <class Arch, int Rows, int Vectors>
-FASTCONV_INLINE void apply_activation(const Epilogue& epilogue,
-                                      Vector<Arch> (&sum)[Rows][Vectors]) noexcept {
-  using V = Vector<Arch>;
-  switch (epilogue.activation) {
-    case Activation::none:
-      return;
-    case Activation::relu:
-    case Activation::clamp: {
-      const bool relu = epilogue.activation == Activation::relu;
-      const V low = V::broadcast(relu ? 0.0F : epilogue.alpha);
-      const V high = V::broadcast(relu ? __builtin_inff() : epilogue.beta);
-      FASTCONV_UNROLL
-      for (int m = 0; m < Rows; ++m) {
-        FASTCONV_UNROLL
-        for (int v = 0; v < Vectors; ++v) sum[m][v] = V::clamp(sum[m][v], low, high);
-      }
-      return;
-    }
-    case Activation::leaky_relu: {
-      const V slope = V::broadcast(epilogue.alpha);
-      FASTCONV_UNROLL
-      for (int m = 0; m < Rows; ++m) {
-        FASTCONV_UNROLL
-        for (int v = 0; v < Vectors; ++v) sum[m][v] = V::leaky(sum[m][v], slope);
-      }
-      return;
-    }
-    default: {
-      float values[Rows * Vectors * V::width];
-      FASTCONV_UNROLL
-      for (int m = 0; m < Rows; ++m) {
-        FASTCONV_UNROLL
-        for (int v = 0; v < Vectors; ++v) sum[m][v].store(values + (m * Vectors + v) * V::width);
-      }
-      activate<Arch>(values, Rows * Vectors, epilogue.activation);
-      FASTCONV_UNROLL
-      for (int m = 0; m < Rows; ++m) {
-        FASTCONV_UNROLL
-        for (int v = 0; v < Vectors; ++v)
-          sum[m][v] = V::load(values + (m * Vectors + v) * V::width);
-      }
-    }
-  }
-}
-
 // The micro-kernel: Rows x Vectors accumulators that stay in registers through the k-loop.
 //
 // Every output is one chain of fma in ascending depth, continued over k-blocks through `sums`, so
@@ -227,32 +165,9 @@ void micro_gemm(const TileArguments& tile) {
   }
 
   // A tile is chosen so that only its last vector is partial.
-  const int last_lanes = tile.lanes - (Vectors - 1) * W;
-  const Epilogue& epilogue = *tile.epilogue;
-  for (int step = 0; step < 2; ++step) {
-    if ((step == 1) == epilogue.residual_last) {
-      add_residual<V>(tile, last_lanes, sum);
-    } else {
-      apply_activation<Arch>(epilogue, sum);
-    }
-  }
-
-  float* c = tile.c;
-  const std::int64_t c_row_stride = tile.c_row_stride;
-  if (last_lanes == W) {
-    FASTCONV_UNROLL
-    for (int m = 0; m < Rows; ++m, c += c_row_stride) {
-      FASTCONV_UNROLL
-      for (int v = 0; v < Vectors; ++v) sum[m][v].store(c + v * W);
-    }
-  } else {
-    FASTCONV_UNROLL
-    for (int m = 0; m < Rows; ++m, c += c_row_stride) {
-      FASTCONV_UNROLL
-      for (int v = 0; v < Vectors - 1; ++v) sum[m][v].store(c + v * W);
-      sum[m][Vectors - 1].store_first(c + (Vectors - 1) * W, last_lanes);
-    }
-  }
+  finish_tile<Arch>(
+      *tile.epilogue, tile.residual, [&](int m) { return m * tile.residual_row_stride; }, tile.c,
+      [&](int m) { return m * tile.c_row_stride; }, tile.lanes - (Vectors - 1) * W, sum);
 }
 
 }  // namespace

@@ -34,11 +34,17 @@ struct Portable {};
 template <class Arch>
 struct Vector;
 
+template <int Value>
+struct Constant {
+  static constexpr int value = Value;
+};
+
 #if defined(FASTCONV_PORTABLE_VECTORS)
 
 template <>
 struct Vector<Portable> {
   static constexpr int width = 4;
+  static constexpr int registers = 16;
   static constexpr bool has_masks = false;
   static constexpr bool has_fma_lane = false;
   using Native = float __attribute__((vector_size(16)));
@@ -54,11 +60,15 @@ struct Vector<Portable> {
   FASTCONV_INLINE void store(float* p) const noexcept { __builtin_memcpy(p, &value, sizeof value); }
   static FASTCONV_INLINE Vector load_first(const float* p, int count) noexcept {
     float lanes[width] = {};
-    for (int i = 0; i < count; ++i) lanes[i] = p[i];
+    for (int i = 0; i < width; ++i) {
+      if (i < count) lanes[i] = p[i];
+    }
     return load(lanes);
   }
   FASTCONV_INLINE void store_first(float* p, int count) const noexcept {
-    for (int i = 0; i < count; ++i) p[i] = value[i];
+    for (int i = 0; i < width; ++i) {
+      if (i < count) p[i] = value[i];
+    }
   }
   static FASTCONV_INLINE Vector load_even(const float* p) noexcept {
     return {Native{p[0], p[2], p[4], p[6]}};
@@ -112,6 +122,11 @@ template <class Arch>
 struct Vector {
   using Native = xsimd::batch<float, Arch>;
   static constexpr int width = static_cast<int>(Native::size);
+#if defined(__AVX512F__) || defined(__ARM_NEON)
+  static constexpr int registers = 32;
+#else
+  static constexpr int registers = 16;
+#endif
   Native value;
 
   static FASTCONV_INLINE Vector zero() noexcept { return {Native(0.0F)}; }
@@ -129,7 +144,9 @@ struct Vector {
     return {Native(_mm256_maskload_ps(p, first_mask(count)))};
 #else
     float lanes[width] = {};
-    for (int i = 0; i < count; ++i) lanes[i] = p[i];
+    for (int i = 0; i < width; ++i) {
+      if (i < count) lanes[i] = p[i];
+    }
     return load(lanes);
 #endif
   }
@@ -141,7 +158,9 @@ struct Vector {
 #else
     float lanes[width];
     store(lanes);
-    for (int i = 0; i < count; ++i) p[i] = lanes[i];
+    for (int i = 0; i < width; ++i) {
+      if (i < count) p[i] = lanes[i];
+    }
 #endif
   }
 

@@ -62,6 +62,60 @@ struct PackArguments {
   float* out = nullptr;    // may be written up to a vector behind the last element
 };
 
+// A block of an image's group for pack_planes: `rows` x `columns` of the padded image from the one
+// under output (first_row, first_column) on.
+struct PlaneArguments {
+  const Problem* problem = nullptr;
+  const float* x = nullptr;  // channel 0 of the group, n fixed
+  std::int64_t channels = 0;
+  std::int64_t first_row = 0, first_column = 0;
+  std::int64_t rows = 0, columns = 0;
+  std::int64_t row_step = 1;  // image rows from one row to the next
+  const std::int64_t* phases = nullptr;
+  std::int64_t phase_count = 0;
+  std::int64_t pitch = 0;
+  float* out = nullptr;  // may be written up to a vector behind the last element
+};
+
+// A block of output rows and columns of some output channels, from x in place or from planes.
+struct DirectArguments {
+  const float* x = nullptr;
+  std::int64_t channels = 0;  // of x
+  std::int64_t channel_stride = 0, row_stride = 0;
+  const std::int64_t* tap_column = nullptr;  // offset of every s of the filter
+  std::int64_t kernel_h = 0, kernel_w = 0;
+  std::int64_t stride_h = 0, dilation_h = 0;
+  bool padded = false;  // x may be read up to a vector behind its columns
+  // Panels as micro_gemm's B, read as scalars; out channel 0 is lane first_lane of all panels.
+  const float* weights = nullptr;
+  std::int64_t weight_step = 0, depth = 0, first_lane = 0;
+  int out_channels = 0;
+  std::int64_t rows = 0, columns = 0;
+  float* y = nullptr;  // columns are adjacent, in the residual too
+  std::int64_t y_channel_stride = 0, y_row_stride = 0;
+  const float* residual = nullptr;  // or null
+  std::int64_t residual_channel_stride = 0, residual_row_stride = 0;
+  const Epilogue* epilogue = nullptr;
+  const float* bias = nullptr;  // or null
+};
+
+// A part of one output row of some channels, which are adjacent in x, y and the residual.
+struct DepthwiseArguments {
+  const float* const* inputs = nullptr;  // [kernel_h][columns]: the pixels under the part
+  std::int64_t columns = 0;
+  std::int64_t kernel_h = 0, kernel_w = 0;
+  std::int64_t stride_w = 0, dilation_w = 0;
+  const float* weights = nullptr;  // panels as micro_gemm's B, from the first channel on
+  std::int64_t pixels = 0;
+  int channels = 0;
+  float* y = nullptr;
+  std::int64_t y_pixel_stride = 0;
+  const float* residual = nullptr;  // or null
+  std::int64_t residual_pixel_stride = 0;
+  const Epilogue* epilogue = nullptr;
+  const float* bias = nullptr;  // or null
+};
+
 // All that leaves the translation unit of one instruction-set level.
 struct KernelTable {
   Isa isa;
@@ -77,6 +131,13 @@ struct KernelTable {
   // The part of the padded image under the windows, [rows][columns][pitch]. Channels must be
   // adjacent in x, and the pixels either whole output rows or of one row.
   void (*pack_patch)(const PackArguments& arguments);
+
+  // Convolution without packing, for few channels in planes.
+  void (*direct)(const DirectArguments& arguments);
+  // [channels][rows][phases][pitch]: phase p has columns p, p + stride.w, … of the padded image.
+  void (*pack_planes)(const PlaneArguments& arguments);
+
+  void (*depthwise)(const DepthwiseArguments& arguments);
 
   int nr() const noexcept { return width * vectors; }
 };

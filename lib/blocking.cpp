@@ -5,11 +5,11 @@
 
 #include <algorithm>
 
+#include "costs.hpp"
+#include "integers.hpp"
+
 namespace fastconv {
 namespace {
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) noexcept { return (a + b - 1) / b; }
-std::int64_t round_up(std::int64_t a, std::int64_t b) noexcept { return ceil_div(a, b) * b; }
 
 // Cuts `size` into equal blocks of at most `limit`, each a multiple of `unit` but the last.
 std::int64_t even_block(std::int64_t size, std::int64_t limit, std::int64_t unit) noexcept {
@@ -17,23 +17,12 @@ std::int64_t even_block(std::int64_t size, std::int64_t limit, std::int64_t unit
   return std::min(round_up(ceil_div(size, ceil_div(size, limit)), unit), round_up(size, unit));
 }
 
-// Cycles of a core with two vector FMA and two loads a cycle; only their ratios matter here.
-constexpr double kFma = 0.5;          // one vector FMA
-constexpr double kFmaLatency = 4.0;   // a tile's k-step takes at least this
-constexpr double kCopyVector = 1.5;   // load and store while packing
-constexpr double kCopyScalar = 1.2;   // one element of a gather
-constexpr double kRun = 3.0;          // set-up of a run of neighbouring lanes, or of a stretch
-constexpr double kStoreVector = 2.0;  // epilogue and store
-constexpr double kStoreScalar = 1.5;  // one element through a scratch tile
-
 // Lines this many floats apart fall into few sets of L1: rows at such a distance evict each other.
 constexpr std::int64_t kAliasing = 512;
 // Keeps rows apart: an odd number of cache lines.
 constexpr std::int64_t kLine = 16;
 
 constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
-
-double real(std::int64_t value) noexcept { return static_cast<double>(value); }
 
 // Cycles of one step of depth of all tiles of rows x lanes, where tiles end at multiples of
 // `row_panel`.

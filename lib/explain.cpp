@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "error.hpp"
+#include "integers.hpp"
 #include "plan.hpp"
 
 namespace fastconv {
@@ -53,12 +54,27 @@ const char* meaning(Algorithm algorithm) noexcept {
       return "im2col gathered from the window view, then a plain matrix product summing in double";
     case Algorithm::strided:
       return "sum over the 7-D broadcast view in double";
+    case Algorithm::direct:
+      return "every tap read at its own offset, nothing packed by tap";
+    case Algorithm::depthwise:
+      return "one channel a lane";
     case Algorithm::gemm:
       return "implicit GEMM, packed im2col blocks and register tiles";
     case Algorithm::automatic:
       break;
   }
   return "none";
+}
+
+const char* limit(Algorithm algorithm) noexcept {
+  switch (algorithm) {
+    case Algorithm::gemm:
+      return "would fill one lane of a panel with a group of one channel";
+    case Algorithm::depthwise:
+      return "takes one channel a group, adjacent channels and as many out as in";
+    default:
+      return "does not apply";
+  }
 }
 
 }  // namespace
@@ -76,20 +92,61 @@ Explanation explain(const PlanState& state) noexcept {
            ll(p.window.kernel_size.w), ll(p.groups), ll(p.n), ll(p.k), ll(p.oh), ll(p.ow));
   out.line("algorithm: %s (%s): %s\n", name(state.algorithm),
            state.chosen ? "chosen by the library" : "asked for by name", meaning(state.algorithm));
+  double fma = 0, pack = 0, store = 0;
+  const auto costs = [&](const auto& blocking) {
+    fma = blocking.fma_cycles;
+    pack = blocking.pack_cycles;
+    store = blocking.store_cycles;
+  };
   if (state.algorithm == Algorithm::gemm) {
-    const Blocking& b = state.blocking;
+    const Blocking& b = state.gemm;
     const bool pixels = b.lanes == Lanes::pixels;
     out.line("isa: %s, tile %d x %d (%s broadcast, %s along vectors of %d)\n", name(state.isa),
              state.tile.mr, state.tile.nr, pixels ? "channels" : "pixels",
              pixels ? "pixels" : "channels", state.tile.width);
     out.line("blocks: KC %lld, %lld pixels (%s, %lld at a time), %lld channels\n", ll(b.kc),
              ll(b.pixel_block), form_name(b.form), ll(b.pack_block), ll(b.channel_block));
-    const double total = b.fma_cycles + b.pack_cycles + b.store_cycles;
-    out.line("cost model: fma %.0f%%, packing %.0f%%, store %.0f%%\n", 100 * b.fma_cycles / total,
-             100 * b.pack_cycles / total, 100 * b.store_cycles / total);
+    costs(b);
+  } else if (state.algorithm == Algorithm::direct) {
+    const DirectBlocking& b = state.direct;
+    out.line("isa: %s, pixels along vectors of %d\n", name(state.isa), state.tile.width);
+    out.line("blocks: %lld rows x %lld columns, %s%s\n", ll(b.rows), ll(b.columns),
+             b.in_place ? "read in place" : "read from padded planes",
+             b.output_elements > 0 ? ", results staged: the columns of y are apart" : "");
+    costs(b);
+  } else if (state.algorithm == Algorithm::depthwise) {
+    out.line("isa: %s, channels along vectors of %d\n", name(state.isa), state.tile.width);
+    out.line("blocks: %lld pixels of a row, %lld channels\n", ll(state.depthwise.pixels),
+             ll(state.depthwise.channels));
+    costs(state.depthwise);
   } else {
     out.line("speed: a correctness baseline, slow by design\n");
     out.line("isa: generic (baselines are compiled for the platform's lowest level)\n");
+  }
+  const double best_cycles =
+      (fma + pack + store) * (state.algorithm == Algorithm::gemm ? real(p.groups) : 1.0);
+  if (const double total = fma + pack + store; total > 0) {
+    out.line("cost model: fma %.0f%%, packing %.0f%%, store %.0f%%\n", 100 * fma / total,
+             100 * pack / total, 100 * store / total);
+  }
+  if (state.chosen) {
+    // Estimates of candidates that were not legal are zero.
+    const struct {
+      Algorithm algorithm;
+      double cycles;
+    } others[] = {{Algorithm::gemm, state.gemm.cycles()},
+                  {Algorithm::direct, state.direct.cycles()},
+                  {Algorithm::depthwise, state.depthwise.cycles()}};
+    for (const auto& [algorithm, cycles] : others) {
+      if (algorithm == state.algorithm) continue;
+      const double scale = algorithm == Algorithm::gemm ? real(p.groups) : 1.0;
+      if (cycles > 0) {
+        out.line("refused: %s, estimated at %.2f x the cycles\n", name(algorithm),
+                 cycles * scale / best_cycles);
+      } else {
+        out.line("refused: %s, which %s\n", name(algorithm), limit(algorithm));
+      }
+    }
   }
   out.line("epilogue: %s%s\n", state.has_bias ? "bias, " : "",
            state.epilogue.activation == Activation::none ? "no activation"

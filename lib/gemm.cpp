@@ -4,11 +4,10 @@
 #include <algorithm>
 #include <limits>
 
+#include "integers.hpp"
+
 namespace fastconv {
 namespace {
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) noexcept { return (a + b - 1) / b; }
-std::int64_t round_up(std::int64_t a, std::int64_t b) noexcept { return ceil_div(a, b) * b; }
 
 // Floats of the pack buffer, with the vector that packing may write behind them.
 std::int64_t pack_elements(const Blocking& b, int nr) noexcept {
@@ -18,24 +17,23 @@ std::int64_t pack_elements(const Blocking& b, int nr) noexcept {
 // One block of pixels times one block of channels of one image and group.
 class BlockProduct {
  public:
-  BlockProduct(const GemmArguments& arguments, std::int64_t n, std::int64_t group,
-               void* workspace) noexcept
-      : g_(arguments),
-        p_(arguments.problem),
-        b_(arguments.blocking),
-        nr_(arguments.table.nr()),
+  BlockProduct(const Operands& operands, const Blocking& blocking, std::int64_t n,
+               std::int64_t group, void* workspace) noexcept
+      : g_(operands),
+        p_(operands.problem),
+        b_(blocking),
+        nr_(operands.table.nr()),
         depth_(p_.c_per_group() * p_.taps()),
         pixels_(static_cast<float*>(workspace)),
         sums_(pixels_ + pack_elements(b_, nr_)) {
-    const std::int64_t lanes = round_up(p_.k_per_group(), nr_);
     x_ = g_.x + n * p_.x_strides[0] + group * p_.c_per_group() * p_.x_strides[1];
     y_ = g_.y + n * p_.y_strides[0] + group * p_.k_per_group() * p_.y_strides[1];
     if (g_.residual != nullptr) {
       residual_ = g_.residual + n * g_.residual_strides[0] +
                   group * p_.k_per_group() * g_.residual_strides[1];
     }
-    weights_ = g_.weights + group * lanes * depth_;
-    bias_ = g_.bias != nullptr ? g_.bias + group * lanes : nullptr;
+    weights_ = g_.weights + group * g_.lanes_per_group * depth_;
+    bias_ = g_.bias != nullptr ? g_.bias + group * g_.lanes_per_group : nullptr;
   }
 
   void run(std::int64_t pixel, std::int64_t pixel_count, std::int64_t channel,
@@ -256,7 +254,7 @@ class BlockProduct {
     }
   }
 
-  const GemmArguments& g_;
+  const Operands& g_;
   const Problem& p_;
   const Blocking& b_;
   int nr_;
@@ -311,10 +309,9 @@ std::int64_t gemm_blocks(const Problem& p, const Blocking& b) noexcept {
   return p.n * p.groups * grid.rows * grid.blocks_per_row * grid.channel_blocks;
 }
 
-void gemm(const GemmArguments& arguments, std::int64_t begin, std::int64_t end,
+void gemm(const Operands& operands, const Blocking& b, std::int64_t begin, std::int64_t end,
           void* workspace) noexcept {
-  const Problem& p = arguments.problem;
-  const Blocking& b = arguments.blocking;
+  const Problem& p = operands.problem;
   const Grid grid(p, b);
   for (std::int64_t block = begin; block < end; ++block) {
     std::int64_t rest = block;
@@ -324,7 +321,7 @@ void gemm(const GemmArguments& arguments, std::int64_t begin, std::int64_t end,
     rest /= grid.blocks_per_row;
     const std::int64_t row = rest % grid.rows;
     rest /= grid.rows;
-    BlockProduct product(arguments, rest / p.groups, rest % p.groups, workspace);
+    BlockProduct product(operands, b, rest / p.groups, rest % p.groups, workspace);
     product.run(row * grid.row_pixels + in_row, std::min(b.pixel_block, grid.row_pixels - in_row),
                 channel, std::min(b.channel_block, p.k_per_group() - channel));
   }

@@ -6,23 +6,9 @@
 #include "../kernels/table.hpp"
 #include "blocking.hpp"
 #include "geometry.hpp"
+#include "operands.hpp"
 
 namespace fastconv {
-
-// The implicit-GEMM convolution: blocks of the im2col matrix packed straight from the image, times
-// the weights' panels, one register tile at a time.
-struct GemmArguments {
-  const Problem& problem;
-  const Blocking& blocking;
-  const KernelTable& table;
-  const float* x;
-  const float* weights;  // pack_panels
-  const float* bias;     // padded like the weights' lanes, or null
-  float* y;
-  const float* residual;  // or null
-  Dims<4> residual_strides;
-  const Epilogue& epilogue;
-};
 
 // Bytes of scratch memory of one slot, a multiple of 64; bounded by the caches, whatever the
 // problem.
@@ -33,8 +19,10 @@ std::int64_t gemm_workspace_bytes(const Problem& problem, const Blocking& blocki
 // them.
 std::int64_t gemm_blocks(const Problem& problem, const Blocking& blocking) noexcept;
 
-// Computes blocks [begin, end) with scratch memory aligned to 64 bytes.
-void gemm(const GemmArguments& arguments, std::int64_t begin, std::int64_t end,
+// The implicit-GEMM convolution: blocks of the im2col matrix packed straight from the image, times
+// the weights' panels, one register tile at a time. Computes blocks [begin, end) with scratch
+// memory aligned to 64 bytes.
+void gemm(const Operands& operands, const Blocking& blocking, std::int64_t begin, std::int64_t end,
           void* workspace) noexcept;
 
 }  // namespace fastconv

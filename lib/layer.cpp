@@ -9,6 +9,7 @@
 
 #include "error.hpp"
 #include "geometry.hpp"
+#include "integers.hpp"
 #include "names.hpp"
 #include "packed.hpp"
 #include "views.hpp"
@@ -21,6 +22,7 @@ constexpr Named<Algorithm> kAlgorithms[] = {
     {Algorithm::automatic, "auto"},  {Algorithm::naive, "naive"},
     {Algorithm::im2col, "im2col"},   {Algorithm::strided_im2col, "strided_im2col"},
     {Algorithm::strided, "strided"}, {Algorithm::gemm, "gemm"},
+    {Algorithm::direct, "direct"},   {Algorithm::depthwise, "depthwise"},
 };
 
 constexpr Named<Activation> kActivations[] = {
@@ -118,24 +120,33 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   FASTCONV_TRY(check_shape("weights", weights.shape, weights.strides));
   FASTCONV_TRY(check_memory("weights", weights));
 
-  const Algorithm algorithm =
-      options.algorithm == Algorithm::automatic ? Algorithm::gemm : options.algorithm;
+  const std::int64_t groups = descriptor.groups;
+  const bool single = groups == descriptor.in_channels;
+  if (options.algorithm == Algorithm::depthwise && (!single || descriptor.out_channels != groups)) {
+    return fail(StatusCode::unsupported,
+                "algorithm: depthwise takes as many groups as channels, got in_channels %lld, "
+                "out_channels %lld, groups %lld",
+                ll(descriptor.in_channels), ll(descriptor.out_channels), ll(groups));
+  }
   const KernelTable* table = kernel_table(isa);
-  const int lanes = algorithm == Algorithm::gemm ? table->nr() : 1;
+  const bool panels = uses_panels(options.algorithm);
+  const bool merged = panels && single && groups > 1 && options.algorithm != Algorithm::gemm;
+  const std::int64_t packed_groups = merged ? 1 : groups;
+  const int nr = panels ? table->nr() : 1;
   std::int64_t elements = 0;
   std::int64_t bytes = 0;
-  if (!panel_elements(shape, descriptor.groups, lanes, elements) ||
+  if (!panel_elements(shape, packed_groups, nr, elements) ||
       !multiply(elements, 2 * static_cast<std::int64_t>(sizeof(float)), bytes)) {
     return fail(StatusCode::overflow, "weights: %lld x %lld x %lld x %lld exceed 64 bits",
                 ll(shape[0]), ll(shape[1]), ll(shape[2]), ll(shape[3]));
   }
   const auto float_bytes = static_cast<std::int64_t>(sizeof(float));
-  const std::int64_t group_lanes =
-      (shape[0] / descriptor.groups + lanes - 1) / lanes * lanes;  // of one group, padded
+  const std::int64_t per_group = shape[0] / packed_groups;
+  const std::int64_t lanes = round_up(per_group, nr);
   const std::int64_t header = align_up(static_cast<std::int64_t>(sizeof(Packed)));
   const std::int64_t weight_bytes = align_up(elements * float_bytes);
   const std::int64_t bias_bytes =
-      bias != nullptr ? align_up(descriptor.groups * group_lanes * float_bytes) : 0;
+      bias != nullptr ? align_up(packed_groups * lanes * float_bytes) : 0;
   bytes = header + weight_bytes + bias_bytes;
   void* memory = allocate(options.allocator, bytes);
   if (memory == nullptr) {
@@ -148,22 +159,22 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   packed->descriptor = descriptor;
   packed->options = options;
   packed->bytes = bytes;
-  packed->algorithm = algorithm;
   packed->table = table;
+  packed->merged = merged;
+  packed->lanes_per_group = merged ? shape[0] / groups : lanes;
   packed->weights = reinterpret_cast<float*>(static_cast<char*>(memory) + header);
   ConstTensorView source = weights;
   source.strides = used_strides(weights.shape, weights.strides);
-  if (algorithm == Algorithm::gemm) {
-    pack_panels(source, descriptor.groups, lanes, packed->weights);
+  if (panels) {
+    pack_panels(source, packed_groups, nr, packed->weights);
   } else {
     pack_dense(source, packed->weights);
   }
   if (bias != nullptr) {
     packed->bias = reinterpret_cast<float*>(static_cast<char*>(memory) + header + weight_bytes);
-    const std::int64_t per_group = shape[0] / descriptor.groups;
-    for (std::int64_t group = 0; group < descriptor.groups; ++group) {
-      for (std::int64_t k = 0; k < group_lanes; ++k) {
-        packed->bias[group * group_lanes + k] = k < per_group ? bias[group * per_group + k] : 0.0F;
+    for (std::int64_t group = 0; group < packed_groups; ++group) {
+      for (std::int64_t k = 0; k < lanes; ++k) {
+        packed->bias[group * lanes + k] = k < per_group ? bias[group * per_group + k] : 0.0F;
       }
     }
   }

@@ -13,12 +13,21 @@ struct Layer::Packed {
   std::uint64_t id;  // no other layer of this process ever has it
   Conv2d descriptor;
   LayerOptions options;
-  Algorithm algorithm;  // resolved
   const KernelTable* table;
+  // Panels of single-channel groups are merged, or each would be a lane of its own panel; only
+  // direct and depthwise read those.
+  bool merged;
+  std::int64_t lanes_per_group;
   std::int64_t bytes;  // of the allocation
-  float* weights;      // panels for gemm, dense for the baselines
+  float* weights;      // dense for the baselines, else panels
   float* bias;         // null if the layer has none; padded like the panels
 };
+
+// Algorithms that compute from panels.
+constexpr bool uses_panels(Algorithm algorithm) noexcept {
+  return algorithm == Algorithm::automatic || algorithm == Algorithm::gemm ||
+         algorithm == Algorithm::direct || algorithm == Algorithm::depthwise;
+}
 
 // Slots of scratch memory and a layer's arrays are aligned to this many bytes.
 constexpr std::int64_t kAlignment = 64;

@@ -5,6 +5,8 @@
 #include <fastconv/layer.hpp>
 
 #include "blocking.hpp"
+#include "depthwise.hpp"
+#include "direct.hpp"
 #include "geometry.hpp"
 
 namespace fastconv {
@@ -17,8 +19,10 @@ struct PlanState {
   Algorithm algorithm = Algorithm::automatic;
   bool chosen = false;  // by the library rather than by name
   Isa isa = Isa::generic;
-  Tile tile;                    // of gemm
-  Blocking blocking;            // of gemm
+  Tile tile;      // of the ISA's micro-kernel
+  Blocking gemm;  // if that is or might have been the algorithm; likewise the next two
+  DirectBlocking direct;
+  DepthwiseBlocking depthwise;
   std::int64_t slot_bytes = 0;  // of scratch memory
   std::int64_t tasks = 1;
   int slots = 1;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
 #include <new>
 #include <type_traits>
 
@@ -10,6 +11,7 @@
 #include "../kernels/denormals.hpp"
 #include "error.hpp"
 #include "gemm.hpp"
+#include "integers.hpp"
 #include "packed.hpp"
 #include "plan.hpp"
 #include "views.hpp"
@@ -35,39 +37,113 @@ constexpr double kFlopPerThread = 5e5;
 // Tasks per thread: enough that one that was held up leaves its share to the others.
 constexpr std::int64_t kTasksPerThread = 8;
 
-void plan_gemm(const KernelTable& table, int threads, PlanState& state) noexcept {
+double flop(const Problem& p) noexcept {
+  return 2.0 * real(p.c_per_group() * p.taps()) * real(p.k * p.oh * p.ow) * real(p.n);
+}
+
+// The algorithm, by the cost model if not by name, and its blocks.
+Status choose(bool merged, Algorithm asked, PlanState& state) noexcept {
   const Problem& p = state.problem;
-  const double flop = 2.0 * static_cast<double>(p.c_per_group() * p.taps()) *
-                      static_cast<double>(p.k * p.oh * p.ow) * static_cast<double>(p.n);
-  state.tile = {table.width, table.nr(), table.max_rows};
-  state.blocking = choose_blocking(p, state.tile, detected_caches());
-  state.slots = std::clamp(static_cast<int>(std::min(flop / kFlopPerThread, 1e6)), 1, threads);
-  if (state.slots > 1) split_for_threads(p, state.tile, state.slots, state.blocking);
-  state.slot_bytes = gemm_workspace_bytes(p, state.blocking, table.nr());
-  state.tasks = std::min(gemm_blocks(p, state.blocking), kTasksPerThread * state.slots);
+  const CacheSizes caches = detected_caches();
+  const bool any = asked == Algorithm::automatic;
+  double best = std::numeric_limits<double>::infinity();
+  const auto consider = [&](Algorithm algorithm, double cycles) {
+    if (cycles >= best) return;
+    best = cycles;
+    state.algorithm = algorithm;
+  };
+  if ((any && !merged) || asked == Algorithm::gemm) {
+    state.gemm = choose_blocking(p, state.tile, caches);
+    consider(Algorithm::gemm, state.gemm.cycles() * real(p.groups));
+  }
+  if (any || asked == Algorithm::direct) {
+    state.direct = choose_direct(p, state.tile, caches);
+    consider(Algorithm::direct, state.direct.cycles());
+  }
+  if ((any && merged) || asked == Algorithm::depthwise) {
+    if (choose_depthwise(p, state.tile, state.depthwise)) {
+      consider(Algorithm::depthwise, state.depthwise.cycles());
+    } else if (!any) {
+      return fail(StatusCode::unsupported,
+                  "algorithm: depthwise takes adjacent channels, got strides %lld in x and %lld "
+                  "in y",
+                  ll(p.x_strides[1]), ll(p.y_strides[1]));
+    }
+  }
+  return {};
+}
+
+std::int64_t block_count(const PlanState& state) noexcept {
+  switch (state.algorithm) {
+    case Algorithm::gemm:
+      return gemm_blocks(state.problem, state.gemm);
+    case Algorithm::direct:
+      return direct_blocks(state.problem, state.direct);
+    case Algorithm::depthwise:
+      return depthwise_blocks(state.problem, state.depthwise);
+    default:
+      return 1;
+  }
+}
+
+void share_among_threads(int threads, PlanState& state) noexcept {
+  const Problem& p = state.problem;
+  const double most = std::min(flop(p) / kFlopPerThread, 1e6);
+  state.slots = std::clamp(static_cast<int>(most), 1, threads);
+  if (state.slots > 1 && state.algorithm == Algorithm::gemm) {
+    split_for_threads(p, state.tile, state.slots, state.gemm);
+  } else if (state.slots > 1 && state.algorithm == Algorithm::direct) {
+    split_for_threads(p, state.tile.width, state.slots, state.direct);
+  }
+  state.tasks = std::min(block_count(state), kTasksPerThread * state.slots);
   state.slots = static_cast<int>(std::clamp<std::int64_t>(state.tasks, 1, state.slots));
 }
 
-// One run of a gemm plan, as its tasks see it.
+std::int64_t slot_bytes(const PlanState& state) noexcept {
+  const Problem& p = state.problem;
+  switch (state.algorithm) {
+    case Algorithm::gemm:
+      return gemm_workspace_bytes(p, state.gemm, state.tile.nr);
+    case Algorithm::direct:
+      return direct_workspace_bytes(p, state.direct, state.tile.nr);
+    case Algorithm::depthwise:
+      return depthwise_workspace_bytes(p, state.depthwise);
+    case Algorithm::im2col:
+    case Algorithm::strided_im2col:
+      return im2col_bytes(p);
+    default:
+      return 0;
+  }
+}
+
+// One run of a plan of the engine, as its tasks see it.
 struct Job {
-  GemmArguments arguments;
+  const PlanState& state;
+  Operands operands;
   std::int64_t blocks;
   std::int64_t tasks;
   char* workspace;
-  std::int64_t slot_bytes;
-  int slots;
   bool flush_denormals;
   std::atomic<int> bad_slot;
 
   static void run(void* data, std::int64_t task, int slot) {
     Job& job = *static_cast<Job*>(data);
-    if (slot < 0 || slot >= job.slots) {
+    const PlanState& state = job.state;
+    if (slot < 0 || slot >= state.slots) {
       job.bad_slot.store(slot, std::memory_order_relaxed);
       return;
     }
     const DenormalMode mode(job.flush_denormals);
-    gemm(job.arguments, job.blocks * task / job.tasks, job.blocks * (task + 1) / job.tasks,
-         job.workspace + slot * job.slot_bytes);
+    const std::int64_t begin = job.blocks * task / job.tasks;
+    const std::int64_t end = job.blocks * (task + 1) / job.tasks;
+    void* workspace = job.workspace + slot * state.slot_bytes;
+    if (state.algorithm == Algorithm::gemm) {
+      gemm(job.operands, state.gemm, begin, end, workspace);
+    } else if (state.algorithm == Algorithm::direct) {
+      direct(job.operands, state.direct, begin, end, workspace);
+    } else {
+      depthwise(job.operands, state.depthwise, begin, end, workspace);
+    }
   }
 };
 
@@ -116,16 +192,20 @@ Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan,
   FASTCONV_TRY(make_problem(packed_->descriptor, x, y, state.problem));
   FASTCONV_TRY(check_no_self_overlap("y", y));
   state.layer_id = packed_->id;
-  state.algorithm = packed_->algorithm;
-  state.chosen = packed_->options.algorithm == Algorithm::automatic;
-  state.isa = packed_->table->isa;
+  const Algorithm asked = packed_->options.algorithm;
+  const KernelTable& table = *packed_->table;
+  state.chosen = asked == Algorithm::automatic;
+  state.isa = table.isa;
   state.epilogue = packed_->options.epilogue;
   state.has_bias = packed_->bias != nullptr;
-  if (state.algorithm == Algorithm::gemm) {
-    plan_gemm(*packed_->table, threads, state);
-  } else if (state.algorithm == Algorithm::im2col || state.algorithm == Algorithm::strided_im2col) {
-    state.slot_bytes = im2col_bytes(state.problem);
+  state.tile = {table.width, table.nr(), table.max_rows};
+  if (uses_panels(asked)) {
+    FASTCONV_TRY(choose(packed_->merged, asked, state));
+    share_among_threads(threads, state);
+  } else {
+    state.algorithm = asked;
   }
+  state.slot_bytes = slot_bytes(state);
   new (plan.state_) PlanState(state);
   return {};
 }
@@ -157,14 +237,13 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
   char* workspace = align_up(options.workspace);
   const bool flush = packed_->options.flush_denormals;
 
-  if (state.algorithm == Algorithm::gemm) {
-    Job job{{p, state.blocking, *packed_->table, x.data, packed_->weights, packed_->bias, y.data,
-             options.residual.data, residual_strides, state.epilogue},
-            gemm_blocks(p, state.blocking),
+  if (uses_panels(state.algorithm)) {
+    Job job{state,
+            {p, *packed_->table, x.data, packed_->weights, packed_->lanes_per_group, packed_->bias,
+             y.data, options.residual.data, residual_strides, state.epilogue},
+            block_count(state),
             state.tasks,
             workspace,
-            state.slot_bytes,
-            state.slots,
             flush,
             {0}};
     if (options.parallel_for.run != nullptr && state.slots > 1) {
@@ -204,8 +283,7 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
     case Algorithm::strided_im2col:
       im2col_matmul(arguments, im2col_gather, matrix);
       break;
-    case Algorithm::gemm:
-    case Algorithm::automatic:  // create has resolved it
+    default:  // the engine's, above
       break;
   }
   return {};

@@ -74,7 +74,7 @@ void stop_unless_empty(const std::string& failure) {
 
 // The library's algorithms, its own choice last.
 std::vector<Algorithm> algorithms() {
-  std::vector<Algorithm> all = testing::all_algorithms();
+  std::vector<Algorithm> all = testing::general_algorithms();
   std::rotate(all.begin(), all.begin() + 1, all.end());
   return all;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "check.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -58,6 +59,12 @@ bool parse_fill(const char* text, Fill& fill) noexcept {
 }
 
 std::vector<Algorithm> all_algorithms() { return named_values<Algorithm>(); }
+
+std::vector<Algorithm> general_algorithms() {
+  std::vector<Algorithm> result = all_algorithms();
+  result.erase(std::remove(result.begin(), result.end(), Algorithm::depthwise), result.end());
+  return result;
+}
 
 std::vector<Isa> all_isas() {
   std::vector<Isa> isas = named_values<Isa>();

@@ -22,7 +22,9 @@ bool parse_fill(const char* text, Fill& fill) noexcept;
 
 // What the library's own tables of names hold, so that what is added there is tested unasked.
 std::vector<Algorithm> all_algorithms();  // `automatic` first
-std::vector<Isa> all_isas();              // `automatic` left out
+// Those that serve every problem: all but depthwise.
+std::vector<Algorithm> general_algorithms();
+std::vector<Isa> all_isas();  // `automatic` left out
 // The levels to test: those that this CPU has, or the one that the environment variable
 // FASTCONV_TEST_ISA names.
 std::vector<Isa> tested_isas();

@@ -36,7 +36,7 @@ void Sweep::run(const Problem& problem, Layout layout, Fill fill, std::uint64_t 
 }
 
 Sweep::~Sweep() {
-  for (const Algorithm algorithm : all_algorithms()) {
+  for (const Algorithm algorithm : general_algorithms()) {
     if (!covers(algorithm, tested_isas().front())) continue;
     CHECK_MESSAGE(runs_[algorithm] > 0, std::string(fastconv::name(algorithm)),
                   " ran no problem of this case");

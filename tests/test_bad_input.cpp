@@ -71,7 +71,7 @@ struct Spoilt {
 };
 
 void check_all(const std::vector<Spoilt>& cases) {
-  for (const Algorithm algorithm : all_algorithms()) {
+  for (const Algorithm algorithm : general_algorithms()) {
     for (const Spoilt& c : cases) {
       CAPTURE(std::string(name(algorithm)));
       Call call;
@@ -403,7 +403,7 @@ TEST_SUITE("bad_input") {
   }
 
   TEST_CASE("batch 0 does nothing, with null data") {
-    for (const Algorithm algorithm : all_algorithms()) {
+    for (const Algorithm algorithm : general_algorithms()) {
       CAPTURE(std::string(name(algorithm)));
       Call call;
       call.options.algorithm = algorithm;

@@ -79,7 +79,7 @@ struct Operands {
 
 template <class Function>
 void for_each_algorithm(Function function) {
-  for (const Algorithm algorithm : all_algorithms()) {
+  for (const Algorithm algorithm : general_algorithms()) {
     CAPTURE(std::string(name(algorithm)));
     LayerOptions options;
     options.algorithm = algorithm;

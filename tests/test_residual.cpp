@@ -70,7 +70,7 @@ struct Case {
 template <class Function>
 void for_each_engine(Function function) {
   for (const Isa isa : tested_isas()) {
-    for (const Algorithm algorithm : all_algorithms()) {
+    for (const Algorithm algorithm : general_algorithms()) {
       if (!depends_on_isa(algorithm) && isa != Isa::generic) continue;
       for (const bool last : {false, true}) {
         LayerOptions options;

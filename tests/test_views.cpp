@@ -231,6 +231,7 @@ TEST_SUITE("views") {
          ++value) {
       LayerOptions options;
       options.algorithm = static_cast<Algorithm>(value);
+      if (options.algorithm == Algorithm::depthwise) continue;  // takes adjacent channels only
       CAPTURE(std::string(name(options.algorithm)));
       float y[1] = {};
       Status status = conv2d(nchw(x, 1, 1, 2, 2), oihw(weights, 1, 1, 2, 2), nullptr,

@@ -17,9 +17,12 @@ enum class Algorithm : std::int32_t {
   strided_im2col,  // im2col gathered from the 6-D window view, then the same matrix product
   strided,         // sum over the 7-D broadcast view, read through its strides
   gemm,            // implicit GEMM: im2col packed block by block, register-tiled micro-kernels
+  direct,          // taps read at their own offsets, nothing packed: few channels
+  depthwise,       // one input and output channel a group, channels adjacent in x and y
 };
 
-// "auto", "naive", "im2col", "strided_im2col", "strided", "gemm".
+// "auto", "naive", "im2col", "strided_im2col", "strided", "gemm",
+// "direct", "depthwise".
 const char* name(Algorithm algorithm) noexcept;
 Status parse_algorithm(const char* text, Algorithm& algorithm) noexcept;
 
@@ -94,7 +97,7 @@ class Plan {
 
  private:
   friend class Layer;
-  static constexpr std::size_t kStateBytes = 512;
+  static constexpr std::size_t kStateBytes = 640;
   alignas(8) unsigned char state_[kStateBytes];
 };
 

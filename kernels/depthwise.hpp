@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "epilogue.hpp"
+#include "simd.hpp"
+#include "table.hpp"
+
+namespace fastconv::FASTCONV_LEVEL {
+namespace {
+
+// Depthwise convolution with adjacent channels, which lie along the vectors of x, weights and y.
+// Input pixels are reached through pointers, so that padding costs nothing but a pointer to zeros.
+//
+// Pixels x Vectors sums. Taps > 0 is the width of a dense filter with stride 1: a loaded pixel then
+// serves all the outputs under it, (Pixels + Taps - 1) / (Pixels * Taps) loads an FMA; a sum still
+// takes its taps in the order (r, s).
+template <class Arch, int Pixels, int Vectors, int Taps, bool Partial>
+void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int channel, int lanes,
+                    std::int64_t pixel) noexcept {
+  using V = Vector<Arch>;
+  constexpr int W = V::width;
+  constexpr int NR = kMaxVectors * W;
+  V sum[Pixels][Vectors];
+  FASTCONV_UNROLL
+  for (int p = 0; p < Pixels; ++p) {
+    FASTCONV_UNROLL
+    for (int v = 0; v < Vectors; ++v) sum[p][v] = V::zero();
+  }
+  const auto load = [&](const float* in, int v) __attribute__((always_inline)) {
+    return Partial ? V::load_first(in + channel + v * W, lanes) : V::load(in + channel + v * W);
+  };
+  const float* weight = d.weights + channel / NR * d.kernel_h * d.kernel_w * NR + channel % NR;
+  for (std::int64_t r = 0; r < d.kernel_h; ++r, pixels += d.columns) {
+    if constexpr (Taps > 0) {
+      V taps[Taps][Vectors];
+      FASTCONV_UNROLL
+      for (int s = 0; s < Taps; ++s) {
+        FASTCONV_UNROLL
+        for (int v = 0; v < Vectors; ++v) taps[s][v] = V::load(weight + s * NR + v * W);
+      }
+      FASTCONV_UNROLL
+      for (int j = 0; j < Pixels + Taps - 1; ++j) {
+        FASTCONV_UNROLL
+        for (int v = 0; v < Vectors; ++v) {
+          const V x = load(pixels[j], v);
+          FASTCONV_UNROLL
+          for (int s = 0; s < Taps; ++s) {
+            const int p = j - s;
+            if (p >= 0 && p < Pixels) sum[p][v] = V::fma(x, taps[s][v], sum[p][v]);
+          }
+        }
+      }
+      weight += Taps * NR;
+    } else {
+      for (std::int64_t s = 0; s < d.kernel_w; ++s, weight += NR) {
+        FASTCONV_UNROLL
+        for (int v = 0; v < Vectors; ++v) {
+          const V tap = V::load(weight + v * W);
+          FASTCONV_UNROLL
+          for (int p = 0; p < Pixels; ++p) {
+            const V x = load(pixels[p * d.stride_w + s * d.dilation_w], v);
+            sum[p][v] = V::fma(x, tap, sum[p][v]);
+          }
+        }
+      }
+    }
+  }
+  if (d.bias != nullptr) {
+    FASTCONV_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
+      const V bias = V::load(d.bias + channel + v * W);
+      FASTCONV_UNROLL
+      for (int p = 0; p < Pixels; ++p) sum[p][v] = sum[p][v] + bias;
+    }
+  }
+  finish_tile<Arch>(
+      *d.epilogue, d.residual,
+      [&](int p) { return (pixel + p) * d.residual_pixel_stride + channel; }, d.y,
+      [&](int p) { return (pixel + p) * d.y_pixel_stride + channel; }, lanes - (Vectors - 1) * W,
+      sum);
+}
+
+// All channels of Pixels pixels.
+template <class Arch, int Pixels, int Taps>
+void depthwise_pixels(const DepthwiseArguments& d, const float* const* pixels,
+                      std::int64_t pixel) noexcept {
+  constexpr int W = Vector<Arch>::width;
+  constexpr int wide = Vector<Arch>::registers == 32 ? 2 : 1;
+  int channel = 0;
+  for (; channel + wide * W <= d.channels; channel += wide * W) {
+    depthwise_tile<Arch, Pixels, wide, Taps, false>(d, pixels, channel, wide * W, pixel);
+  }
+  for (; channel < d.channels; channel += W) {
+    const int lanes = d.channels - channel;
+    if (lanes >= W) {
+      depthwise_tile<Arch, Pixels, 1, Taps, false>(d, pixels, channel, W, pixel);
+    } else {
+      depthwise_tile<Arch, Pixels, 1, Taps, true>(d, pixels, channel, lanes, pixel);
+    }
+  }
+}
+
+template <class Arch, int Taps>
+void depthwise_row(const DepthwiseArguments& d) noexcept {
+  constexpr int kPixels = Taps > 3 ? 4 : 6;
+  std::int64_t pixel = 0;
+  for (; pixel + kPixels <= d.pixels; pixel += kPixels) {
+    depthwise_pixels<Arch, kPixels, Taps>(d, d.inputs + pixel * d.stride_w, pixel);
+  }
+  for (; pixel + 2 <= d.pixels; pixel += 2) {
+    depthwise_pixels<Arch, 2, Taps>(d, d.inputs + pixel * d.stride_w, pixel);
+  }
+  if (pixel < d.pixels) {
+    depthwise_pixels<Arch, 1, Taps>(d, d.inputs + pixel * d.stride_w, pixel);
+  }
+}
+
+template <class Arch>
+void depthwise(const DepthwiseArguments& d) {
+  const bool dense = d.stride_w == 1 && d.dilation_w == 1;
+  if (dense && d.kernel_w == 3) {
+    depthwise_row<Arch, 3>(d);
+  } else if (dense && d.kernel_w == 5) {
+    depthwise_row<Arch, 5>(d);
+  } else {
+    depthwise_row<Arch, 0>(d);
+  }
+}
+
+}  // namespace
+}  // namespace fastconv::FASTCONV_LEVEL

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "epilogue.hpp"
+#include "pack.hpp"
+#include "simd.hpp"
+#include "table.hpp"
+
+namespace fastconv::FASTCONV_LEVEL {
+namespace {
+
+// Channels x Rows x Vectors sums of neighbouring outputs: pixels lie along the vectors, weights are
+// broadcast, and x is read at every tap's own offset without packing. Where output rows lie one
+// image row apart (FilterRows > 0, the filter's height), a loaded row serves all the output rows
+// under it: for a 3x3 filter and four rows half a load an FMA instead of one.
+//
+// Every output is one chain of fma in the order (r, s, c), as in micro_gemm, with the same bits.
+template <class Arch, int Channels, int Rows, int Vectors, int FilterRows, bool Partial>
+void direct_tile(const DirectArguments& d, const float* x, const float* weights, int channel,
+                 std::int64_t y_offset, std::int64_t residual_offset, int lanes) noexcept {
+  using V = Vector<Arch>;
+  constexpr int W = V::width;
+  V sum[Channels * Rows][Vectors];
+  FASTCONV_UNROLL
+  for (int i = 0; i < Channels * Rows; ++i) {
+    FASTCONV_UNROLL
+    for (int v = 0; v < Vectors; ++v) sum[i][v] = V::zero();
+  }
+  const auto load = [&](const float* p) __attribute__((always_inline)) {
+    return Partial ? V::load_first(p, lanes) : V::load(p);
+  };
+  const std::int64_t row_weights = d.kernel_w * d.channels * d.weight_step;
+  if constexpr (FilterRows > 0) {
+    FASTCONV_UNROLL
+    for (int h = 0; h < Rows + FilterRows - 1; ++h) {
+      const float* w = weights;
+      for (std::int64_t s = 0; s < d.kernel_w; ++s) {
+        const float* in = x + h * d.row_stride + d.tap_column[s];
+        for (std::int64_t c = 0; c < d.channels; ++c, in += d.channel_stride, w += d.weight_step) {
+          V column[Vectors];
+          FASTCONV_UNROLL
+          for (int v = 0; v < Vectors; ++v) column[v] = load(in + v * W);
+          FASTCONV_UNROLL
+          for (int row = 0; row < Rows; ++row) {
+            const int r = h - row;
+            if (r < 0 || r >= FilterRows) continue;
+            FASTCONV_UNROLL
+            for (int k = 0; k < Channels; ++k) {
+              const V weight = V::broadcast(w[r * row_weights + k]);
+              FASTCONV_UNROLL
+              for (int v = 0; v < Vectors; ++v) {
+                V& out = sum[k * Rows + row][v];
+                out = V::fma(weight, column[v], out);
+              }
+            }
+          }
+        }
+      }
+    }
+  } else {
+    const float* w = weights;
+    for (std::int64_t r = 0; r < d.kernel_h; ++r) {
+      for (std::int64_t s = 0; s < d.kernel_w; ++s) {
+        const float* in = x + r * d.dilation_h * d.row_stride + d.tap_column[s];
+        for (std::int64_t c = 0; c < d.channels; ++c, in += d.channel_stride, w += d.weight_step) {
+          FASTCONV_UNROLL
+          for (int row = 0; row < Rows; ++row) {
+            V column[Vectors];
+            FASTCONV_UNROLL
+            for (int v = 0; v < Vectors; ++v) {
+              column[v] = load(in + row * d.stride_h * d.row_stride + v * W);
+            }
+            FASTCONV_UNROLL
+            for (int k = 0; k < Channels; ++k) {
+              const V weight = V::broadcast(w[k]);
+              FASTCONV_UNROLL
+              for (int v = 0; v < Vectors; ++v) {
+                V& out = sum[k * Rows + row][v];
+                out = V::fma(weight, column[v], out);
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
+  FASTCONV_UNROLL
+  for (int k = 0; k < Channels; ++k) {
+    if (d.bias == nullptr) break;
+    const V bias = V::broadcast(d.bias[channel + k]);
+    FASTCONV_UNROLL
+    for (int row = 0; row < Rows; ++row) {
+      FASTCONV_UNROLL
+      for (int v = 0; v < Vectors; ++v) sum[k * Rows + row][v] = sum[k * Rows + row][v] + bias;
+    }
+  }
+  // Row i of the tile is output row i % Rows of channel i / Rows.
+  const auto at = [](int i, std::int64_t channel_stride, std::int64_t row_stride)
+      __attribute__((always_inline)) {
+    return i / Rows * channel_stride + i % Rows * row_stride;
+  };
+  finish_tile<Arch>(
+      *d.epilogue, d.residual,
+      [&](int i) __attribute__((always_inline)) {
+        return residual_offset + at(i, d.residual_channel_stride, d.residual_row_stride);
+      },
+      d.y,
+      [&](int i) __attribute__((always_inline)) {
+        return y_offset + at(i, d.y_channel_stride, d.y_row_stride);
+      },
+      lanes - (Vectors - 1) * W, sum);
+}
+
+// Tiles of one group of Channels output channels over a block of rows and columns.
+template <class Arch, int Channels, int Rows, int Vectors>
+void direct_channels(const DirectArguments& d, const float* weights, int channel) noexcept {
+  constexpr int W = Vector<Arch>::width;
+  const bool shared = d.stride_h == 1 && d.dilation_h == 1;
+  using TileFunction = void (*)(const DirectArguments&, const float*, const float*, int,
+                                std::int64_t, std::int64_t, int) noexcept;
+  // By the rows that are left (all of Rows, or one) and the columns (all of Vectors, one vector, a
+  // part of one).
+  TileFunction tall[3] = {direct_tile<Arch, Channels, Rows, Vectors, 0, false>,
+                          direct_tile<Arch, Channels, Rows, 1, 0, false>,
+                          direct_tile<Arch, Channels, Rows, 1, 0, true>};
+  const auto share = [&](auto filter_rows) {
+    constexpr int F = decltype(filter_rows)::value;
+    tall[0] = direct_tile<Arch, Channels, Rows, Vectors, F, false>;
+    tall[1] = direct_tile<Arch, Channels, Rows, 1, F, false>;
+    tall[2] = direct_tile<Arch, Channels, Rows, 1, F, true>;
+  };
+  if (shared && d.kernel_h == 3) share(Constant<3>{});
+  if (shared && d.kernel_h == 5) share(Constant<5>{});
+  const TileFunction flat[3] = {direct_tile<Arch, Channels, 1, Vectors, 0, false>,
+                                direct_tile<Arch, Channels, 1, 1, 0, false>,
+                                direct_tile<Arch, Channels, 1, 1, 0, true>};
+  for (std::int64_t row = 0; row < d.rows;) {
+    const bool is_tall = d.rows - row >= Rows;
+    const TileFunction* tiles = is_tall ? tall : flat;
+    const float* x = d.x + row * d.stride_h * d.row_stride;
+    const std::int64_t y = channel * d.y_channel_stride + row * d.y_row_stride;
+    const std::int64_t residual = channel * d.residual_channel_stride + row * d.residual_row_stride;
+    for (std::int64_t column = 0; column < d.columns;) {
+      const std::int64_t left = d.columns - column;
+      const bool wide = left >= Vectors * W;
+      const int lanes = wide ? Vectors * W : left < W ? static_cast<int>(left) : W;
+      // A patch may be read behind its last column, x may not.
+      const int kind = wide ? 0 : lanes == W || d.padded ? 1 : 2;
+      tiles[kind](d, x + column, weights, channel, y + column, residual + column, lanes);
+      column += lanes;
+    }
+    row += is_tall ? Rows : 1;
+  }
+}
+
+// Accumulators fill the registers of the level: 32 or 16.
+template <class Arch>
+void direct(const DirectArguments& d) {
+  constexpr bool many = Vector<Arch>::registers == 32;
+  for (int channel = 0; channel < d.out_channels;) {
+    const std::int64_t lane = d.first_lane + channel;
+    const float* weights =
+        d.weights + lane / d.weight_step * d.depth * d.weight_step + lane % d.weight_step;
+    const std::int64_t in_panel = d.weight_step - lane % d.weight_step;
+    std::int64_t left = d.out_channels - channel;
+    if (left > in_panel) left = in_panel;
+    if (left >= 4) {
+      direct_channels<Arch, 4, 2, many ? 3 : 1>(d, weights, channel);
+      channel += 4;
+    } else if (left == 3) {
+      direct_channels<Arch, 3, 2, many ? 4 : 2>(d, weights, channel);
+      channel += 3;
+    } else if (left == 2) {
+      direct_channels<Arch, 2, many ? 4 : 2, many ? 3 : 2>(d, weights, channel);
+      channel += 2;
+    } else {
+      direct_channels<Arch, 1, 4, many ? 4 : 2>(d, weights, channel);
+      channel += 1;
+    }
+  }
+}
+
+// The image under a block of output rows and columns, padded, as planes whose columns a stride
+// visits one after the other: [channels][rows][phases][pitch], of which those under a tap.
+template <class Arch>
+void pack_planes(const PlaneArguments& arguments) {
+  const Problem& p = *arguments.problem;
+  const auto [kernel, stride, padding, dilation, mode] = p.window;
+  const std::int64_t top = arguments.first_row * stride.h - padding.top;
+  const std::int64_t left = arguments.first_column * stride.w - padding.left;
+  const std::int64_t step = stride.w * p.x_strides[3];
+  float* out = arguments.out;
+  for (std::int64_t c = 0; c < arguments.channels; ++c) {
+    for (std::int64_t i = 0; i < arguments.rows; ++i) {
+      const std::int64_t h = source_index(top + i * arguments.row_step, p.h, mode);
+      const float* row = arguments.x + c * p.x_strides[1] + h * p.x_strides[2];
+      for (std::int64_t k = 0; k < arguments.phase_count; ++k, out += arguments.pitch) {
+        const std::int64_t phase = arguments.phases[k];
+        const std::int64_t count = (arguments.columns - phase + stride.w - 1) / stride.w;
+        if (h < 0) {
+          fill_zeros<Arch>(out, static_cast<int>(count));
+          continue;
+        }
+        // Columns [begin, end) of the phase lie in the image.
+        const std::int64_t first = left + phase;
+        std::int64_t begin = first >= 0 ? 0 : (-first + stride.w - 1) / stride.w;
+        std::int64_t end = first < p.w ? (p.w - 1 - first) / stride.w + 1 : 0;
+        if (begin > count) begin = count;
+        if (end > count) end = count;
+        if (end < begin) end = begin;
+        const auto border = [&](std::int64_t j) {
+          const std::int64_t w = source_index(first + j * stride.w, p.w, mode);
+          out[j] = w < 0 ? 0.0F : row[w * p.x_strides[3]];
+        };
+        for (std::int64_t j = 0; j < begin; ++j) border(j);
+        if (begin < end) {
+          copy_run<Arch>(out + begin, row + (first + begin * stride.w) * p.x_strides[3], step,
+                         static_cast<int>(end - begin));
+        }
+        for (std::int64_t j = end; j < count; ++j) border(j);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace fastconv::FASTCONV_LEVEL

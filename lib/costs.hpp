@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+namespace fastconv {
+
+// The cost model's constants, in cycles of a core with two vector FMA and two loads a cycle. Only
+// their ratios matter: they choose between forms and algorithms.
+constexpr double kFma = 0.5;             // one vector FMA
+constexpr double kFmaLatency = 4.0;      // a tile's k-step takes at least this
+constexpr double kLoadUnaligned = 0.75;  // one vector load, every second of which splits a line
+constexpr double kLoadScalar = 0.5;      // one broadcast
+constexpr double kCopyVector = 1.5;      // load and store while packing
+constexpr double kCopyScalar = 1.2;      // one element of a gather
+constexpr double kRun = 3.0;             // set-up of a run of neighbouring lanes, or of a stretch
+constexpr double kStoreVector = 2.0;     // epilogue and store
+constexpr double kStoreScalar = 1.5;     // one element through a scratch tile
+
+}  // namespace fastconv

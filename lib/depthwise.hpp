@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "../kernels/table.hpp"
+#include "blocking.hpp"
+#include "geometry.hpp"
+#include "operands.hpp"
+
+namespace fastconv {
+
+// Depthwise convolution with as many output as input channels, adjacent in x and y: one output row
+// at a time, in parts of limited pixels and channels.
+struct DepthwiseBlocking {
+  std::int64_t pixels = 0;
+  std::int64_t channels = 0;
+  double fma_cycles = 0, pack_cycles = 0, store_cycles = 0;
+
+  double cycles() const noexcept { return fma_cycles + pack_cycles + store_cycles; }
+};
+
+// False if the kernel does not serve the problem.
+bool choose_depthwise(const Problem& problem, const Tile& tile,
+                      DepthwiseBlocking& blocking) noexcept;
+
+std::int64_t depthwise_workspace_bytes(const Problem& problem,
+                                       const DepthwiseBlocking& blocking) noexcept;
+std::int64_t depthwise_blocks(const Problem& problem, const DepthwiseBlocking& blocking) noexcept;
+
+// Computes blocks [begin, end) with scratch memory aligned to 64 bytes.
+void depthwise(const Operands& operands, const DepthwiseBlocking& blocking, std::int64_t begin,
+               std::int64_t end, void* workspace) noexcept;
+
+}  // namespace fastconv

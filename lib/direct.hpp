@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "../kernels/table.hpp"
+#include "blocking.hpp"
+#include "geometry.hpp"
+#include "operands.hpp"
+
+namespace fastconv {
+
+// How a direct convolution is cut: blocks of output rows and columns of one image and group, read
+// from x in place or from planes (the padded image under the block, copied).
+struct DirectBlocking {
+  bool in_place = false;
+  std::int64_t rows = 0, columns = 0;  // of a block's output
+  std::int64_t row_step = 1;           // image rows from one row of the planes to the next
+  std::int64_t plane_rows = 0, plane_columns = 0, pitch = 0;
+  std::int64_t plane_elements = 0;   // of all channels
+  std::int64_t output_elements = 0;  // of the staged result, if y's columns are apart
+  double fma_cycles = 0, pack_cycles = 0, store_cycles = 0;
+
+  double cycles() const noexcept { return fma_cycles + pack_cycles + store_cycles; }
+};
+
+// A pure function of its arguments.
+DirectBlocking choose_direct(const Problem& problem, const Tile& tile,
+                             const CacheSizes& caches) noexcept;
+
+// Shrinks blocks until there are a few for every thread, if the problem has that many rows.
+void split_for_threads(const Problem& problem, int width, int threads,
+                       DirectBlocking& blocking) noexcept;
+
+std::int64_t direct_workspace_bytes(const Problem& problem, const DirectBlocking& blocking,
+                                    int nr) noexcept;
+std::int64_t direct_blocks(const Problem& problem, const DirectBlocking& blocking) noexcept;
+
+// Computes blocks [begin, end) with scratch memory aligned to 64 bytes.
+void direct(const Operands& operands, const DirectBlocking& blocking, std::int64_t begin,
+            std::int64_t end, void* workspace) noexcept;
+
+}  // namespace fastconv

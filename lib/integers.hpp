@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+namespace fastconv {
+
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) noexcept { return (a + b - 1) / b; }
+constexpr std::int64_t round_up(std::int64_t a, std::int64_t b) noexcept {
+  return ceil_div(a, b) * b;
+}
+constexpr double real(std::int64_t value) noexcept { return static_cast<double>(value); }
+
+}  // namespace fastconv

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "../kernels/table.hpp"
+#include "geometry.hpp"
+
+namespace fastconv {
+
+// What every algorithm of the engine computes with.
+struct Operands {
+  const Problem& problem;
+  const KernelTable& table;
+  const float* x;
+  const float* weights;          // pack_panels
+  std::int64_t lanes_per_group;  // lanes of the panels from one group of the problem to the next
+  const float* bias;             // by lane, or null
+  float* y;
+  const float* residual;  // or null
+  Dims<4> residual_strides;
+  const Epilogue& epilogue;
+};
+
+}  // namespace fastconv
