@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "post_ops.hpp"
 #include "problem.hpp"
 #include "tensors.hpp"
 
@@ -14,11 +15,17 @@ namespace fastconv::testing {
 // A status as a failure message shows it; doctest prints a char pointer as an address.
 std::string text(const Status& status);
 
-// Integers small enough that every sum is exact, or floats in [-1, 1).
-enum class Fill { integers, floats };
+// Integers small enough that every sum is exact, floats in [-1, 1), or such floats with weights
+// that are all denormals.
+enum class Fill { integers, floats, denormals };
 
 const char* name(Fill fill) noexcept;  // as spelled above
 bool parse_fill(const char* text, Fill& fill) noexcept;
+
+// The operands of a problem, each from a seed of its own.
+enum class Operand { x, weights, bias, y };
+void fill_operand(const TensorView& view, Operand operand, Fill fill, std::uint64_t seed,
+                  std::int64_t taps_per_output) noexcept;
 
 // What the library's own tables of names hold, so that what is added there is tested unasked.
 std::vector<Algorithm> all_algorithms();  // `automatic` first
@@ -40,6 +47,8 @@ struct Run {
   Algorithm algorithm = Algorithm::automatic;
   Isa isa = Isa::automatic;
   Guard guard = Guard::after;  // the end at which tensors and workspace touch forbidden memory
+  int threads = 1;             // of a ThreadPool
+  bool flush_denormals = false;
 };
 
 struct Verdict {
@@ -51,29 +60,32 @@ struct Verdict {
 class Check {
  public:
   // x and y lie in `layout` (y densely if it is one that cannot be written).
-  Check(const Problem& problem, Layout layout, Fill fill, std::uint64_t seed, bool bias = true);
+  Check(const Problem& problem, Layout layout, Fill fill, std::uint64_t seed, bool bias = true,
+        const PostOps& post_ops = {});
 
-  // Runs the library with every tensor between guard pages and the destination full of NaN, then
-  // compares: exactly for integers, within error_bounds for floats. Source, gaps between rows and
-  // the memory around the destination have to be as they were.
+  // Runs the library with every tensor between guard pages and the destination full of NaN (unless
+  // the post-ops read it), then compares: exactly for integers, within error_bounds for floats.
+  // Source, gaps between rows and the memory around the destination have to be as they were.
   Verdict run(const Run& run) const;
 
   // The command that does the same from a shell.
   std::string command(const Run& run) const;
 
  private:
-  std::string difference(const ConstTensorView& y) const;
+  std::string difference(const ConstTensorView& y, bool flush_denormals) const;
 
   Problem problem_;
   Layout layout_;
   Fill fill_;
   std::uint64_t seed_;
   bool has_bias_;
+  PostOps post_ops_;
   Tensor x_;
   Tensor weights_;
   Tensor bias_;
+  Tensor before_;  // what y holds, if it is read
   Tensor expected_;
-  std::vector<double> bounds_;
+  std::vector<double> magnitudes_;
   std::string oracle_failure_;
 };
 

@@ -37,12 +37,19 @@ Difference compare_within(const ConstTensorView& got, const ConstTensorView& exp
 // The same bits, save that any NaN is as good as another: for what has to be reproducible.
 Difference compare_bits(const ConstTensorView& got, const ConstTensorView& expected);
 
+// Element by element of y: sum |x||w| + |bias|. `x` is padded already.
+std::vector<double> magnitudes(const Conv2d& unpadded, const ConstTensorView& x,
+                               const ConstTensorView& weights, const float* bias);
+
+// gamma(n) = n*u / (1 - n*u), u = 2^-24, for the n = C/groups*R*S + 1 roundings of an element.
+double gamma_of(const Conv2d& conv) noexcept;
+
 // How far apart two float results of one convolution may be, element by element of y.
 //
 // Each of the C/groups*R*S products takes part in at most that many additions and one rounding of
 // its own, whatever the order of summation, so a result is off by at most gamma(n) * sum |x||w| +
-// |bias|, where n = C/groups*R*S + 1, gamma(n) = n*u / (1 - n*u), u = 2^-24 (Higham, Accuracy and
-// Stability of Numerical Algorithms, section 3.1). Two results: twice that. `x` is padded already.
+// |bias|, where n = C/groups*R*S + 1 (Higham, Accuracy and Stability of Numerical
+// Algorithms, section 3.1). Two results: twice that. `x` is padded already.
 std::vector<double> error_bounds(const Conv2d& unpadded, const ConstTensorView& x,
                                  const ConstTensorView& weights, const float* bias);
 

@@ -47,6 +47,57 @@ Forward::primitive_desc describe(const Problem& p, Layout layout, bool with_bias
 #endif
 }
 
+// What the post-ops are in oneDNN's algorithms; more than one where it has no single one.
+dnnl::post_ops describe(const PostOps& p) {
+  dnnl::post_ops result;
+  const auto add = [&](dnnl::algorithm algorithm, float alpha = 0.0F, float beta = 0.0F) {
+#if DNNL_VERSION_MAJOR >= 3
+    result.append_eltwise(algorithm, alpha, beta);
+#else
+    result.append_eltwise(1.0F, algorithm, alpha, beta);
+#endif
+  };
+  const Epilogue& e = p.epilogue;
+  if (p.sum && !e.residual_last) result.append_sum();
+  switch (e.activation) {
+    case Activation::none:
+      break;
+    case Activation::relu:
+      add(dnnl::algorithm::eltwise_relu);
+      break;
+    case Activation::clamp:
+      add(dnnl::algorithm::eltwise_clip, e.alpha, e.beta);
+      break;
+    case Activation::leaky_relu:
+      add(dnnl::algorithm::eltwise_relu, e.alpha);
+      break;
+    case Activation::hardsigmoid:
+      add(dnnl::algorithm::eltwise_linear, 1.0F / 6.0F, 0.5F);
+      add(dnnl::algorithm::eltwise_clip, 0.0F, 1.0F);
+      break;
+    case Activation::hardswish:
+      add(dnnl::algorithm::eltwise_hardswish, 1.0F / 6.0F, 0.5F);
+      break;
+    case Activation::sigmoid:
+      add(dnnl::algorithm::eltwise_logistic);
+      break;
+    case Activation::silu:
+      add(dnnl::algorithm::eltwise_swish, 1.0F);
+      break;
+    case Activation::tanh:
+      add(dnnl::algorithm::eltwise_tanh);
+      break;
+    case Activation::gelu_erf:
+      add(dnnl::algorithm::eltwise_gelu_erf);
+      break;
+    case Activation::gelu_tanh:
+      add(dnnl::algorithm::eltwise_gelu_tanh);
+      break;
+  }
+  if (p.sum && e.residual_last) result.append_sum();
+  return result;
+}
+
 // The plain layout that the caller's weights are in.
 memory::desc dense_weights(const Problem& p) {
   const Conv2d& c = p.conv;
@@ -102,7 +153,7 @@ OneDnn::OneDnn(OneDnn&& other) noexcept = default;
 OneDnn& OneDnn::operator=(OneDnn&& other) noexcept = default;
 
 std::string OneDnn::create(const Problem& problem, Layout layout, const float* weights,
-                           const float* bias, int threads) noexcept {
+                           const float* bias, int threads, const PostOps& post_ops) noexcept {
   try {
     state_.reset();
     if (layout != Layout::nchw && layout != Layout::nhwc) {
@@ -127,6 +178,7 @@ std::string OneDnn::create(const Problem& problem, Layout layout, const float* w
     const auto start = std::chrono::steady_clock::now();
     dnnl::primitive_attr attributes;
     attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    attributes.set_post_ops(describe(post_ops));
     const auto descriptor = describe(problem, layout, bias != nullptr, state->engine, attributes);
     state->primitive = Forward(descriptor);
 
@@ -187,9 +239,10 @@ std::string onednn_version() {
 }
 
 std::string onednn_conv2d(const Problem& problem, Layout layout, const float* x,
-                          const float* weights, const float* bias, float* y) noexcept {
+                          const float* weights, const float* bias, float* y,
+                          const PostOps& post_ops) noexcept {
   OneDnn convolution;
-  const std::string failed = convolution.create(problem, layout, weights, bias);
+  const std::string failed = convolution.create(problem, layout, weights, bias, 1, post_ops);
   return failed.empty() ? convolution.run(x, y) : failed;
 }
 

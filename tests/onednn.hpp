@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "post_ops.hpp"
 #include "problem.hpp"
 #include "tensors.hpp"
 
@@ -24,9 +25,10 @@ class OneDnn {
   // `layout` is nchw or nhwc. Runs on exactly `threads` threads, or fails if this build of oneDNN
   // cannot be told to.
   std::string create(const Problem& problem, Layout layout, const float* weights, const float* bias,
-                     int threads = 1) noexcept;
+                     int threads = 1, const PostOps& post_ops = {}) noexcept;
 
-  // x of shape (mb, C, ih, iw), y of shape (mb, K, oh, ow), dense in the layout given to create.
+  // x of shape (mb, C, ih, iw), y of shape (mb, K, oh, ow), dense in the layout given to create; y
+  // is read before it is written if the post-ops have a sum.
   std::string run(const float* x, float* y) noexcept;
 
   // oneDNN's name for what it runs, such as "brgconv:avx512_core".
@@ -45,6 +47,7 @@ std::string onednn_version();
 
 // create and run in one call.
 std::string onednn_conv2d(const Problem& problem, Layout layout, const float* x,
-                          const float* weights, const float* bias, float* y) noexcept;
+                          const float* weights, const float* bias, float* y,
+                          const PostOps& post_ops = {}) noexcept;
 
 }  // namespace fastconv::testing

@@ -10,14 +10,14 @@ bool Sweep::covers(Algorithm algorithm, Isa isa) const noexcept {
 }
 
 void Sweep::run(const Problem& problem, Layout layout, Fill fill, std::uint64_t seed, bool bias,
-                Guard guard) {
+                Guard guard, const PostOps& post_ops) {
   // A name that the driver cannot read reproduces nothing.
   Problem again;
   ParseError error;
   CHECK_MESSAGE((parse_problem(to_string(problem), again, error) && again.oh == problem.oh &&
                  again.ow == problem.ow),
                 to_string(problem), ": ", error.reason);
-  const Check check(problem, layout, fill, seed, bias);
+  const Check check(problem, layout, fill, seed, bias, post_ops);
   for (const Isa isa : tested_isas()) {
     for (const Algorithm algorithm : all_algorithms()) {
       const bool baseline = !depends_on_isa(algorithm);

@@ -19,7 +19,7 @@ class Sweep {
   Sweep& operator=(const Sweep&) = delete;
 
   void run(const Problem& problem, Layout layout, Fill fill, std::uint64_t seed, bool bias = true,
-           Guard guard = Guard::after);
+           Guard guard = Guard::after, const PostOps& post_ops = {});
 
   // A suite in which an algorithm did nothing at all tests nothing of it.
   ~Sweep();
