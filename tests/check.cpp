@@ -2,10 +2,7 @@
 #include "check.hpp"
 
 #include <algorithm>
-<<<<<<< HEAD
-=======
 #include <cmath>
->>>>>>> 02c6ce1 (wip)
 #include <cstdlib>
 #include <cstring>
 #include <fastconv/thread_pool.hpp>
