@@ -72,8 +72,8 @@ inline void end_stream() noexcept {
 #endif
 }
 
-constexpr std::int64_t kStreamed = 1
-                                   << 19;  // floats; fewer may stay in a cache until they are used
+// Floats from which on panels are streamed; fewer stay in a cache until they are used.
+constexpr std::int64_t kStreamed = (1 << 20) + 1;
 
 constexpr int kSteps = 72;  // of depth at a time: eight channels of 3x3, some lines of a source row
 constexpr int kMaxNr = 32;
@@ -144,7 +144,7 @@ void pack_panels(const ConstTensorView& weights, std::int64_t groups, int nr, fl
   // Rows of different taps lie so far apart in a panel that they evict each other from L1: a chunk
   // of several is put together here. So is what is streamed.
   alignas(64) float scratch[kSteps * kMaxNr];
-  const bool streamed = taps * c_count * k_count > kStreamed &&
+  const bool streamed = taps * c_count * k_count >= kStreamed &&
                         reinterpret_cast<std::uintptr_t>(out) % sizeof(Four) == 0;
   const bool direct = chunk.taps == 1 && !streamed;
   for (std::int64_t panel = 0; panel < k_count; out += taps * c_count * nr) {
