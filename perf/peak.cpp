@@ -86,16 +86,11 @@ DEFINE_KERNELS(generic, , float32x4_t, 4, 24, vdupq_n_f32, MULTIPLY_ADD_NEON, vl
 DEFINE_KERNELS(generic, , float, 1, 12, IDENTITY, MULTIPLY_ADD_SCALAR, LOAD_SCALAR, STORE_SCALAR)
 #endif
 
-Isa resolved(Isa isa) {
-  if (isa != Isa::automatic) return isa;
-  const Status status = resolve_isa(isa, isa);
-  return status.ok() ? isa : Isa::generic;
-}
-
 const Kernels& kernels(Isa isa) {
 #if defined(__x86_64__)
-  if (resolved(isa) == Isa::avx512) return k_avx512;
-  if (resolved(isa) == Isa::avx2) return k_avx2;
+  if (isa == Isa::automatic && !resolve_isa(isa, isa).ok()) return k_generic;
+  if (isa == Isa::avx512) return k_avx512;
+  if (isa == Isa::avx2) return k_avx2;
 #else
   static_cast<void>(isa);
 #endif
