@@ -11,10 +11,10 @@ namespace {
 // Depthwise convolution with adjacent channels, which lie along the vectors of x, weights and y.
 // Input pixels are reached through pointers, so that padding costs nothing but a pointer to zeros.
 //
-// Pixels x Vectors sums. Taps > 0 is the width of a dense filter with stride 1: a loaded pixel then
-// serves all the outputs under it, (Pixels + Taps - 1) / (Pixels * Taps) loads an FMA; a sum still
-// takes its taps in the order (r, s).
-template <class Arch, int Pixels, int Vectors, int Taps, bool Partial>
+// Pixels x Vectors sums. Taps > 0 is the width of a dense filter moved by Stride: a loaded pixel
+// then serves all the outputs over it, about Stride / Taps loads an FMA; a sum still takes its taps
+// in the order (r, s).
+template <class Arch, int Pixels, int Vectors, int Taps, int Stride, bool Partial>
 void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int channel, int lanes,
                     std::int64_t pixel) noexcept {
   using V = Vector<Arch>;
@@ -30,7 +30,7 @@ void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int
     return Partial ? V::load_first(in + channel + v * W, lanes) : V::load(in + channel + v * W);
   };
   const float* weight = d.weights + channel / NR * d.kernel_h * d.kernel_w * NR + channel % NR;
-  for (std::int64_t r = 0; r < d.kernel_h; ++r, pixels += d.columns) {
+  for (std::int64_t r = 0; r < d.kernel_h; ++r, pixels += d.row_step) {
     if constexpr (Taps > 0) {
       V taps[Taps][Vectors];
       FASTCONV_UNROLL
@@ -39,14 +39,15 @@ void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int
         for (int v = 0; v < Vectors; ++v) taps[s][v] = V::load(weight + s * NR + v * W);
       }
       FASTCONV_UNROLL
-      for (int j = 0; j < Pixels + Taps - 1; ++j) {
+      for (int j = 0; j < (Pixels - 1) * Stride + Taps; ++j) {
         FASTCONV_UNROLL
         for (int v = 0; v < Vectors; ++v) {
           const V x = load(pixels[j], v);
           FASTCONV_UNROLL
           for (int s = 0; s < Taps; ++s) {
-            const int p = j - s;
-            if (p >= 0 && p < Pixels) sum[p][v] = V::fma(x, taps[s][v], sum[p][v]);
+            const int p = (j - s) / Stride;
+            if (j < s || (j - s) % Stride != 0 || p >= Pixels) continue;
+            sum[p][v] = V::fma(x, taps[s][v], sum[p][v]);
           }
         }
       }
@@ -81,49 +82,53 @@ void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int
 }
 
 // All channels of Pixels pixels.
-template <class Arch, int Pixels, int Taps>
+template <class Arch, int Pixels, int Taps, int Stride>
 void depthwise_pixels(const DepthwiseArguments& d, const float* const* pixels,
                       std::int64_t pixel) noexcept {
   constexpr int W = Vector<Arch>::width;
   constexpr int wide = Vector<Arch>::registers == 32 ? 2 : 1;
   int channel = 0;
   for (; channel + wide * W <= d.channels; channel += wide * W) {
-    depthwise_tile<Arch, Pixels, wide, Taps, false>(d, pixels, channel, wide * W, pixel);
+    depthwise_tile<Arch, Pixels, wide, Taps, Stride, false>(d, pixels, channel, wide * W, pixel);
   }
   for (; channel < d.channels; channel += W) {
     const int lanes = d.channels - channel;
     if (lanes >= W) {
-      depthwise_tile<Arch, Pixels, 1, Taps, false>(d, pixels, channel, W, pixel);
+      depthwise_tile<Arch, Pixels, 1, Taps, Stride, false>(d, pixels, channel, W, pixel);
     } else {
-      depthwise_tile<Arch, Pixels, 1, Taps, true>(d, pixels, channel, lanes, pixel);
+      depthwise_tile<Arch, Pixels, 1, Taps, Stride, true>(d, pixels, channel, lanes, pixel);
     }
   }
 }
 
-template <class Arch, int Taps>
+template <class Arch, int Taps, int Stride>
 void depthwise_row(const DepthwiseArguments& d) noexcept {
-  constexpr int kPixels = Taps > 3 ? 4 : 6;
   std::int64_t pixel = 0;
-  for (; pixel + kPixels <= d.pixels; pixel += kPixels) {
-    depthwise_pixels<Arch, kPixels, Taps>(d, d.inputs + pixel * d.stride_w, pixel);
-  }
-  for (; pixel + 2 <= d.pixels; pixel += 2) {
-    depthwise_pixels<Arch, 2, Taps>(d, d.inputs + pixel * d.stride_w, pixel);
-  }
-  if (pixel < d.pixels) {
-    depthwise_pixels<Arch, 1, Taps>(d, d.inputs + pixel * d.stride_w, pixel);
-  }
+  const auto tiles = [&](auto pixels) {
+    constexpr int P = decltype(pixels)::value;
+    for (; pixel + P <= d.pixels; pixel += P) {
+      depthwise_pixels<Arch, P, Taps, Stride>(d, d.inputs + pixel * d.stride_w, pixel);
+    }
+  };
+  tiles(Constant<7>{});  // image sizes like 7, 14, 28, 56 are multiples of it
+  tiles(Constant<4>{});
+  tiles(Constant<2>{});
+  tiles(Constant<1>{});
 }
 
 template <class Arch>
 void depthwise(const DepthwiseArguments& d) {
-  const bool dense = d.stride_w == 1 && d.dilation_w == 1;
-  if (dense && d.kernel_w == 3) {
-    depthwise_row<Arch, 3>(d);
-  } else if (dense && d.kernel_w == 5) {
-    depthwise_row<Arch, 5>(d);
+  const auto row = [&](auto taps) {
+    constexpr int T = decltype(taps)::value;
+    d.stride_w == 1 ? depthwise_row<Arch, T, 1>(d) : depthwise_row<Arch, T, 2>(d);
+  };
+  const bool shares = d.dilation_w == 1 && d.stride_w <= 2;
+  if (shares && d.kernel_w == 3) {
+    row(Constant<3>{});
+  } else if (shares && d.kernel_w == 5) {
+    row(Constant<5>{});
   } else {
-    depthwise_row<Arch, 0>(d);
+    depthwise_row<Arch, 0, 0>(d);
   }
 }
 

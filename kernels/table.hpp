@@ -101,8 +101,9 @@ struct DirectArguments {
 
 // A part of one output row of some channels, which are adjacent in x, y and the residual.
 struct DepthwiseArguments {
-  const float* const* inputs = nullptr;  // [kernel_h][columns]: the pixels under the part
-  std::int64_t columns = 0;
+  const float* const* inputs =
+      nullptr;  // the pixels under the part, row_step apart from tap to tap
+  std::int64_t row_step = 0;
   std::int64_t kernel_h = 0, kernel_w = 0;
   std::int64_t stride_w = 0, dilation_w = 0;
   const float* weights = nullptr;  // panels as micro_gemm's B, from the first channel on

@@ -10,8 +10,15 @@
 namespace fastconv {
 namespace {
 
-constexpr std::int64_t kPixels = 64;     // of an output row at a time: bounds the pointers
-constexpr std::int64_t kChannels = 512;  // bounds the zeros
+constexpr std::int64_t kRows = 8;        // output rows and pixels of a block: bound the pointers,
+constexpr std::int64_t kPixels = 64;     // of which neighbouring output rows share most
+constexpr std::int64_t kChannels = 128;  // bounds the zeros
+
+// Rows of pointers of a block; of a single output row, only those under its taps.
+std::int64_t rows_of(const Problem& p, const DepthwiseBlocking& b, std::int64_t rows) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  return b.rows == 1 ? kernel.h : (rows - 1) * stride.h + (kernel.h - 1) * dilation.h + 1;
+}
 
 // Columns of the padded image under a block.
 std::int64_t columns_of(const Problem& p, std::int64_t pixels) noexcept {
@@ -30,24 +37,27 @@ bool choose_depthwise(const Problem& p, const Tile& tile, DepthwiseBlocking& b) 
   if (p.c_per_group() != 1 || p.k_per_group() != 1 || p.x_strides[1] != 1 || p.y_strides[1] != 1) {
     return false;
   }
+  // Strides and dilations that leave many rows out share few.
+  b.rows = p.window.stride.h <= 2 && p.window.dilation.h <= 2 ? std::min(p.oh, kRows) : 1;
   b.pixels = std::min(p.ow, kPixels);
   b.channels = std::min(p.k, kChannels);
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
   const bool shared = stride.w == 1 && dilation.w == 1 && (kernel.w == 3 || kernel.w == 5);
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
   b.fma_cycles = vectors * real(p.taps()) * (shared ? kFma : 2 * kFma);
-  b.pack_cycles = real(p.oh * kernel.h * columns_of(p, p.ow)) * kCopyScalar;
+  b.pack_cycles =
+      real(ceil_div(p.oh, b.rows) * rows_of(p, b, b.rows) * columns_of(p, p.ow)) * kCopyScalar;
   b.store_cycles = vectors * kStoreVector;
   return true;
 }
 
 std::int64_t depthwise_workspace_bytes(const Problem& p, const DepthwiseBlocking& b) noexcept {
-  const std::int64_t pointers = p.window.kernel_size.h * columns_of(p, b.pixels);
+  const std::int64_t pointers = rows_of(p, b, b.rows) * columns_of(p, b.pixels);
   return zero_bytes(b) + round_up(pointers * static_cast<std::int64_t>(sizeof(const float*)), 64);
 }
 
 std::int64_t depthwise_blocks(const Problem& p, const DepthwiseBlocking& b) noexcept {
-  return p.n * p.oh * ceil_div(p.ow, b.pixels) * ceil_div(p.k, b.channels);
+  return p.n * ceil_div(p.oh, b.rows) * ceil_div(p.ow, b.pixels) * ceil_div(p.k, b.channels);
 }
 
 void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin, std::int64_t end,
@@ -59,26 +69,33 @@ void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin
   std::fill(zeros, zeros + b.channels, 0.0F);
   const std::int64_t channel_blocks = ceil_div(p.k, b.channels);
   const std::int64_t pixel_blocks = ceil_div(p.ow, b.pixels);
+  const std::int64_t row_blocks = ceil_div(p.oh, b.rows);
+  const std::int64_t row_step = b.rows == 1 ? dilation.h : 1;  // image rows between pointer rows
   for (std::int64_t block = begin; block < end; ++block) {
-    const std::int64_t channel = block % channel_blocks * b.channels;
-    const std::int64_t ow = block / channel_blocks % pixel_blocks * b.pixels;
-    const std::int64_t oh = block / channel_blocks / pixel_blocks % p.oh;
-    const std::int64_t n = block / channel_blocks / pixel_blocks / p.oh;
+    std::int64_t rest = block;
+    const std::int64_t channel = rest % channel_blocks * b.channels;
+    rest /= channel_blocks;
+    const std::int64_t ow = rest % pixel_blocks * b.pixels;
+    rest /= pixel_blocks;
+    const std::int64_t oh = rest % row_blocks * b.rows;
+    const std::int64_t n = rest / row_blocks;
+    const std::int64_t rows = std::min(b.rows, p.oh - oh);
     DepthwiseArguments d;
     d.pixels = std::min(b.pixels, p.ow - ow);
     d.channels = static_cast<int>(std::min(b.channels, p.k - channel));
-    d.columns = columns_of(p, d.pixels);
+    const std::int64_t columns = columns_of(p, d.pixels);
     const float* x = t.x + n * p.x_strides[0] + channel;
+    const std::int64_t top = oh * stride.h - padding.top;
+    const std::int64_t left = ow * stride.w - padding.left;
     const float** pointer = pointers;
-    for (std::int64_t r = 0; r < kernel.h; ++r) {
-      const std::int64_t h = source_index(oh * stride.h + r * dilation.h - padding.top, p.h, mode);
-      const std::int64_t left = ow * stride.w - padding.left;
-      for (std::int64_t j = left; j < left + d.columns; ++j) {
+    for (std::int64_t i = 0; i < rows_of(p, b, rows); ++i) {
+      const std::int64_t h = source_index(top + i * row_step, p.h, mode);
+      for (std::int64_t j = left; j < left + columns; ++j) {
         const std::int64_t w = source_index(j, p.w, mode);
         *pointer++ = h < 0 || w < 0 ? zeros : x + h * p.x_strides[2] + w * p.x_strides[3];
       }
     }
-    d.inputs = pointers;
+    d.row_step = dilation.h / row_step * columns;
     d.kernel_h = kernel.h;
     d.kernel_w = kernel.w;
     d.stride_w = stride.w;
@@ -86,27 +103,30 @@ void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin
     d.weights = t.weights + channel * p.taps();
     d.bias = t.bias != nullptr ? t.bias + channel : nullptr;
     d.epilogue = &t.epilogue;
-    const auto at = [&](const Dims<4>& s) {
-      return n * s[0] + channel * s[1] + oh * s[2] + ow * s[3];
-    };
-    d.y = t.y + at(p.y_strides);
-    d.y_pixel_stride = p.y_strides[3];
     const Dims<4>& rs = t.residual_strides;
-    if (t.residual != nullptr && rs[1] == 1) {
-      d.residual = t.residual + at(rs);
-      d.residual_pixel_stride = rs[3];
-    } else if (t.residual != nullptr) {
-      // Taken to where the result will be, and added to from there.
-      const float* in = t.residual + at(rs);
-      for (std::int64_t i = 0; i < d.pixels; ++i) {
-        for (int k = 0; k < d.channels; ++k) {
-          d.y[i * d.y_pixel_stride + k] = in[i * rs[3] + k * rs[1]];
+    for (std::int64_t row = 0; row < rows; ++row) {
+      const auto at = [&](const Dims<4>& s) {
+        return n * s[0] + channel * s[1] + (oh + row) * s[2] + ow * s[3];
+      };
+      d.inputs = pointers + row * stride.h * columns;
+      d.y = t.y + at(p.y_strides);
+      d.y_pixel_stride = p.y_strides[3];
+      if (t.residual != nullptr && rs[1] == 1) {
+        d.residual = t.residual + at(rs);
+        d.residual_pixel_stride = rs[3];
+      } else if (t.residual != nullptr) {
+        // Taken to where the result will be, and added to from there.
+        const float* in = t.residual + at(rs);
+        for (std::int64_t i = 0; i < d.pixels; ++i) {
+          for (int k = 0; k < d.channels; ++k) {
+            d.y[i * d.y_pixel_stride + k] = in[i * rs[3] + k * rs[1]];
+          }
         }
+        d.residual = d.y;
+        d.residual_pixel_stride = d.y_pixel_stride;
       }
-      d.residual = d.y;
-      d.residual_pixel_stride = d.y_pixel_stride;
+      t.table.depthwise(d);
     }
-    t.table.depthwise(d);
   }
 }
 

@@ -10,9 +10,10 @@
 
 namespace fastconv {
 
-// Depthwise convolution with as many output as input channels, adjacent in x and y: one output row
-// at a time, in parts of limited pixels and channels.
+// Depthwise convolution with as many output as input channels, adjacent in x and y: blocks of a few
+// output rows, limited pixels and limited channels.
 struct DepthwiseBlocking {
+  std::int64_t rows = 0;
   std::int64_t pixels = 0;
   std::int64_t channels = 0;
   double fma_cycles = 0, pack_cycles = 0, store_cycles = 0;
