@@ -8,8 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "accuracy.hpp"
 #include "check.hpp"
 #include "creation.hpp"
+#include "features.hpp"
 #include "levels.hpp"
 #include "measure.hpp"
 #include "options.hpp"
@@ -22,7 +24,9 @@ namespace {
 
 class Driver {
  public:
-  explicit Driver(const Options& options) : options_(options), progress_(options.quiet) {}
+  explicit Driver(const Options& options) : options_(options), progress_(options.quiet) {
+    if (options.threads > 1) pool_ = std::make_unique<ThreadPool>(options.threads);
+  }
 
   // True if nothing went wrong.
   bool run() {
@@ -58,9 +62,10 @@ class Driver {
   bool check(const testing::Problem& problem, Row& row) {
     progress_.show(step_ + "checking");
     const testing::Check check(problem, options_.layout, options_.fill, options_.seed,
-                               options_.bias);
+                               options_.bias, options_.post_ops);
     for (const testing::Guard guard : {testing::Guard::after, testing::Guard::before}) {
-      const testing::Verdict verdict = check.run({options_.algorithm, options_.isa, guard});
+      const testing::Verdict verdict = check.run(
+          {options_.algorithm, options_.isa, guard, options_.threads, options_.flush_denormals});
       if (verdict.refused) return true;  // create says why
       if (!verdict.failure.empty()) {
         row.check = "FAILED";
@@ -79,7 +84,8 @@ class Driver {
     LayerOptions layer_options;
     layer_options.algorithm = options_.algorithm;
     layer_options.isa = options_.isa;
-    Status status = own.create(layer_options);
+    layer_options.flush_denormals = options_.flush_denormals;
+    Status status = own.create(layer_options, options_.post_ops, pool_.get());
     if (!status.ok()) {
       row.message = status.message();
       if (status.code() == StatusCode::unsupported) row.message = "refused: " + row.message;
@@ -92,7 +98,7 @@ class Driver {
     std::string peer_failure;
     if (options_.onednn) {
       peer = std::make_unique<OneDnnRun>(operands);
-      peer_failure = peer->create(options_.threads);
+      peer_failure = peer->create(options_.threads, options_.post_ops);
       row.message = peer_failure;
     }
     // A failure shows in the first run and is kept: the candidates return nothing.
@@ -106,7 +112,17 @@ class Driver {
                               if (!result.empty()) peer_failure = std::move(result);
                             }});
     }
+    FastconvRun alone(operands);  // beside several threads
+    if (pool_ != nullptr) {
+      const Status created = alone.create(layer_options, options_.post_ops);
+      if (!created.ok()) status = created;
+      candidates.push_back({"fastconv on one thread", [&] {
+                              const Status result = alone.run();
+                              if (!result.ok()) status = result;
+                            }});
+    }
     MeasureOptions measure_options;
+    measure_options.pool = pool_.get();
     measure_options.seconds = options_.seconds;
     measure_options.isa = options_.isa;
     measure_options.progress = [this](const std::string& text) { progress_.show(step_ + text); };
@@ -117,8 +133,13 @@ class Driver {
     if (!status.ok()) return false;
     row.own = measured.timings.front();
     row.peak_gflops = measured.peak_gflops;
-    if (candidates.size() > 1 && peer_failure.empty()) {
-      row.peer = measured.timings.back();
+    if (pool_ != nullptr) {
+      row.one = measured.timings.back();
+      row.one_peak_gflops = measured.peak_gflops;
+      row.peak_gflops = measured.pool_gflops;
+    }
+    if (peer != nullptr && peer_failure.empty()) {
+      row.peer = measured.timings[1];
       row.peer_creation = peer->creation_seconds();
       row.implementation = peer->implementation();
     }
@@ -126,6 +147,7 @@ class Driver {
   }
 
   const Options& options_;
+  std::unique_ptr<ThreadPool> pool_;  // null for one thread
   Progress progress_;
   std::string step_;
 };
@@ -146,6 +168,8 @@ int run(int count, const char* const* arguments) {
   }
   const bool good = options.levels     ? print_levels(options)
                     : options.creation ? print_creation(options)
+                    : options.features ? print_features(options)
+                    : options.accuracy ? print_accuracy(options)
                                        : Driver(options).run();
   return good ? 0 : 1;
 }

@@ -29,6 +29,21 @@ double sample(const Candidate& candidate, int calls) {
   return since(start) / calls;
 }
 
+// GFLOP/s of a burst on every thread of the pool at once.
+double pool_peak_gflops(Isa isa, ThreadPool& pool) {
+  const ParallelFor parallel_for = pool.parallel_for();
+  const double flop = fma_burst_flop(isa);  // finds its length before the time is taken
+  double best = 0.0;
+  for (int i = 0; i < 3; ++i) {  // the first may find the threads asleep
+    const auto start = Clock::now();
+    parallel_for.run(
+        parallel_for.context, pool.threads(), pool.threads(),
+        [](void* data, std::int64_t, int) { run_fma_burst(*static_cast<Isa*>(data)); }, &isa);
+    best = std::max(best, flop * pool.threads() / since(start) * 1e-9);
+  }
+  return best;
+}
+
 }  // namespace
 
 Timing summarize(std::vector<double> samples) {
@@ -47,6 +62,10 @@ Measurement measure(const std::vector<Candidate>& candidates, const MeasureOptio
     // In parts, of which a busy machine interrupts only some.
     for (int i = 0; i < 8; ++i) {
       result.peak_gflops = std::max(result.peak_gflops, fma_peak_gflops(options.isa, 0.1));
+    }
+    if (options.pool != nullptr) {
+      result.pool_gflops =
+          std::max(result.pool_gflops, pool_peak_gflops(options.isa, *options.pool));
     }
     last_peak = Clock::now();
   };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fastconv/isa.hpp>
+#include <fastconv/thread_pool.hpp>
 #include <functional>
 #include <string>
 #include <vector>
@@ -23,11 +24,13 @@ struct Timing {
 struct Measurement {
   std::vector<Timing> timings;  // in the order of the candidates
   double peak_gflops = 0.0;     // the best of the bursts in between
+  double pool_gflops = 0.0;     // the same on all threads of the pool at once
 };
 
 struct MeasureOptions {
   double seconds = 0.5;      // for all candidates together, the bursts included
   Isa isa = Isa::automatic;  // of the peak
+  ThreadPool* pool = nullptr;
   std::function<void(const std::string&)> progress = [](const std::string&) {};
 };
 

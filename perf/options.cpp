@@ -19,16 +19,25 @@ Times convolutions, and checks them. A PROBLEM is a descriptor of oneDNN's bench
   --layout=NAME        of x and y: nchw (default) or nhwc; and for fastconv alone the strided and
                        flipped ones of the tests, such as crop or every_second
   --no-bias            a layer without bias
-  --fill=NAME          floats in [-1, 1) (default), or integers of which every sum is exact
+  --fill=NAME          floats in [-1, 1) (default), integers of which every sum is exact, or
+                       denormals: floats with weights that are all denormals
   --seed=N             of the fill (default 1)
 
   --algo=NAME          auto (default), or an algorithm by name
   --isa=NAME           auto (default), or an instruction set by name. oneDNN keeps its own choice;
                        the environment variable ONEDNN_MAX_CPU_ISA=AVX2 and the like caps it
-  --threads=N          only 1 so far: the library has no threads yet
+  --threads=N          on N threads of a ThreadPool (default 1), oneDNN too; with N > 1 beside one
+                       thread, and the FMA peak of N threads beside that of one
+  --attr-post-ops=WORDS  fused behind the convolution, oneDNN's too, as benchdnn has it: sum before
+                       or behind one of relu[:A], clip:A:B, hardsigmoid, hardswish, logistic,
+                       swish:1, tanh, gelu_erf, gelu_tanh, joined by +
+  --flush-denormals    take denormals as zero
 
+  --features           strides, paddings, epilogues and views beside a plain layer of the same FLOP,
+                       instead of problems
+  --accuracy           the error against double for growing C*R*S, instead of problems
   --peer=onednn        time oneDNN too, turn and turn about: plain layout in and out, weights
-                       reordered beforehand, one thread
+                       reordered beforehand
   --isas               every instruction set of this CPU side by side, in NCHW and in NHWC, instead
   --creation           time what is done once for a layer, beside oneDNN, instead of running it
   --check              first compare the result with oneDNN's: equal for integers, within the bound
@@ -79,7 +88,14 @@ class CommandLine {
           argument.compare(0, 2, "--") == 0 ? read_option(argument) : read_problem(argument);
       if (!wrong.empty()) return std::string(argument).append(": ").append(wrong);
     }
-    if (options_.problems.empty() && !options_.help) return "no problem given; see --help";
+    const bool own_problems = options_.features || options_.accuracy;
+    if (options_.problems.empty() && !options_.help && !own_problems) {
+      return "no problem given; see --help";
+    }
+    if (options_.levels || options_.creation || own_problems) {
+      const bool plain = options_.threads == 1 && options_.post_ops.none();
+      if (!plain) return "--threads and --attr-post-ops do not go with a table of another kind";
+    }
     for (testing::Problem& problem : options_.problems) {
       if (mb_ >= 0) problem.mb = mb_;
       problem.conv.padding_mode = mode_;
@@ -122,9 +138,15 @@ class CommandLine {
       const char* key;
       bool* set;
       bool to;
-    } switches[] = {{"check", &options_.check, true},       {"isas", &options_.levels, true},
-                    {"creation", &options_.creation, true}, {"no-bias", &options_.bias, false},
-                    {"verbose", &options_.verbose, true},   {"quiet", &options_.quiet, true},
+    } switches[] = {{"check", &options_.check, true},
+                    {"isas", &options_.levels, true},
+                    {"creation", &options_.creation, true},
+                    {"no-bias", &options_.bias, false},
+                    {"features", &options_.features, true},
+                    {"accuracy", &options_.accuracy, true},
+                    {"flush-denormals", &options_.flush_denormals, true},
+                    {"verbose", &options_.verbose, true},
+                    {"quiet", &options_.quiet, true},
                     {"help", &options_.help, true}};
     for (const auto& entry : switches) {
       if (key != entry.key) continue;
@@ -151,6 +173,7 @@ class CommandLine {
         {"algo", [&] { return error_of(parse_algorithm(value.c_str(), options_.algorithm)); }},
         {"isa", [&] { return read_isa(value); }},
         {"threads", [&] { return read_threads(value); }},
+        {"attr-post-ops", [&] { return read_post_ops(value); }},
         {"peer",
          [&]() -> std::string {
            options_.onednn = true;
@@ -195,10 +218,15 @@ class CommandLine {
   std::string read_threads(const std::string& value) {
     std::int64_t threads = 0;
     std::string wrong = read_number(value, 4096, threads);
-    if (wrong.empty() && threads != 1) {
-      wrong = "the library has no threads yet, so only 1 can be measured";
-    }
+    if (wrong.empty() && threads < 1) wrong = "at least one is needed";
+    options_.threads = static_cast<int>(threads);
     return wrong;
+  }
+
+  std::string read_post_ops(const std::string& value) {
+    testing::ParseError error;
+    if (testing::parse_post_ops(value, options_.post_ops, error)) return "";
+    return "column " + std::to_string(error.column) + ": " + error.reason;
   }
 
   Options& options_;

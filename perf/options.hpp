@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "check.hpp"
+#include "post_ops.hpp"
 #include "problem.hpp"
 #include "tensors.hpp"
 
@@ -19,10 +20,14 @@ struct Options {
   testing::Layout layout = testing::Layout::nchw;
   Isa isa = Isa::automatic;
   Algorithm algorithm = Algorithm::automatic;
+  testing::PostOps post_ops;
+  bool flush_denormals = false;
   int threads = 1;
   bool onednn = false;    // beside it
   bool levels = false;    // all of them side by side instead
   bool creation = false;  // of layers is timed instead
+  bool features = false;  // what a plain layer lacks is timed beside it instead
+  bool accuracy = false;  // error against double instead
   bool check = false;
   testing::Fill fill = testing::Fill::floats;
   std::uint64_t seed = 1;

@@ -15,6 +15,7 @@ namespace fastconv::perf {
 namespace {
 
 constexpr int kWidestName = 28;
+constexpr double kLarge = 0.5e-3;  // seconds on one thread
 
 const char* isa_name(const Options& options) {
   Isa isa = options.isa;
@@ -69,14 +70,19 @@ Table::Table(const Options& options) : options_(options), name_width_(8) {
     const std::string title = problem.name.empty() ? testing::to_string(problem) : problem.name;
     name_width_ = std::max(name_width_, std::min(kWidestName, static_cast<int>(title.size())));
   }
-  std::printf("fastconv %s: %s, isa %s, algorithm %s, 1 thread\n", version(), name(options.layout),
-              isa_name(options), fastconv::name(options.algorithm));
+  std::printf("fastconv %s: %s, isa %s, algorithm %s, %d thread%s\n", version(),
+              name(options.layout), isa_name(options), fastconv::name(options.algorithm),
+              options.threads, options.threads == 1 ? "" : "s");
+  if (!options.post_ops.none()) {
+    std::printf("fused: %s\n", testing::to_string(options.post_ops).c_str());
+  }
   if (options.seconds <= 0.0) return;
   const char* const figures = "   min us   median us  GFLOP/s    %";
+  const bool several = options.threads > 1;
   std::printf("%-*s %8s%s", name_width_, "", "", options.check ? "      " : "");
-  std::printf("  %-35s%s\n", "fastconv", options.onednn ? " oneDNN" : "");
-  std::printf("%-*s %8s%s%s", name_width_, "problem", "GFLOP", options.check ? " check" : "",
-              figures);
+  std::printf("  %-*s%s\n", several ? 44 : 35, "fastconv", options.onednn ? " oneDNN" : "");
+  std::printf("%-*s %8s%s%s%s", name_width_, "problem", "GFLOP", options.check ? " check" : "",
+              figures, several ? " speed-up" : "");
   std::printf("%s%s\n", options.onednn ? figures : "", options.onednn ? "  ratio" : "");
   std::fflush(stdout);
 }
@@ -96,6 +102,7 @@ void Table::add(const Row& row) {
                 100.0 * gflops / row.peak_gflops);
   };
   if (row.timed()) figures(row.own);
+  if (row.has_one()) std::printf(" %8.2f", row.speed_up());
   if (row.has_peer()) {
     figures(row.peer);
     std::printf(" %6.2f  %s", row.ratio(), family_of(row.implementation).c_str());
@@ -134,24 +141,48 @@ void Table::finish() {
                 geometric_mean(pairs, peer), geometric_mean(pairs, ratio), worst.ratio(),
                 title_of(worst).c_str());
   }
+  if (options_.threads > 1) finish_threads();
   const Row& lowest = smallest(timed_, [](const Row& row) { return row.peak_gflops; });
   const Row& highest = smallest(timed_, [](const Row& row) { return -row.peak_gflops; });
-  std::printf("FMA peak %.1f to %.1f GFLOP/s (%s, one core), %s, fastconv %s", lowest.peak_gflops,
-              highest.peak_gflops, isa_name(options_), cpu_name().c_str(), version());
+  std::printf("FMA peak %.1f to %.1f GFLOP/s (%s, %d thread%s), %s, fastconv %s",
+              lowest.peak_gflops, highest.peak_gflops, isa_name(options_), options_.threads,
+              options_.threads == 1 ? "" : "s", cpu_name().c_str(), version());
   if (!pairs.empty()) std::printf(", oneDNN %s", testing::onednn_version().c_str());
+  std::printf("\n");
+}
+
+// Speed-up over one thread beside what the machine gives: the same of the FMA peak.
+void Table::finish_threads() const {
+  std::vector<Row> large, small;
+  for (const Row& row : timed_) (row.one.min >= kLarge ? large : small).push_back(row);
+  const auto speed_up = [](const Row& row) { return row.speed_up(); };
+  const auto scaling = [](const Row& row) { return row.peak_gflops / row.one_peak_gflops; };
+  const double machine = geometric_mean(timed_, scaling);
+  std::printf("%d threads: FMA peak x %.2f", options_.threads, machine);
+  if (!large.empty()) {
+    const double mean = geometric_mean(large, speed_up);
+    const Row& worst = smallest(large, speed_up);
+    std::printf("; %zu layers of 0.5 ms or more: x %.2f, %.2f of that; worst x %.2f: %s",
+                large.size(), mean, mean / machine, worst.speed_up(), title_of(worst).c_str());
+  }
+  if (!small.empty()) {
+    std::printf("%s%zu smaller: x %.2f", large.empty() ? "; " : "\n           ", small.size(),
+                geometric_mean(small, speed_up));
+  }
   std::printf("\n");
 }
 
 std::string write_csv(const Options& options, const std::vector<Row>& rows) {
   std::ofstream file(options.csv);
-  file << "problem,name,layout,isa,algorithm,threads,gflop,min_s,median_s,gflops,peak_gflops,"
+  file << "problem,name,layout,isa,algorithm,threads,post_ops,gflop,min_s,median_s,gflops,peak_"
+          "gflops,"
           "creation_s,check,onednn_implementation,onednn_min_s,onednn_median_s,onednn_gflops,"
-          "onednn_creation_s,ratio,cpu,fastconv,onednn\n";
+          "onednn_creation_s,ratio,one_thread_min_s,one_thread_peak_gflops,cpu,fastconv,onednn\n";
   file.precision(9);
   for (const Row& row : rows) {
     file << quoted(row.problem) << ',' << quoted(row.name) << ',' << name(options.layout) << ','
          << isa_name(options) << ',' << fastconv::name(options.algorithm) << ',' << options.threads
-         << ',' << row.gflop << ',';
+         << ',' << testing::to_string(options.post_ops) << ',' << row.gflop << ',';
     if (row.timed()) {
       file << row.own.min << ',' << row.own.median << ',' << row.own_gflops() << ','
            << row.peak_gflops << ',' << row.own_creation << ',';
@@ -165,6 +196,8 @@ std::string write_csv(const Options& options, const std::vector<Row>& rows) {
     } else {
       file << ",,,,,,";
     }
+    if (row.has_one()) file << row.one.min << ',' << row.one_peak_gflops;
+    file << (row.has_one() ? "," : ",,");
     file << quoted(cpu_name()) << ',' << version() << ',' << testing::onednn_version() << '\n';
   }
   file.flush();

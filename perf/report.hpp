@@ -20,7 +20,10 @@ struct Row {
 
   Timing own;  // all zero if it was not timed
   double own_creation = 0.0;
-  double peak_gflops = 0.0;
+  double peak_gflops = 0.0;  // of all threads
+
+  Timing one;  // one thread beside several
+  double one_peak_gflops = 0.0;
 
   Timing peer;
   double peer_creation = 0.0;
@@ -30,6 +33,8 @@ struct Row {
   bool has_peer() const noexcept { return peer.repetitions > 0; }
   double own_gflops() const noexcept { return gflop / own.min; }
   double peer_gflops() const noexcept { return gflop / peer.min; }
+  bool has_one() const noexcept { return one.repetitions > 0; }
+  double speed_up() const noexcept { return one.min / own.min; }
   double ratio() const noexcept { return peer.min / own.min; }
 };
 
@@ -44,6 +49,8 @@ class Table {
   void finish();
 
  private:
+  void finish_threads() const;
+
   const Options& options_;
   int name_width_;
   std::vector<Row> timed_;

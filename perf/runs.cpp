@@ -19,16 +19,13 @@ namespace {
 using testing::Fill;
 using testing::Guard;
 using testing::Layout;
+using testing::Operand;
 using testing::Tensor;
 
-Tensor filled(Layout layout, const Dims<4>& shape, Fill fill, std::uint64_t seed,
+Tensor filled(Layout layout, const Dims<4>& shape, Operand operand, Fill fill, std::uint64_t seed,
               std::int64_t depth) {
   Tensor tensor(layout, shape, Guard::before);
-  if (fill == Fill::integers) {
-    testing::fill_integers(tensor.view(), seed, testing::integer_limit(depth));
-  } else {
-    testing::fill_floats(tensor.view(), seed);
-  }
+  testing::fill_operand(tensor.view(), operand, fill, seed, depth);
   return tensor;
 }
 
@@ -43,19 +40,18 @@ Tensor destination(const Operands& operands) {
 
 }  // namespace
 
-// The seeds are those of testing::Check.
 Operands::Operands(const testing::Problem& problem_, Layout layout_, Fill fill, std::uint64_t seed,
                    bool with_bias)
     : problem(problem_),
       layout(layout_),
       has_bias(with_bias),
-      x(filled(layout, {problem.mb, problem.conv.in_channels, problem.ih, problem.iw}, fill,
-               3 * seed, problem.taps_per_output())),
+      x(filled(layout, {problem.mb, problem.conv.in_channels, problem.ih, problem.iw}, Operand::x,
+               fill, seed, problem.taps_per_output())),
       weights(filled(Layout::nchw,
                      {problem.conv.out_channels, problem.conv.in_channels / problem.conv.groups,
                       problem.conv.kernel_size.h, problem.conv.kernel_size.w},
-                     fill, 3 * seed + 1, problem.taps_per_output())),
-      bias(filled(Layout::nchw, {1, problem.conv.out_channels, 1, 1}, fill, 3 * seed + 2,
+                     Operand::weights, fill, seed, problem.taps_per_output())),
+      bias(filled(Layout::nchw, {1, problem.conv.out_channels, 1, 1}, Operand::bias, fill, seed,
                   problem.taps_per_output())) {}
 
 Dims<4> Operands::output_shape() const noexcept {
@@ -65,28 +61,34 @@ Dims<4> Operands::output_shape() const noexcept {
 FastconvRun::FastconvRun(const Operands& operands)
     : operands_(operands), y_(destination(operands)), workspace_(0, Guard::before) {}
 
-Status FastconvRun::create(const LayerOptions& options) {
+Status FastconvRun::create(LayerOptions options, const testing::PostOps& post_ops,
+                           ThreadPool* pool) {
+  options.epilogue = post_ops.epilogue;
   const auto start = std::chrono::steady_clock::now();
   Status status = Layer::create(operands_.problem.conv, operands_.weights.view(),
                                 operands_.bias_data(), options, layer_);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   creation_seconds_ = seconds.count();
-  if (status.ok()) status = layer_.plan(operands_.x.view(), y_.view(), plan_);
+  const int threads = pool != nullptr ? pool->threads() : 1;
+  if (status.ok()) status = layer_.plan(operands_.x.view(), y_.view(), plan_, threads);
   if (!status.ok()) return status;
   workspace_ = testing::GuardedBuffer(plan_.workspace_bytes(), Guard::before);
+  run_options_.workspace = workspace_.data();
+  run_options_.workspace_bytes = plan_.workspace_bytes();
+  if (pool != nullptr) run_options_.parallel_for = pool->parallel_for();
+  if (post_ops.sum) run_options_.residual = y_.view();
   return {};
 }
 
 Status FastconvRun::run() noexcept {
-  return layer_.run(plan_, operands_.x.view(), y_.view(),
-                    {workspace_.data(), plan_.workspace_bytes()});
+  return layer_.run(plan_, operands_.x.view(), y_.view(), run_options_);
 }
 
 OneDnnRun::OneDnnRun(const Operands& operands) : operands_(operands), y_(destination(operands)) {}
 
-std::string OneDnnRun::create(int threads) {
+std::string OneDnnRun::create(int threads, const testing::PostOps& post_ops) {
   return convolution_.create(operands_.problem, operands_.layout, operands_.weights.view().data,
-                             operands_.bias_data(), threads);
+                             operands_.bias_data(), threads, post_ops);
 }
 
 std::string OneDnnRun::run() noexcept {

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <fastconv/layer.hpp>
+#include <fastconv/thread_pool.hpp>
 #include <string>
 
 #include "check.hpp"
 #include "onednn.hpp"
+#include "post_ops.hpp"
 #include "problem.hpp"
 #include "tensors.hpp"
 
@@ -36,7 +38,10 @@ class FastconvRun {
  public:
   explicit FastconvRun(const Operands& operands);
 
-  Status create(const LayerOptions& options);
+  // The post-ops are the layer's epilogue; with sum every run adds to what y holds. On the threads
+  // of `pool`, which must outlive this, or on the calling one.
+  Status create(LayerOptions options, const testing::PostOps& post_ops = {},
+                ThreadPool* pool = nullptr);
   Status run() noexcept;
 
   std::string explain() const { return plan_.explain().text; }
@@ -49,6 +54,7 @@ class FastconvRun {
   Layer layer_;
   Plan plan_;
   testing::GuardedBuffer workspace_;
+  RunOptions run_options_;
   double creation_seconds_ = 0.0;
 };
 
@@ -57,7 +63,7 @@ class OneDnnRun {
  public:
   explicit OneDnnRun(const Operands& operands);
 
-  std::string create(int threads);
+  std::string create(int threads, const testing::PostOps& post_ops = {});
   std::string run() noexcept;
 
   const std::string& implementation() const noexcept { return convolution_.implementation(); }
