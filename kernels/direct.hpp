@@ -210,7 +210,9 @@ void pack_planes(const PlaneArguments& arguments) {
         if (end > count) end = count;
         if (end < begin) end = begin;
         const auto border = [&](std::int64_t j) {
-          const std::int64_t w = source_index(first + j * stride.w, p.w, mode);
+          // C++17 lets no lambda capture a structured binding, hence the long names.
+          const std::int64_t w =
+              source_index(first + j * p.window.stride.w, p.w, p.window.padding_mode);
           out[j] = w < 0 ? 0.0F : row[w * p.x_strides[3]];
         };
         for (std::int64_t j = 0; j < begin; ++j) border(j);
