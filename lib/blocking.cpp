@@ -83,6 +83,9 @@ class Candidate {
     const std::int64_t unit = b_.lanes == Lanes::pixels ? p_.y_strides[3] : p_.y_strides[1];
     b_.store_cycles =
         real(pixels_ * channels_) * (unit == 1 ? kStoreVector / tile_.width : kStoreScalar);
+    if (b_.lanes == Lanes::pixels && p_.y_strides[1] * kFloat >= 4096) {
+      b_.store_cycles += real(ceil_div(pixels_, tile_.nr) * channels_) * kPage;
+    }
     return true;
   }
 
@@ -102,7 +105,8 @@ class Candidate {
     const std::int64_t tiles =
         b_.lanes == Lanes::pixels ? 1 : std::clamp<std::int64_t>(b_.channel_block / 64, 1, 8);
     b_.pack_block = even_block(pixels_, tiles * unit, unit);
-    b_.pixel_block = b_.pack_block;
+    // Without sums to keep, a block of several packed ones costs nothing and saves its set-up.
+    b_.pixel_block = b_.pack_block * (depth_ > b_.kc ? 1 : 8);
     if (depth_ > b_.kc && depth_ * b_.channel_block * kFloat > caches_.l2 / 2) {
       const std::int64_t block = even_block(pixels_, sums_limit(), unit);
       b_.pixel_block = std::max(b_.pack_block, block / b_.pack_block * b_.pack_block);

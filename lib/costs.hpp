@@ -9,9 +9,12 @@ constexpr double kFma = 0.5;             // one vector FMA
 constexpr double kFmaLatency = 4.0;      // a tile's k-step takes at least this
 constexpr double kLoadUnaligned = 0.75;  // one vector load, every second of which splits a line
 constexpr double kLoadScalar = 0.5;      // one broadcast
-constexpr double kCopyVector = 1.5;      // load and store while packing
+constexpr double kCopyVector = 2.0;      // load and store while packing
 constexpr double kCopyScalar = 1.2;      // one element of a gather
-constexpr double kRun = 3.0;             // set-up of a run of neighbouring lanes, or of a stretch
+constexpr double kRun = 4.0;             // set-up of a run of neighbouring lanes, or of a stretch
+constexpr double kStep = 0.3;            // a vector's share of a direct tile's loop
+constexpr double kStepFar = 0.5;         // the same where the channels' planes are many pages
+constexpr double kPage = 6.0;            // a store to another page than the last
 constexpr double kStoreVector = 2.0;     // epilogue and store
 constexpr double kStoreScalar = 1.5;     // one element through a scratch tile
 

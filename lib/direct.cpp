@@ -83,7 +83,7 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
         shared ? (tile_rows + real(kernel.h) - 1) / (tile_rows * real(kernel.h)) : 1.0;
     const double step =
         std::max(channels * kFma, loads * kLoadUnaligned + channels * kLoadScalar / 3);
-    b.fma_cycles += images * vectors * depth * (step + 0.3);
+    b.fma_cycles += images * vectors * depth * (step + (p.c_per_group() > 32 ? kStepFar : kStep));
   }
   const double blocks = images * real(ceil_div(p.oh, b.rows) * ceil_div(p.ow, b.columns));
   if (!b.in_place) {
