@@ -77,6 +77,23 @@ const char* limit(Algorithm algorithm) noexcept {
   }
 }
 
+// In the order in which it happens.
+void explain_epilogue(const PlanState& state, Writer& out) noexcept {
+  const Epilogue& e = state.epilogue;
+  const bool active = e.activation != Activation::none;
+  out.line("epilogue: %s%s", state.has_bias ? "bias, " : "",
+           active && !e.residual_last ? "residual if given, " : "");
+  out.line("%s", active ? name(e.activation) : "residual if given, no activation");
+  if (e.activation == Activation::clamp) {
+    out.line(" %g to %g", static_cast<double>(e.alpha), static_cast<double>(e.beta));
+  } else if (e.activation == Activation::leaky_relu) {
+    out.line(" of slope %g", static_cast<double>(e.alpha));
+  }
+  out.line("%s\n", active && e.residual_last ? ", residual if given" : "");
+  out.line("numbers: %s, denormals %s\n", state.strict ? "strict" : "not strict",
+           state.flush_denormals ? "flushed to zero" : "as the caller has set them");
+}
+
 }  // namespace
 
 Explanation explain(const PlanState& state) noexcept {
@@ -90,6 +107,10 @@ Explanation explain(const PlanState& state) noexcept {
   out.line("problem: x %lldx%lldx%lldx%lld, kernel %lldx%lld, groups %lld, y %lldx%lldx%lldx%lld\n",
            ll(p.n), ll(p.c), ll(p.h), ll(p.w), ll(p.window.kernel_size.h),
            ll(p.window.kernel_size.w), ll(p.groups), ll(p.n), ll(p.k), ll(p.oh), ll(p.ow));
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  out.line("window: stride %lldx%lld, dilation %lldx%lld, padding %lld %lld %lld %lld of %s\n",
+           ll(stride.h), ll(stride.w), ll(dilation.h), ll(dilation.w), ll(padding.top),
+           ll(padding.bottom), ll(padding.left), ll(padding.right), name(mode));
   out.line("algorithm: %s (%s): %s\n", name(state.algorithm),
            state.chosen ? "chosen by the library" : "asked for by name", meaning(state.algorithm));
   double fma = 0, pack = 0, store = 0;
@@ -148,9 +169,7 @@ Explanation explain(const PlanState& state) noexcept {
       }
     }
   }
-  out.line("epilogue: %s%s\n", state.has_bias ? "bias, " : "",
-           state.epilogue.activation == Activation::none ? "no activation"
-                                                         : name(state.epilogue.activation));
+  explain_epilogue(state, out);
   out.line("threads: %d slot%s, %lld task%s\n", state.slots, state.slots == 1 ? "" : "s",
            ll(state.tasks), state.tasks == 1 ? "" : "s");
   out.line("workspace: %lld bytes\n", ll(workspace_bytes(state)));

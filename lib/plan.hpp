@@ -28,6 +28,8 @@ struct PlanState {
   int slots = 1;
   Epilogue epilogue;
   bool has_bias = false;
+  bool strict = false;
+  bool flush_denormals = false;
 };
 
 // Scratch memory of all slots, with room to align it.

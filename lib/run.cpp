@@ -198,6 +198,8 @@ Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan,
   state.isa = table.isa;
   state.epilogue = packed_->options.epilogue;
   state.has_bias = packed_->bias != nullptr;
+  state.strict = packed_->options.strict;
+  state.flush_denormals = packed_->options.flush_denormals;
   state.tile = {table.width, table.nr(), table.max_rows};
   if (uses_panels(asked)) {
     FASTCONV_TRY(choose(packed_->merged, asked, state));

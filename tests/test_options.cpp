@@ -218,6 +218,33 @@ TEST_SUITE("options") {
     CHECK(status.code() == StatusCode::out_of_memory);
   }
 
+  TEST_CASE("explain tells of the window, the epilogue in its order, and the numbers") {
+    const Operands operands;
+    LayerOptions options;
+    options.epilogue = {Activation::clamp, -1.5F, 6.0F, true};
+    options.strict = true;
+    options.flush_denormals = true;
+    for (int i = 0; i < 3; ++i) {
+      Layer layer;
+      Plan plan;
+      REQUIRE(operands.create(options, layer).ok());
+      REQUIRE(layer.plan(operands.x.view(), operands.y.view(), plan).ok());
+      const Explanation explanation = plan.explain();
+      const std::string all = explanation.text;
+      CAPTURE(all);
+      CHECK(all.size() < sizeof explanation.text - 100);
+      const char* const epilogues[] = {"bias, clamp -1.5 to 6, residual if given\n",
+                                       "bias, residual if given, leaky_relu of slope 0.5\n",
+                                       "bias, residual if given, no activation\n"};
+      for (const char* part :
+           {"stride 1x1", "padding 1 1 1 1 of zeros", epilogues[i], "numbers: strict, denormals"}) {
+        CHECK(all.find(part) != std::string::npos);
+      }
+      options.epilogue = {};
+      if (i == 0) options.epilogue = {Activation::leaky_relu, 0.5F, 0.0F, false};
+    }
+  }
+
   TEST_CASE("half an allocator is refused") {
     const Operands operands;
     Pool pool;
