@@ -170,6 +170,7 @@ void check_counts(const ParallelFor& parallel_for) {
   }
 }
 
+#if defined(_OPENMP)
 // ThreadSanitizer does not see what OpenMP's library synchronises.
 #if defined(__SANITIZE_THREAD__)
 constexpr bool kSanitizesThreads = true;
@@ -177,6 +178,7 @@ constexpr bool kSanitizesThreads = true;
 constexpr bool kSanitizesThreads = __has_feature(thread_sanitizer);
 #else
 constexpr bool kSanitizesThreads = false;
+#endif
 #endif
 
 }  // namespace
