@@ -8,6 +8,27 @@
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
+template <class Arch, int Pixels, int Vectors>
+FASTCONV_INLINE void finish_pixels(const DepthwiseArguments& d, int channel, int lanes,
+                                   std::int64_t pixel,
+                                   Vector<Arch> (&sum)[Pixels][Vectors]) noexcept {
+  using V = Vector<Arch>;
+  constexpr int W = V::width;
+  if (d.bias != nullptr) {
+    FASTCONV_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
+      const V bias = V::load(d.bias + channel + v * W);
+      FASTCONV_UNROLL
+      for (int p = 0; p < Pixels; ++p) sum[p][v] = sum[p][v] + bias;
+    }
+  }
+  finish_tile<Arch>(
+      *d.epilogue, d.residual,
+      [&](int p) { return (pixel + p) * d.residual_pixel_stride + channel; }, d.y,
+      [&](int p) { return (pixel + p) * d.y_pixel_stride + channel; }, lanes - (Vectors - 1) * W,
+      sum);
+}
+
 // Depthwise convolution with adjacent channels, which lie along the vectors of x, weights and y.
 // Input pixels are reached through pointers, so that padding costs nothing but a pointer to zeros.
 //
@@ -66,28 +87,76 @@ void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int
       }
     }
   }
-  if (d.bias != nullptr) {
-    FASTCONV_UNROLL
-    for (int v = 0; v < Vectors; ++v) {
-      const V bias = V::load(d.bias + channel + v * W);
+  finish_pixels<Arch>(d, channel, lanes, pixel, sum);
+}
+
+// The same for groups of more than one channel: each input channel of a group is spread over the
+// group's output lanes, by the permutation spread[c], before it is multiplied. The taps of Taps > 0
+// share what is spread.
+template <class Arch, int Pixels, int Taps, int Stride>
+void grouped_tile(const DepthwiseArguments& d, const typename Vector<Arch>::Lanes* spread,
+                  const float* const* pixels, int channel, int lanes, std::int64_t pixel) noexcept {
+  using V = Vector<Arch>;
+  constexpr int W = V::width;
+  constexpr int NR = kMaxVectors * W;
+  V sum[Pixels][1];
+  FASTCONV_UNROLL
+  for (int p = 0; p < Pixels; ++p) sum[p][0] = V::zero();
+  const int first = channel / d.group_out * d.group_in;
+  const int inputs = lanes / d.group_out * d.group_in;
+  const auto load = [&](const float* in) __attribute__((always_inline)) {
+    return inputs == W ? V::load(in + first) : V::load_first(in + first, inputs);
+  };
+  const std::int64_t tap_step = std::int64_t{d.group_in} * NR;
+  const float* weight =
+      d.weights + channel / NR * d.kernel_h * d.kernel_w * tap_step + channel % NR;
+  for (std::int64_t r = 0; r < d.kernel_h; ++r, pixels += d.row_step) {
+    if constexpr (Taps > 0) {
       FASTCONV_UNROLL
-      for (int p = 0; p < Pixels; ++p) sum[p][v] = sum[p][v] + bias;
+      for (int j = 0; j < (Pixels - 1) * Stride + Taps; ++j) {
+        const V x = load(pixels[j]);
+        const float* w = weight;
+        for (int c = 0; c < d.group_in; ++c, w += NR) {
+          const V input = V::permute(x, spread[c]);
+          FASTCONV_UNROLL
+          for (int s = 0; s < Taps; ++s) {
+            const int p = (j - s) / Stride;
+            if (j < s || (j - s) % Stride != 0 || p >= Pixels) continue;
+            sum[p][0] = V::fma(input, V::load(w + s * tap_step), sum[p][0]);
+          }
+        }
+      }
+      weight += Taps * tap_step;
+    } else {
+      for (std::int64_t s = 0; s < d.kernel_w; ++s, weight += tap_step) {
+        FASTCONV_UNROLL
+        for (int p = 0; p < Pixels; ++p) {
+          const V x = load(pixels[p * d.stride_w + s * d.dilation_w]);
+          for (int c = 0; c < d.group_in; ++c) {
+            sum[p][0] = V::fma(V::permute(x, spread[c]), V::load(weight + c * NR), sum[p][0]);
+          }
+        }
+      }
     }
   }
-  finish_tile<Arch>(
-      *d.epilogue, d.residual,
-      [&](int p) { return (pixel + p) * d.residual_pixel_stride + channel; }, d.y,
-      [&](int p) { return (pixel + p) * d.y_pixel_stride + channel; }, lanes - (Vectors - 1) * W,
-      sum);
+  finish_pixels<Arch>(d, channel, lanes, pixel, sum);
 }
 
 // All channels of Pixels pixels.
 template <class Arch, int Pixels, int Taps, int Stride>
-void depthwise_pixels(const DepthwiseArguments& d, const float* const* pixels,
-                      std::int64_t pixel) noexcept {
+void depthwise_pixels(const DepthwiseArguments& d, const typename Vector<Arch>::Lanes* spread,
+                      const float* const* pixels, std::int64_t pixel) noexcept {
   constexpr int W = Vector<Arch>::width;
   constexpr int wide = Vector<Arch>::registers == 32 ? 2 : 1;
   int channel = 0;
+  if (d.group_out > 1) {
+    for (; channel < d.channels; channel += W) {
+      const int left = d.channels - channel;
+      grouped_tile<Arch, Pixels, Taps, Stride>(d, spread, pixels, channel, left < W ? left : W,
+                                               pixel);
+    }
+    return;
+  }
   for (; channel + wide * W <= d.channels; channel += wide * W) {
     depthwise_tile<Arch, Pixels, wide, Taps, Stride, false>(d, pixels, channel, wide * W, pixel);
   }
@@ -102,12 +171,13 @@ void depthwise_pixels(const DepthwiseArguments& d, const float* const* pixels,
 }
 
 template <class Arch, int Taps, int Stride>
-void depthwise_row(const DepthwiseArguments& d) noexcept {
+void depthwise_row(const DepthwiseArguments& d,
+                   const typename Vector<Arch>::Lanes* spread) noexcept {
   std::int64_t pixel = 0;
   const auto tiles = [&](auto pixels) {
     constexpr int P = decltype(pixels)::value;
     for (; pixel + P <= d.pixels; pixel += P) {
-      depthwise_pixels<Arch, P, Taps, Stride>(d, d.inputs + pixel * d.stride_w, pixel);
+      depthwise_pixels<Arch, P, Taps, Stride>(d, spread, d.inputs + pixel * d.stride_w, pixel);
     }
   };
   tiles(Constant<7>{});  // image sizes like 7, 14, 28, 56 are multiples of it
@@ -118,9 +188,16 @@ void depthwise_row(const DepthwiseArguments& d) noexcept {
 
 template <class Arch>
 void depthwise(const DepthwiseArguments& d) {
+  using V = Vector<Arch>;
+  typename V::Lanes spread[V::width];
+  for (int c = 0; d.group_out > 1 && c < d.group_in; ++c) {
+    int lane[V::width];
+    for (int i = 0; i < V::width; ++i) lane[i] = i / d.group_out * d.group_in + c;
+    spread[c] = V::lanes(lane);
+  }
   const auto row = [&](auto taps) {
     constexpr int T = decltype(taps)::value;
-    d.stride_w == 1 ? depthwise_row<Arch, T, 1>(d) : depthwise_row<Arch, T, 2>(d);
+    d.stride_w == 1 ? depthwise_row<Arch, T, 1>(d, spread) : depthwise_row<Arch, T, 2>(d, spread);
   };
   const bool shares = d.dilation_w == 1 && d.stride_w <= 2;
   if (shares && d.kernel_w == 3) {
@@ -128,7 +205,7 @@ void depthwise(const DepthwiseArguments& d) {
   } else if (shares && d.kernel_w == 5) {
     row(Constant<5>{});
   } else {
-    depthwise_row<Arch, 0, 0>(d);
+    depthwise_row<Arch, 0, 0>(d, spread);
   }
 }
 

@@ -110,6 +110,17 @@ struct Vector<Portable> {
     return x;
   }
 
+  // Lane i of the result is lane lanes[i] of x.
+  struct Lanes {
+    int lane[width];
+  };
+  static FASTCONV_INLINE Lanes lanes(const int (&lane)[width]) noexcept {
+    return {{lane[0], lane[1], lane[2], lane[3]}};
+  }
+  static FASTCONV_INLINE Vector permute(Vector x, const Lanes& l) noexcept {
+    return {Native{x.value[l.lane[0]], x.value[l.lane[1]], x.value[l.lane[2]], x.value[l.lane[3]]}};
+  }
+
   // a * b + c; rounded twice, as the platform has no fused operation for certain.
   static FASTCONV_INLINE Vector fma(Vector a, Vector b, Vector c) noexcept {
     return {a.value * b.value + c.value};
@@ -225,6 +236,49 @@ struct Vector {
   friend FASTCONV_INLINE Vector operator/(Vector a, Vector b) noexcept {
     return {a.value / b.value};
   }
+
+  // Lane i of the result is lane lanes[i] of x.
+#if defined(__AVX512F__)
+  using Lanes = __m512i;
+  static FASTCONV_INLINE Lanes lanes(const int (&lane)[width]) noexcept {
+    return _mm512_loadu_si512(lane);
+  }
+  static FASTCONV_INLINE Vector permute(Vector x, Lanes lanes) noexcept {
+    return {Native(_mm512_permutexvar_ps(lanes, x.value))};
+  }
+#elif defined(__AVX2__)
+  using Lanes = __m256i;
+  static FASTCONV_INLINE Lanes lanes(const int (&lane)[width]) noexcept {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(lane));
+  }
+  static FASTCONV_INLINE Vector permute(Vector x, Lanes lanes) noexcept {
+    return {Native(_mm256_permutevar8x32_ps(x.value, lanes))};
+  }
+#elif defined(__SSE4_1__)
+  using Lanes = __m128i;  // byte i comes from byte lanes[i]
+  static FASTCONV_INLINE Lanes lanes(const int (&lane)[width]) noexcept {
+    unsigned bytes[width];
+    for (int i = 0; i < width; ++i) {
+      bytes[i] = 0x03020100U + 0x04040404U * static_cast<unsigned>(lane[i]);
+    }
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
+  }
+  static FASTCONV_INLINE Vector permute(Vector x, Lanes lanes) noexcept {
+    return {Native(_mm_castsi128_ps(_mm_shuffle_epi8(_mm_castps_si128(x.value), lanes)))};
+  }
+#elif defined(__ARM_NEON)
+  using Lanes = uint8x16_t;  // byte i comes from byte lanes[i]
+  static FASTCONV_INLINE Lanes lanes(const int (&lane)[width]) noexcept {
+    unsigned bytes[width];
+    for (int i = 0; i < width; ++i) {
+      bytes[i] = 0x03020100U + 0x04040404U * static_cast<unsigned>(lane[i]);
+    }
+    return vreinterpretq_u8_u32(vld1q_u32(bytes));
+  }
+  static FASTCONV_INLINE Vector permute(Vector x, Lanes lanes) noexcept {
+    return {Native(vreinterpretq_f32_u8(vqtbl1q_u8(vreinterpretq_u8_f32(x.value), lanes)))};
+  }
+#endif
 
   // Compares rather than max and min, whose answer to NaN differs between xsimd's versions: here
   // NaN passes.

@@ -99,7 +99,9 @@ struct DirectArguments {
   const float* bias = nullptr;  // or null
 };
 
-// A part of one output row of some channels, which are adjacent in x, y and the residual.
+// A part of one output row of some channels, which are adjacent in x, y and the residual. Groups
+// lie side by side in the lanes: a vector holds whole groups of `group_out` output channels, each
+// with `group_in` <= group_out input channels.
 struct DepthwiseArguments {
   const float* const* inputs =
       nullptr;  // the pixels under the part, row_step apart from tap to tap
@@ -107,8 +109,9 @@ struct DepthwiseArguments {
   std::int64_t kernel_h = 0, kernel_w = 0;
   std::int64_t stride_w = 0, dilation_w = 0;
   const float* weights = nullptr;  // panels as micro_gemm's B, from the first channel on
+  int group_in = 1, group_out = 1;
   std::int64_t pixels = 0;
-  int channels = 0;
+  int channels = 0;  // of y
   float* y = nullptr;
   std::int64_t y_pixel_stride = 0;
   const float* residual = nullptr;  // or null

@@ -33,8 +33,15 @@ std::int64_t zero_bytes(const DepthwiseBlocking& b) noexcept {
 
 }  // namespace
 
+bool is_depthwise(std::int64_t in_per_group, std::int64_t out_per_group, int width) noexcept {
+  return (in_per_group == 1 && out_per_group == 1) ||
+         (2 * out_per_group <= width && width % out_per_group == 0 &&
+          in_per_group <= out_per_group);
+}
+
 bool choose_depthwise(const Problem& p, const Tile& tile, DepthwiseBlocking& b) noexcept {
-  if (p.c_per_group() != 1 || p.k_per_group() != 1 || p.x_strides[1] != 1 || p.y_strides[1] != 1) {
+  if (!is_depthwise(p.c_per_group(), p.k_per_group(), tile.width) || p.x_strides[1] != 1 ||
+      p.y_strides[1] != 1) {
     return false;
   }
   // Strides and dilations that leave many rows out share few.
@@ -44,7 +51,7 @@ bool choose_depthwise(const Problem& p, const Tile& tile, DepthwiseBlocking& b) 
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
   const bool shared = stride.w == 1 && dilation.w == 1 && (kernel.w == 3 || kernel.w == 5);
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
-  b.fma_cycles = vectors * real(p.taps()) * (shared ? kFma : 2 * kFma);
+  b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * (shared ? kFma : 2 * kFma);
   b.pack_cycles =
       real(ceil_div(p.oh, b.rows) * rows_of(p, b, b.rows) * columns_of(p, p.ow)) * kCopyScalar;
   b.store_cycles = vectors * kStoreVector;
@@ -84,7 +91,7 @@ void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin
     d.pixels = std::min(b.pixels, p.ow - ow);
     d.channels = static_cast<int>(std::min(b.channels, p.k - channel));
     const std::int64_t columns = columns_of(p, d.pixels);
-    const float* x = t.x + n * p.x_strides[0] + channel;
+    const float* x = t.x + n * p.x_strides[0] + channel / p.k_per_group() * p.c_per_group();
     const std::int64_t top = oh * stride.h - padding.top;
     const std::int64_t left = ow * stride.w - padding.left;
     const float** pointer = pointers;
@@ -100,7 +107,9 @@ void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin
     d.kernel_w = kernel.w;
     d.stride_w = stride.w;
     d.dilation_w = dilation.w;
-    d.weights = t.weights + channel * p.taps();
+    d.group_in = static_cast<int>(p.c_per_group());
+    d.group_out = static_cast<int>(p.k_per_group());
+    d.weights = t.weights + channel * p.taps() * d.group_in;
     d.bias = t.bias != nullptr ? t.bias + channel : nullptr;
     d.epilogue = &t.epilogue;
     const Dims<4>& rs = t.residual_strides;

@@ -10,8 +10,9 @@
 
 namespace fastconv {
 
-// Depthwise convolution with as many output as input channels, adjacent in x and y: blocks of a few
-// output rows, limited pixels and limited channels.
+// Groups side by side in the lanes, of one channel (depthwise, with any multiplier) or a few;
+// channels are adjacent in x and y. Blocks of a few output rows, limited pixels and limited
+// channels.
 struct DepthwiseBlocking {
   std::int64_t rows = 0;
   std::int64_t pixels = 0;
@@ -20,6 +21,9 @@ struct DepthwiseBlocking {
 
   double cycles() const noexcept { return fma_cycles + pack_cycles + store_cycles; }
 };
+
+// Do whole groups fill a vector, with no more input than output channels?
+bool is_depthwise(std::int64_t in_per_group, std::int64_t out_per_group, int width) noexcept;
 
 // False if the kernel does not serve the problem.
 bool choose_depthwise(const Problem& problem, const Tile& tile,

@@ -57,7 +57,7 @@ const char* meaning(Algorithm algorithm) noexcept {
     case Algorithm::direct:
       return "every tap read at its own offset, nothing packed by tap";
     case Algorithm::depthwise:
-      return "one channel a lane";
+      return "groups side by side in the lanes";
     case Algorithm::gemm:
       return "implicit GEMM, packed im2col blocks and register tiles";
     case Algorithm::automatic:
@@ -69,9 +69,9 @@ const char* meaning(Algorithm algorithm) noexcept {
 const char* limit(Algorithm algorithm) noexcept {
   switch (algorithm) {
     case Algorithm::gemm:
-      return "would fill one lane of a panel with a group of one channel";
+      return "would leave most lanes of every group's panel empty";
     case Algorithm::depthwise:
-      return "takes one channel a group, adjacent channels and as many out as in";
+      return "takes adjacent channels in groups of one, or of a few that fill a vector";
     default:
       return "does not apply";
   }

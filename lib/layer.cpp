@@ -7,6 +7,7 @@
 #include <new>
 #include <utility>
 
+#include "depthwise.hpp"
 #include "error.hpp"
 #include "geometry.hpp"
 #include "integers.hpp"
@@ -121,16 +122,18 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   FASTCONV_TRY(check_memory("weights", weights));
 
   const std::int64_t groups = descriptor.groups;
-  const bool single = groups == descriptor.in_channels;
-  if (options.algorithm == Algorithm::depthwise && (!single || descriptor.out_channels != groups)) {
-    return fail(StatusCode::unsupported,
-                "algorithm: depthwise takes as many groups as channels, got in_channels %lld, "
-                "out_channels %lld, groups %lld",
-                ll(descriptor.in_channels), ll(descriptor.out_channels), ll(groups));
-  }
   const KernelTable* table = kernel_table(isa);
+  const bool in_lanes = is_depthwise(shape[1], shape[0] / groups, table->width);
+  if (options.algorithm == Algorithm::depthwise && !in_lanes) {
+    return fail(StatusCode::unsupported,
+                "algorithm: depthwise takes groups of one channel, or of a few that fill a vector "
+                "of %d, got %lld in and %lld out in each of %lld groups",
+                table->width, ll(shape[1]), ll(shape[0] / groups), ll(groups));
+  }
   const bool panels = uses_panels(options.algorithm);
-  const bool merged = panels && single && groups > 1 && options.algorithm != Algorithm::gemm;
+  // One channel a group, or narrow groups: panels of one group each would be mostly empty.
+  const bool merged =
+      panels && groups > 1 && (shape[1] == 1 || in_lanes) && options.algorithm != Algorithm::gemm;
   const std::int64_t packed_groups = merged ? 1 : groups;
   const int nr = panels ? table->nr() : 1;
   std::int64_t elements = 0;

@@ -14,7 +14,7 @@ struct Layer::Packed {
   Conv2d descriptor;
   LayerOptions options;
   const KernelTable* table;
-  // Panels of single-channel groups are merged, or each would be a lane of its own panel; only
+  // Panels of narrow groups are merged, or each would fill a few lanes of its own panel; only
   // direct and depthwise read those.
   bool merged;
   std::int64_t lanes_per_group;

@@ -18,7 +18,7 @@ enum class Algorithm : std::int32_t {
   strided,         // sum over the 7-D broadcast view, read through its strides
   gemm,            // implicit GEMM: im2col packed block by block, register-tiled micro-kernels
   direct,          // taps read at their own offsets, nothing packed: few channels
-  depthwise,       // one input and output channel a group, channels adjacent in x and y
+  depthwise,       // groups of one channel or a few, side by side in the lanes; channels adjacent
 };
 
 // "auto", "naive", "im2col", "strided_im2col", "strided", "gemm",
