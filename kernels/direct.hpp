@@ -199,7 +199,7 @@ void pack_planes(const PlaneArguments& arguments) {
         const std::int64_t phase = arguments.phases[k];
         const std::int64_t count = (arguments.columns - phase + stride.w - 1) / stride.w;
         if (h < 0) {
-          fill_zeros<Arch>(out, static_cast<int>(count));
+          fill_zeros<Arch>(out, count);
           continue;
         }
         // Columns [begin, end) of the phase lie in the image.
@@ -218,7 +218,7 @@ void pack_planes(const PlaneArguments& arguments) {
         for (std::int64_t j = 0; j < begin; ++j) border(j);
         if (begin < end) {
           copy_run<Arch>(out + begin, row + (first + begin * stride.w) * p.x_strides[3], step,
-                         static_cast<int>(end - begin));
+                         end - begin);
         }
         for (std::int64_t j = end; j < count; ++j) border(j);
       }

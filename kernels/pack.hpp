@@ -90,12 +90,13 @@ class PixelRuns {
 // `count` elements `step` apart, written side by side. May write up to a vector behind the last
 // one: what lies there is written afterwards.
 template <class Arch>
-FASTCONV_INLINE void copy_run(float* out, const float* in, std::int64_t step, int count) noexcept {
+FASTCONV_INLINE void copy_run(float* out, const float* in, std::int64_t step,
+                              std::int64_t count) noexcept {
   using V = Vector<Arch>;
-  int i = 0;
+  std::int64_t i = 0;
   if (step == 1) {
     for (; i + V::width <= count; i += V::width) V::load(in + i).store(out + i);
-    if (i < count) V::load_first(in + i, count - i).store(out + i);
+    if (i < count) V::load_first(in + i, static_cast<int>(count - i)).store(out + i);
     return;
   }
   if (step == 2) {
@@ -105,9 +106,9 @@ FASTCONV_INLINE void copy_run(float* out, const float* in, std::int64_t step, in
 }
 
 template <class Arch>
-FASTCONV_INLINE void fill_zeros(float* out, int count) noexcept {
+FASTCONV_INLINE void fill_zeros(float* out, std::int64_t count) noexcept {
   using V = Vector<Arch>;
-  for (int i = 0; i < count; i += V::width) V::zero().store(out + i);
+  for (std::int64_t i = 0; i < count; i += V::width) V::zero().store(out + i);
 }
 
 // The runs of one panel cut at vectors: up to kPieces masked loads give a vector.
@@ -300,7 +301,7 @@ template <class Arch>
 void pack_patch(const PackArguments& arguments) {
   const Problem& p = *arguments.problem;
   const auto [kernel, stride, padding, dilation, mode] = p.window;
-  const int channels = static_cast<int>(p.c_per_group());
+  const std::int64_t channels = p.c_per_group();
   const std::int64_t last = arguments.first + arguments.count - 1;
   const std::int64_t top = arguments.first / p.ow * stride.h - padding.top;
   const std::int64_t bottom =
@@ -316,14 +317,14 @@ void pack_patch(const PackArguments& arguments) {
   for (std::int64_t i = top; i < bottom; ++i) {
     const std::int64_t h = source_index(i, p.h, mode);
     if (h < 0) {
-      fill_zeros<Arch>(out, static_cast<int>((right - left) * arguments.pitch));
+      fill_zeros<Arch>(out, (right - left) * arguments.pitch);
       out += (right - left) * arguments.pitch;
       continue;
     }
     const float* row = arguments.x + h * p.x_strides[2];
     for (std::int64_t j = left; j < right;) {
       if (dense && j == inside_begin && j < inside_end) {
-        const int length = static_cast<int>((inside_end - j) * channels);
+        const std::int64_t length = (inside_end - j) * channels;
         copy_run<Arch>(out, row + j * channels, 1, length);
         out += length;
         j = inside_end;

@@ -338,7 +338,5 @@ struct Vector {
 
 #endif
 
-FASTCONV_INLINE void prefetch(const float* p) noexcept { __builtin_prefetch(p); }
-
 }  // namespace
 }  // namespace fastconv::FASTCONV_LEVEL

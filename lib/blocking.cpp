@@ -152,7 +152,7 @@ class Candidate {
     b_.pitch = pitch;
     b_.whole_rows = true;
     const std::int64_t elements = caches_.l2 / 4 / kFloat;
-    const std::int64_t limit = std::min(elements / pitch, pixels_ * p_.h * p_.w);
+    const std::int64_t limit = elements / pitch;
     std::int64_t rows = 1;
     std::int64_t columns = p_.ow;
     while (rows < p_.oh && patch_rows(rows + 1) * patch_columns(columns) <= limit &&

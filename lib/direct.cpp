@@ -65,9 +65,7 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
     b.columns = round_up(ceil_div(b.columns, 2), tile.width);
     rows = tallest(caches.l2 / 4);
   }
-  if (rows == 0) rows = fits(1, caches.l2 / 4) || p.oh == 1 ? 1 : std::min(p.oh, kTileRows);
-  if (rows > 1 && !fits(rows, caches.l2 / 4)) rows = 1;  // only the rows under the taps
-  b.rows = rows;
+  b.rows = std::max<std::int64_t>(rows, 1);  // one row takes only the rows under its taps
   set_planes(p, tile.width, b);
   if (b.in_place) b.plane_elements = 0;
   b.output_elements = p.y_strides[3] == 1 ? 0 : p.k_per_group() * b.rows * round_up(b.columns, 16);

@@ -137,8 +137,8 @@ Explanation explain(const PlanState& state) noexcept {
     costs(b);
   } else if (state.algorithm == Algorithm::depthwise) {
     out.line("isa: %s, channels along vectors of %d\n", name(state.isa), state.tile.width);
-    out.line("blocks: %lld pixels of a row, %lld channels\n", ll(state.depthwise.pixels),
-             ll(state.depthwise.channels));
+    out.line("blocks: %lld rows x %lld pixels, %lld channels\n", ll(state.depthwise.rows),
+             ll(state.depthwise.pixels), ll(state.depthwise.channels));
     costs(state.depthwise);
   } else {
     out.line("speed: a correctness baseline, slow by design\n");

@@ -122,10 +122,10 @@ Status same_padding(Pair kernel_size, Pair stride, Pair dilation, std::int64_t h
   FASTCONV_TRY(total("height", height, kernel_size.h, stride.h, dilation.h, rows));
   FASTCONV_TRY(total("width", width, kernel_size.w, stride.w, dilation.w, columns));
   const std::int64_t extra = extra_before ? 1 : 0;
-  padding.top = (rows + extra) / 2;
-  padding.bottom = rows - padding.top;
-  padding.left = (columns + extra) / 2;
-  padding.right = columns - padding.left;
+  padding.bottom = (rows - extra + 1) / 2;
+  padding.top = rows - padding.bottom;
+  padding.right = (columns - extra + 1) / 2;
+  padding.left = columns - padding.right;
   return {};
 }
 
@@ -187,6 +187,36 @@ Status set_window(const Window& window, const ConstTensorView& x, Pair output,
   return {};
 }
 
+namespace {
+
+// What algorithms copy or point to of the padded image, with room for their rounding: eight bytes
+// for each of C * (padded height) * (padded width), columns counted twice, and the taps' own
+// columns.
+Status check_padded(const Conv2d& d, const Problem& p) noexcept {
+  const Padding& padding = p.window.padding;
+  const std::int64_t height = p.h + padding.top + padding.bottom;  // output_size has added these
+  const std::int64_t width = p.w + padding.left + padding.right;
+  std::int64_t taps = 0, columns = 0, rows = 0, bytes = 8;
+  if (!multiply(64, d.kernel_size.w, taps) || !multiply(2, width, columns) ||
+      !add(columns, taps, columns) || !add(height, 64, rows) ||
+      !multiply(bytes, d.in_channels, bytes) || !multiply(bytes, rows, bytes) ||
+      !multiply(bytes, columns, bytes)) {
+    return fail(StatusCode::overflow,
+                "padding: %lld channels of a padded image of %lld x %lld exceed 64 bits",
+                ll(d.in_channels), ll(height), ll(width));
+  }
+  std::int64_t outputs = 8;
+  for (const std::int64_t factor : {d.out_channels, p.oh + 64, p.ow + 64}) {
+    if (!multiply(outputs, factor, outputs)) {
+      return fail(StatusCode::overflow, "y: %lld channels of %lld x %lld exceed 64 bits",
+                  ll(d.out_channels), ll(p.oh), ll(p.ow));
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
 Status make_problem(const Conv2d& d, const ConstTensorView& x, const TensorView& y,
                     Problem& problem) noexcept {
   FASTCONV_TRY(check_shape("x", x.shape, x.strides));
@@ -217,6 +247,7 @@ Status make_problem(const Conv2d& d, const ConstTensorView& x, const TensorView&
     }
   }
   FASTCONV_TRY(set_window(d.window(), x, output, problem));
+  FASTCONV_TRY(check_padded(d, problem));
   problem.groups = d.groups;
   problem.k = y.shape[1];
   problem.y_strides = used_strides(y.shape, y.strides);

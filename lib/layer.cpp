@@ -7,6 +7,7 @@
 #include <new>
 #include <utility>
 
+#include "../kernels/weights.hpp"
 #include "depthwise.hpp"
 #include "error.hpp"
 #include "geometry.hpp"
@@ -14,7 +15,6 @@
 #include "names.hpp"
 #include "packed.hpp"
 #include "views.hpp"
-#include "weights.hpp"
 
 namespace fastconv {
 namespace {
@@ -99,7 +99,8 @@ Layer::~Layer() {
 Layer::Layer(Layer&& other) noexcept : packed_(std::exchange(other.packed_, nullptr)) {}
 
 Layer& Layer::operator=(Layer&& other) noexcept {
-  std::swap(packed_, other.packed_);
+  Layer taken(std::move(other));  // what this layer had goes with it
+  std::swap(packed_, taken.packed_);
   return *this;
 }
 
@@ -132,8 +133,8 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   }
   const bool panels = uses_panels(options.algorithm);
   // One channel a group, or narrow groups: panels of one group each would be mostly empty.
-  const bool merged =
-      panels && groups > 1 && (shape[1] == 1 || in_lanes) && options.algorithm != Algorithm::gemm;
+  const bool merged = panels && groups > 1 && options.algorithm != Algorithm::gemm &&
+                      (in_lanes || (shape[1] == 1 && shape[0] / groups < table->nr()));
   const std::int64_t packed_groups = merged ? 1 : groups;
   const int nr = panels ? table->nr() : 1;
   std::int64_t elements = 0;

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "../kernels/table.hpp"
-#include "../lib/weights.hpp"
+#include "../kernels/weights.hpp"
 #include "measure.hpp"
 #include "progress.hpp"
 #include "runs.hpp"

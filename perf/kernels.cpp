@@ -21,7 +21,7 @@
 #include <vector>
 
 #include "../lib/blocking.hpp"
-#include "../lib/weights.hpp"
+#include "../kernels/weights.hpp"
 #include "check.hpp"
 #include "kernel_tables.hpp"
 #include "peak.hpp"

@@ -458,6 +458,43 @@ TEST_SUITE("bad_input") {
                   {"kernel_size", "5", "4"});
     CHECK(windows.data == nullptr);
   }
+
+  TEST_CASE("a padded image whose copy 64 bits cannot count") {
+    constexpr std::int64_t k61 = (std::int64_t{1} << 61) - 1;
+    constexpr std::int64_t k58 = (std::int64_t{1} << 58) - 1;
+    constexpr std::int64_t k32 = std::int64_t{1} << 32;
+    const struct {
+      std::int64_t groups, h, w;
+      Pair kernel, dilation;
+      Padding padding;
+      bool nhwc;
+    } cases[] = {
+        {1, 8, 1, {8, 2}, {1, k61}, {0, 0, k61, 0}, false},
+        {2, 2, 2, 2, {k32 - 2, k32 - 17}, {k32 - 2, 0, k32 - 17, 0}, false},
+        {2, 8, 1, {8, 2}, {1, k58}, {0, 0, k58, 0}, true},
+    };
+    for (const auto& c : cases) {
+      const float x[32] = {};
+      const float weights[32] = {};
+      float y[8] = {7, 7, 7, 7, 7, 7, 7, 7};
+      Pair output;
+      REQUIRE(
+          output_size({c.kernel, 1, c.padding, c.dilation, PaddingMode::zeros}, c.h, c.w, output)
+              .ok());
+      const Status status =
+          conv2d(c.nhwc ? nhwc(x, 1, c.groups, c.h, c.w) : nchw(x, 1, c.groups, c.h, c.w),
+                 oihw(weights, c.groups, 1, c.kernel.h, c.kernel.w), nullptr,
+                 c.nhwc ? nhwc(y, 1, c.groups, output.h, output.w)
+                        : nchw(y, 1, c.groups, output.h, output.w),
+                 1, c.padding, c.dilation, c.groups);
+      CHECK(status.code() == StatusCode::overflow);
+      CHECK(std::string(status.message()).find("padding") != std::string::npos);
+      for (const float value : y) CHECK(value == 7.0F);
+    }
+    Padding padding;
+    CHECK(same_padding(2, 1, INT64_MAX, 1, 1, padding, true).ok());
+    CHECK(padding.top == padding.bottom + 1);
+  }
 }
 
 }  // namespace fastconv::testing

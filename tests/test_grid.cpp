@@ -121,6 +121,8 @@ TEST_SUITE("grid") {
         fitting(conv_of({5, 6, 1}, {3, 2}, {2, 1}, {1, 2, 0, 1}, {1, 2}), 3, {9, 8}),
         fitting(conv_of({8, 8, 8}, 3, 1, 1, 1), 2, {7, 20}),
         fitting(conv_of({6, 4, 2}, 5, 2, 2, 1), 1, {11, 6}),
+        fitting(conv_of({100, 200, 50}, 3, 1, 1, 1), 1, {5, 9}),
+        fitting(conv_of({66, 132, 33}, 3, 2, 1, 1), 1, {6, 11}),
         fitting(conv_of({1, 20, 1}, {1, 7}, {1, 2}, {0, 3}, 1), 1, {3, 33}),
     };
     for (const Problem& problem : problems) {

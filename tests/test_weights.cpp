@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "../lib/weights.hpp"
+#include "../kernels/weights.hpp"
 #include "tensors.hpp"
 
 namespace fastconv::testing {

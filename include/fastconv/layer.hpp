@@ -17,8 +17,10 @@ enum class Algorithm : std::int32_t {
   strided_im2col,  // im2col gathered from the 6-D window view, then the same matrix product
   strided,         // sum over the 7-D broadcast view, read through its strides
   gemm,            // implicit GEMM: im2col packed block by block, register-tiled micro-kernels
-  direct,          // taps read at their own offsets, nothing packed: few channels
-  depthwise,       // groups of one channel or a few, side by side in the lanes; channels adjacent
+  direct,          // taps read at their own offsets, nothing packed by tap: few channels
+  // Groups of one channel, or of a few that fill a vector of the ISA, side by side in its lanes;
+  // channels adjacent in x and y. Anything else is refused as unsupported.
+  depthwise,
 };
 
 // "auto", "naive", "im2col", "strided_im2col", "strided", "gemm",
@@ -110,7 +112,9 @@ class Plan {
 // The caller's threads. `run` calls body(data, task, slot) exactly once for every task in
 // [0, tasks), in any order, on any threads, one after the other if it likes, and returns when all
 // have ended. Calls that overlap in time have different slots, each in [0, slots). No task waits
-// for another. fastconv/thread_pool.hpp and fastconv/openmp.hpp have ready ones.
+// for another. It must not throw; a slot out of range is noticed when other tasks have run, the one
+// refusal that may leave y written. fastconv/thread_pool.hpp and fastconv/openmp.hpp have ready
+// ones.
 struct ParallelFor {
   using Body = void (*)(void* data, std::int64_t task, int slot);
   void (*run)(void* context, std::int64_t tasks, int slots, Body body, void* data) = nullptr;

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "geometry.hpp"
+#include "../lib/geometry.hpp"
 
 namespace fastconv {
 
@@ -181,7 +181,7 @@ bool panel_elements(const Dims<4>& shape, std::int64_t groups, int nr,
        {(per_group + nr - 1) / nr, std::int64_t{nr}, shape[1], shape[2], shape[3]}) {
     if (!multiply(elements, factor, elements)) return false;
   }
-  return true;
+  return elements <= std::int64_t{1} << 58;  // bytes of weights and bias fit with room to spare
 }
 
 }  // namespace fastconv
