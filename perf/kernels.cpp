@@ -20,8 +20,8 @@
 #include <string>
 #include <vector>
 
-#include "../lib/blocking.hpp"
 #include "../kernels/weights.hpp"
+#include "../lib/blocking.hpp"
 #include "check.hpp"
 #include "kernel_tables.hpp"
 #include "peak.hpp"
