@@ -201,15 +201,15 @@ Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan,
   state.strict = packed_->options.strict;
   state.flush_denormals = packed_->options.flush_denormals;
   state.tile = {table.width, table.nr(), table.max_rows};
-  if (state.problem.n == 0) {
-    state.algorithm = asked;  // nothing to plan, and the strides have not been looked at
-  } else if (uses_panels(asked)) {
+  // An empty batch is not planned: nobody has looked at its strides.
+  const bool empty = state.problem.n == 0;
+  if (uses_panels(asked) && !empty) {
     FASTCONV_TRY(choose(packed_->merged, asked, state));
     share_among_threads(threads, state);
   } else {
     state.algorithm = asked;
   }
-  state.slot_bytes = state.problem.n == 0 ? 0 : slot_bytes(state);
+  state.slot_bytes = empty ? 0 : slot_bytes(state);
   if (std::int64_t bytes = 0; state.slot_bytes < 0 ||
                               !multiply(state.slot_bytes, state.slots, bytes) ||
                               bytes > std::int64_t{1} << 62) {
