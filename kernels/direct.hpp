@@ -2,7 +2,6 @@
 #pragma once
 
 #include "epilogue.hpp"
-#include "pack.hpp"
 #include "simd.hpp"
 #include "table.hpp"
 
@@ -177,51 +176,6 @@ void direct(const DirectArguments& d) {
     } else {
       direct_channels<Arch, 1, 4, many ? 4 : 2>(d, weights, channel);
       channel += 1;
-    }
-  }
-}
-
-// The image under a block of output rows and columns, padded, as planes whose columns a stride
-// visits one after the other: [channels][rows][phases][pitch], of which those under a tap.
-template <class Arch>
-void pack_planes(const PlaneArguments& arguments) {
-  const Problem& p = *arguments.problem;
-  const auto [kernel, stride, padding, dilation, mode] = p.window;
-  const std::int64_t top = arguments.first_row * stride.h - padding.top;
-  const std::int64_t left = arguments.first_column * stride.w - padding.left;
-  const std::int64_t step = stride.w * p.x_strides[3];
-  float* out = arguments.out;
-  for (std::int64_t c = 0; c < arguments.channels; ++c) {
-    for (std::int64_t i = 0; i < arguments.rows; ++i) {
-      const std::int64_t h = source_index(top + i * arguments.row_step, p.h, mode);
-      const float* row = arguments.x + c * p.x_strides[1] + h * p.x_strides[2];
-      for (std::int64_t k = 0; k < arguments.phase_count; ++k, out += arguments.pitch) {
-        const std::int64_t phase = arguments.phases[k];
-        const std::int64_t count = (arguments.columns - phase + stride.w - 1) / stride.w;
-        if (h < 0) {
-          fill_zeros<Arch>(out, count);
-          continue;
-        }
-        // Columns [begin, end) of the phase lie in the image.
-        const std::int64_t first = left + phase;
-        std::int64_t begin = first >= 0 ? 0 : (-first + stride.w - 1) / stride.w;
-        std::int64_t end = first < p.w ? (p.w - 1 - first) / stride.w + 1 : 0;
-        if (begin > count) begin = count;
-        if (end > count) end = count;
-        if (end < begin) end = begin;
-        const auto border = [&](std::int64_t j) {
-          // C++17 lets no lambda capture a structured binding, hence the long names.
-          const std::int64_t w =
-              source_index(first + j * p.window.stride.w, p.w, p.window.padding_mode);
-          out[j] = w < 0 ? 0.0F : row[w * p.x_strides[3]];
-        };
-        for (std::int64_t j = 0; j < begin; ++j) border(j);
-        if (begin < end) {
-          copy_run<Arch>(out + begin, row + (first + begin * stride.w) * p.x_strides[3], step,
-                         end - begin);
-        }
-        for (std::int64_t j = end; j < count; ++j) border(j);
-      }
     }
   }
 }

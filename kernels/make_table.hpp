@@ -5,6 +5,7 @@
 #include "direct.hpp"
 #include "micro_gemm.hpp"
 #include "pack.hpp"
+#include "planes.hpp"
 #include "table.hpp"
 
 namespace fastconv::FASTCONV_LEVEL {
@@ -36,6 +37,7 @@ constexpr KernelTable make_table(Isa isa) noexcept {
   table.pack_patch = pack_patch<Arch>;
   table.direct = direct<Arch>;
   table.pack_planes = pack_planes<Arch>;
+  table.copy_planes = copy_planes<Arch>;
   table.depthwise = depthwise<Arch>;
   return table;
 }

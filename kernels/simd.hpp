@@ -73,6 +73,23 @@ struct Vector<Portable> {
   static FASTCONV_INLINE Vector load_even(const float* p) noexcept {
     return {Native{p[0], p[2], p[4], p[6]}};
   }
+
+  // Lane i of quad[c] is p[i * stride + c]: four neighbours of each of `width` pixels.
+  static FASTCONV_INLINE void load_quads(const float* p, std::int64_t stride,
+                                         Vector (&quad)[4]) noexcept {
+    for (int c = 0; c < 4; ++c) {
+      quad[c] = {Native{p[c], p[stride + c], p[2 * stride + c], p[3 * stride + c]}};
+    }
+  }
+  // The inverse; pixels are stored in ascending order.
+  static FASTCONV_INLINE void store_quads(const Vector (&quad)[4], float* p,
+                                          std::int64_t stride) noexcept {
+    for (int i = 0; i < width; ++i) {
+      const Native pixel{quad[0].value[i], quad[1].value[i], quad[2].value[i], quad[3].value[i]};
+      __builtin_memcpy(p + i * stride, &pixel, sizeof pixel);
+    }
+  }
+
   friend FASTCONV_INLINE Vector operator+(Vector a, Vector b) noexcept {
     return {a.value + b.value};
   }
@@ -224,6 +241,24 @@ struct Vector {
 #endif
   }
 
+  // Lane i of quad[c] is p[i * stride + c]: four neighbours of each of `width` pixels. Each part of
+  // four lanes takes every fourth pixel from the part's first on, which transposing the four within
+  // the parts puts in order.
+  static FASTCONV_INLINE void load_quads(const float* p, std::int64_t stride,
+                                         Vector (&quad)[4]) noexcept {
+    FASTCONV_UNROLL
+    for (int i = 0; i < 4; ++i) quad[i] = load_parts(p + i * stride, 4 * stride);
+    transpose_parts(quad);
+  }
+  // The inverse; pixels are stored in ascending order.
+  static FASTCONV_INLINE void store_quads(const Vector (&quad)[4], float* p,
+                                          std::int64_t stride) noexcept {
+    Vector pixels[4] = {quad[0], quad[1], quad[2], quad[3]};
+    transpose_parts(pixels);
+    FASTCONV_UNROLL
+    for (int i = 0; i < width; ++i) pixels[i % 4].store_part(i / 4, p + i * stride);
+  }
+
   friend FASTCONV_INLINE Vector operator+(Vector a, Vector b) noexcept {
     return {a.value + b.value};
   }
@@ -325,6 +360,72 @@ struct Vector {
   }
 
  private:
+  // Four lanes from each of p, p + stride, …
+  static FASTCONV_INLINE Vector load_parts(const float* p,
+                                           [[maybe_unused]] std::int64_t stride) noexcept {
+#if defined(__AVX512F__)
+    __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(p));
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(p + stride), 1);
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(p + 2 * stride), 2);
+    return {Native(_mm512_insertf32x4(v, _mm_loadu_ps(p + 3 * stride), 3))};
+#elif defined(__AVX2__)
+    const __m256 v = _mm256_castps128_ps256(_mm_loadu_ps(p));
+    return {Native(_mm256_insertf128_ps(v, _mm_loadu_ps(p + stride), 1))};
+#else
+    return load(p);
+#endif
+  }
+  FASTCONV_INLINE void store_part([[maybe_unused]] int part, float* p) const noexcept {
+#if defined(__AVX512F__)
+    switch (part) {  // a constant once the caller's loop is unrolled
+      case 0:
+        return _mm_storeu_ps(p, _mm512_castps512_ps128(value));
+      case 1:
+        return _mm_storeu_ps(p, _mm512_extractf32x4_ps(value, 1));
+      case 2:
+        return _mm_storeu_ps(p, _mm512_extractf32x4_ps(value, 2));
+      default:
+        return _mm_storeu_ps(p, _mm512_extractf32x4_ps(value, 3));
+    }
+#elif defined(__AVX2__)
+    _mm_storeu_ps(p, part == 0 ? _mm256_castps256_ps128(value) : _mm256_extractf128_ps(value, 1));
+#else
+    store(p);
+#endif
+  }
+  // Transposes the four vectors within each part of four lanes.
+  static FASTCONV_INLINE void transpose_parts(Vector (&v)[4]) noexcept {
+    const Native a = v[0].value, b = v[1].value, c = v[2].value, d = v[3].value;
+#if defined(__AVX512F__)
+    const __m512 ab_low = _mm512_unpacklo_ps(a, b), ab_high = _mm512_unpackhi_ps(a, b);
+    const __m512 cd_low = _mm512_unpacklo_ps(c, d), cd_high = _mm512_unpackhi_ps(c, d);
+    v[0].value = Native(_mm512_shuffle_ps(ab_low, cd_low, _MM_SHUFFLE(1, 0, 1, 0)));
+    v[1].value = Native(_mm512_shuffle_ps(ab_low, cd_low, _MM_SHUFFLE(3, 2, 3, 2)));
+    v[2].value = Native(_mm512_shuffle_ps(ab_high, cd_high, _MM_SHUFFLE(1, 0, 1, 0)));
+    v[3].value = Native(_mm512_shuffle_ps(ab_high, cd_high, _MM_SHUFFLE(3, 2, 3, 2)));
+#elif defined(__AVX2__)
+    const __m256 ab_low = _mm256_unpacklo_ps(a, b), ab_high = _mm256_unpackhi_ps(a, b);
+    const __m256 cd_low = _mm256_unpacklo_ps(c, d), cd_high = _mm256_unpackhi_ps(c, d);
+    v[0].value = Native(_mm256_shuffle_ps(ab_low, cd_low, _MM_SHUFFLE(1, 0, 1, 0)));
+    v[1].value = Native(_mm256_shuffle_ps(ab_low, cd_low, _MM_SHUFFLE(3, 2, 3, 2)));
+    v[2].value = Native(_mm256_shuffle_ps(ab_high, cd_high, _MM_SHUFFLE(1, 0, 1, 0)));
+    v[3].value = Native(_mm256_shuffle_ps(ab_high, cd_high, _MM_SHUFFLE(3, 2, 3, 2)));
+#elif defined(__SSE2__)
+    const __m128 ab_low = _mm_unpacklo_ps(a, b), ab_high = _mm_unpackhi_ps(a, b);
+    const __m128 cd_low = _mm_unpacklo_ps(c, d), cd_high = _mm_unpackhi_ps(c, d);
+    v[0].value = Native(_mm_movelh_ps(ab_low, cd_low));
+    v[1].value = Native(_mm_movehl_ps(cd_low, ab_low));
+    v[2].value = Native(_mm_movelh_ps(ab_high, cd_high));
+    v[3].value = Native(_mm_movehl_ps(cd_high, ab_high));
+#elif defined(__ARM_NEON)
+    const float32x4x2_t ab = vtrnq_f32(a, b), cd = vtrnq_f32(c, d);
+    v[0].value = Native(vcombine_f32(vget_low_f32(ab.val[0]), vget_low_f32(cd.val[0])));
+    v[1].value = Native(vcombine_f32(vget_low_f32(ab.val[1]), vget_low_f32(cd.val[1])));
+    v[2].value = Native(vcombine_f32(vget_high_f32(ab.val[0]), vget_high_f32(cd.val[0])));
+    v[3].value = Native(vcombine_f32(vget_high_f32(ab.val[1]), vget_high_f32(cd.val[1])));
+#endif
+  }
+
 #if defined(__AVX512F__)
   static FASTCONV_INLINE __mmask16 first_mask(int count) noexcept {
     return static_cast<__mmask16>((1U << count) - 1U);

@@ -77,6 +77,15 @@ struct PlaneArguments {
   float* out = nullptr;  // may be written up to a vector behind the last element
 };
 
+// A block of channels, rows and columns, copied between tensors of any strides.
+struct PlaneCopy {
+  Dims<3> shape{};
+  const float* from = nullptr;
+  Dims<3> from_strides{};
+  float* to = nullptr;
+  Dims<3> to_strides{};
+};
+
 // A block of output rows and columns of some output channels, from x in place or from planes.
 struct DirectArguments {
   const float* x = nullptr;
@@ -140,6 +149,8 @@ struct KernelTable {
   void (*direct)(const DirectArguments& arguments);
   // [channels][rows][phases][pitch]: phase p has columns p, p + stride.w, … of the padded image.
   void (*pack_planes)(const PlaneArguments& arguments);
+  // Whole vectors where one of both has adjacent channels and the other adjacent columns.
+  void (*copy_planes)(const PlaneCopy& copy);
 
   void (*depthwise)(const DepthwiseArguments& arguments);
 

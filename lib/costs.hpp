@@ -11,6 +11,7 @@ constexpr double kLoadUnaligned = 0.75;  // one vector load, every second of whi
 constexpr double kLoadScalar = 0.5;      // one broadcast
 constexpr double kCopyVector = 2.0;      // load and store while packing
 constexpr double kCopyScalar = 1.2;      // one element of a gather
+constexpr double kQuad = 1.5;            // four channels of a pixel to or from four rows
 constexpr double kRun = 4.0;             // set-up of a run of neighbouring lanes, or of a stretch
 constexpr double kStep = 0.3;            // a vector's share of a direct tile's loop
 constexpr double kStepFar = 0.5;         // the same where the channels' planes are many pages

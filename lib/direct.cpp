@@ -84,17 +84,26 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
     b.fma_cycles += images * vectors * depth * (step + (p.c_per_group() > 32 ? kStepFar : kStep));
   }
   const double blocks = images * real(ceil_div(p.oh, b.rows) * ceil_div(p.ow, b.columns));
+  // Of one element of a channel, where those of `channels` are copied between rows and pixels.
+  const auto quads = [](std::int64_t channels) {
+    return real(ceil_div(channels, 4)) / real(channels) * kQuad;
+  };
   if (!b.in_place) {
     const std::int64_t element_step = stride.w * p.x_strides[3];
     const double element = element_step == 1   ? kCopyVector / tile.width
                            : element_step == 2 ? 2 * kCopyVector / tile.width
-                                               : kCopyScalar;
+                           : p.x_strides[1] == 1 && p.c_per_group() > 2 && p.ow >= tile.width
+                               ? quads(p.c_per_group())
+                               : kCopyScalar;
     const double plane_rows = real(p.c_per_group() * b.plane_rows);
     b.pack_cycles = blocks * plane_rows * (real(b.plane_columns) * element + 4 * kRun);
   }
   const double outputs = images * real(p.k_per_group()) * vectors;
-  b.store_cycles =
-      outputs * (p.y_strides[3] == 1 ? kStoreVector : kStoreVector + kStoreScalar * tile.width);
+  const double element = p.y_strides[3] == 1 ? 0.0
+                         : p.y_strides[1] == 1 && p.k_per_group() > 1 && p.ow >= tile.width
+                             ? quads(p.k_per_group())
+                             : kStoreScalar;
+  b.store_cycles = outputs * (kStoreVector + element * tile.width);
   return b;
 }
 
@@ -118,18 +127,6 @@ std::int64_t direct_blocks(const Problem& p, const DirectBlocking& b) noexcept {
 }
 
 namespace {
-
-// Copies a block of rows and columns of some channels between tensors of any strides.
-void copy_block(float* to, const Dims<3>& to_strides, const float* from,
-                const Dims<3>& from_strides, const Dims<3>& shape) noexcept {
-  for (std::int64_t k = 0; k < shape[0]; ++k) {
-    for (std::int64_t i = 0; i < shape[1]; ++i) {
-      float* out = to + k * to_strides[0] + i * to_strides[1];
-      const float* in = from + k * from_strides[0] + i * from_strides[1];
-      for (std::int64_t j = 0; j < shape[2]; ++j) out[j * to_strides[2]] = in[j * from_strides[2]];
-    }
-  }
-}
 
 void direct_block(const Operands& t, const DirectBlocking& b, std::int64_t n, std::int64_t group,
                   std::int64_t row, std::int64_t column, float* workspace) noexcept {
@@ -210,14 +207,15 @@ void direct_block(const Operands& t, const DirectBlocking& b, std::int64_t n, st
     d.residual_row_stride = rs[2];
     if (rs[3] != 1) {
       // Taken to where the result will be, and added to from there.
-      copy_block(d.y, in_rows ? y_block : staged, d.residual, {rs[1], rs[2], rs[3]}, shape);
+      t.table.copy_planes(
+          {shape, d.residual, {rs[1], rs[2], rs[3]}, d.y, in_rows ? y_block : staged});
       d.residual = d.y;
       d.residual_channel_stride = d.y_channel_stride;
       d.residual_row_stride = d.y_row_stride;
     }
   }
   t.table.direct(d);
-  if (!in_rows) copy_block(t.y + at(ys), y_block, staged_y, staged, shape);
+  if (!in_rows) t.table.copy_planes({shape, staged_y, staged, t.y + at(ys), y_block});
 }
 
 }  // namespace

@@ -73,6 +73,21 @@ TEST_SUITE("tiles") {
     }
   }
 
+  TEST_CASE("few channels x few channels x width x stride") {
+    // Rows of pixels with adjacent channels become rows of channels, and back, a vector at a time.
+    Sweep sweep(false);
+    std::uint64_t seed = 0;
+    for (const std::int64_t c : {1, 2, 3, 4, 5, 7, 9}) {
+      for (const std::int64_t k : {1, 2, 3, 4, 6}) {
+        for (const std::int64_t width : {4, 5, 8, 9, 16, 17, 18, 33}) {
+          Conv2d conv = conv_of(c, k, {1, 2}, {0, static_cast<std::int64_t>(seed % 2)});
+          conv.stride = {1, 1 + static_cast<std::int64_t>(seed % 3 == 0)};
+          run_both_ways(sweep, problem_of(conv, 1, 2, width * conv.stride.w + 1), ++seed);
+        }
+      }
+    }
+  }
+
   TEST_CASE("channels of a group") {
     Sweep sweep;
     std::uint64_t seed = 0;
