@@ -35,10 +35,7 @@ double exact_sum(const Operands& operands, const Dims<4>& i) {
 Status measure_error(const testing::Problem& problem, const Options& options, Error& error) {
   const Operands operands(problem, options.layout, testing::Fill::floats, options.seed, false);
   FastconvRun run(operands);
-  LayerOptions layer_options;
-  layer_options.algorithm = options.algorithm;
-  layer_options.isa = options.isa;
-  Status status = run.create(layer_options);
+  Status status = run.create(layer_options(options));
   if (status.ok()) status = run.run();
   if (!status.ok()) return status;
   const std::vector<double> magnitudes =

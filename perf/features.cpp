@@ -71,21 +71,15 @@ std::string compare(const Feature& feature, Layout plain_layout, Layout layout,
   const Operands plain_operands(plain, plain_layout, options.fill, options.seed, options.bias);
   const Operands operands(problem, layout, options.fill, options.seed, options.bias);
   FastconvRun plain_run(plain_operands), run(operands);
-  LayerOptions layer_options;
-  layer_options.algorithm = options.algorithm;
-  layer_options.isa = options.isa;
-  Status status = plain_run.create(layer_options);
-  if (status.ok()) status = run.create(layer_options, post_ops);
+  Status status = plain_run.create(layer_options(options));
+  if (status.ok()) status = run.create(layer_options(options), post_ops);
   if (!status.ok()) return status.message();
-  const auto keep = [&](const Status& result) {
-    if (!result.ok()) status = result;
-  };
   MeasureOptions measure_options;
   measure_options.seconds = options.seconds;
   measure_options.isa = options.isa;
-  const Measurement measured = measure(
-      {{"plain", [&] { keep(plain_run.run()); }}, {feature.title, [&] { keep(run.run()); }}},
-      measure_options);
+  const Measurement measured =
+      measure({candidate("plain", plain_run, status), candidate(feature.title, run, status)},
+              measure_options);
   ratio = measured.timings[1].min / measured.timings[0].min;
   return status.ok() ? "" : status.message();
 }

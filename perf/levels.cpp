@@ -36,20 +36,14 @@ struct Figures {
 std::string time(const Operands& operands, const Column& column, const Options& options,
                  double seconds, Figures& figures) {
   FastconvRun run(operands);
-  LayerOptions layer_options;
-  layer_options.algorithm = options.algorithm;
-  layer_options.isa = column.isa;
-  Status status = run.create(layer_options);
+  LayerOptions at_level = layer_options(options);
+  at_level.isa = column.isa;
+  Status status = run.create(at_level);
   if (!status.ok()) return status.message();
   MeasureOptions measure_options;
   measure_options.seconds = seconds;
   measure_options.isa = column.isa;
-  const Measurement measured = measure({{"fastconv",
-                                         [&] {
-                                           const Status result = run.run();
-                                           if (!result.ok()) status = result;
-                                         }}},
-                                       measure_options);
+  const Measurement measured = measure({candidate("fastconv", run, status)}, measure_options);
   figures = {operands.problem.flop() / measured.timings.front().min * 1e-9, measured.peak_gflops};
   return status.ok() ? "" : status.message();
 }

@@ -15,7 +15,9 @@
 #include "levels.hpp"
 #include "measure.hpp"
 #include "options.hpp"
+#include "overhead.hpp"
 #include "progress.hpp"
+#include "regret.hpp"
 #include "report.hpp"
 #include "runs.hpp"
 
@@ -81,11 +83,7 @@ class Driver {
     progress_.show(step_ + "filling");
     const Operands operands(problem, options_.layout, options_.fill, options_.seed, options_.bias);
     FastconvRun own(operands);
-    LayerOptions layer_options;
-    layer_options.algorithm = options_.algorithm;
-    layer_options.isa = options_.isa;
-    layer_options.flush_denormals = options_.flush_denormals;
-    Status status = own.create(layer_options, options_.post_ops, pool_.get());
+    Status status = own.create(layer_options(options_), options_.post_ops, pool_.get());
     if (!status.ok()) {
       row.message = status.message();
       if (status.code() == StatusCode::unsupported) row.message = "refused: " + row.message;
@@ -101,25 +99,23 @@ class Driver {
       peer_failure = peer->create(options_.threads, options_.post_ops);
       row.message = peer_failure;
     }
-    // A failure shows in the first run and is kept: the candidates return nothing.
-    std::vector<Candidate> candidates{{"fastconv", [&] {
-                                         const Status result = own.run();
-                                         if (!result.ok()) status = result;
-                                       }}};
+    std::vector<Candidate> candidates{candidate("fastconv", own, status)};
     if (peer != nullptr && peer_failure.empty()) {
       candidates.push_back({"oneDNN", [&] {
                               std::string result = peer->run();
                               if (!result.empty()) peer_failure = std::move(result);
                             }});
     }
-    FastconvRun alone(operands);  // beside several threads
+    // Last comes what it is held against: the same on one thread beside several, or the copy.
+    FastconvRun alone(operands);
+    std::unique_ptr<CopyRun> copy;
     if (pool_ != nullptr) {
-      const Status created = alone.create(layer_options, options_.post_ops);
+      const Status created = alone.create(layer_options(options_));
       if (!created.ok()) status = created;
-      candidates.push_back({"fastconv on one thread", [&] {
-                              const Status result = alone.run();
-                              if (!result.ok()) status = result;
-                            }});
+      candidates.push_back(candidate("fastconv on one thread", alone, status));
+    } else {
+      copy = std::make_unique<CopyRun>(operands.bytes());
+      candidates.push_back({"copy", [&] { copy->run(options_.isa); }});
     }
     MeasureOptions measure_options;
     measure_options.pool = pool_.get();
@@ -133,7 +129,10 @@ class Driver {
     if (!status.ok()) return false;
     row.own = measured.timings.front();
     row.peak_gflops = measured.peak_gflops;
-    if (pool_ != nullptr) {
+    if (pool_ == nullptr) {
+      row.bytes = static_cast<double>(operands.bytes());
+      row.copy = measured.timings.back();
+    } else {
       row.one = measured.timings.back();
       row.one_peak_gflops = measured.peak_gflops;
       row.peak_gflops = measured.pool_gflops;
@@ -170,6 +169,8 @@ int run(int count, const char* const* arguments) {
                     : options.creation ? print_creation(options)
                     : options.features ? print_features(options)
                     : options.accuracy ? print_accuracy(options)
+                    : options.regret   ? print_regret(options)
+                    : options.overhead ? print_overhead(options)
                                        : Driver(options).run();
   return good ? 0 : 1;
 }

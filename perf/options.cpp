@@ -31,11 +31,16 @@ Times convolutions, and checks them. A PROBLEM is a descriptor of oneDNN's bench
   --attr-post-ops=WORDS  fused behind the convolution, oneDNN's too, as benchdnn has it: sum before
                        or behind one of relu[:A], clip:A:B, hardsigmoid, hardswish, logistic,
                        swish:1, tanh, gelu_erf, gelu_tanh, joined by +
+  --strict             no algorithm that does not sum as the definition does
   --flush-denormals    take denormals as zero
 
+  --regret             every algorithm that takes the problem beside auto, in turn: how much slower
+                       auto is than the best
   --features           strides, paddings, epilogues and views beside a plain layer of the same FLOP,
                        instead of problems
-  --accuracy           the error against double for growing C*R*S, instead of problems
+  --accuracy           the error against double for growing C*R*S, of every algorithm, instead of
+                       problems
+  --overhead           what a call takes beyond its arithmetic on tiny images, instead of problems
   --peer=onednn        time oneDNN too, turn and turn about: plain layout in and out, weights
                        reordered beforehand
   --isas               every instruction set of this CPU side by side, in NCHW and in NHWC, instead
@@ -48,8 +53,10 @@ Times convolutions, and checks them. A PROBLEM is a descriptor of oneDNN's bench
   --quiet              no progress on stderr
   --help               this
 
-GFLOP = 2*N*K*OH*OW*(C/g)*R*S, padding counted. % is of the FMA peak that register-only bursts
-between the runs reached. The ratio is oneDNN's time over fastconv's: above 1, fastconv is faster.
+GFLOP = 2*N*K*OH*OW*(C/g)*R*S, padding counted. %peak is of the FMA peak that register-only
+bursts between the runs reached. %bound is of what the FMA peak and copying as many bytes as x, weights
+and y have allow, whichever takes longer; cached weights and overlap may make it more than 100. The
+ratio is oneDNN's time over fastconv's: above 1, fastconv is faster.
 )";
 
 namespace {
@@ -88,24 +95,26 @@ class CommandLine {
           argument.compare(0, 2, "--") == 0 ? read_option(argument) : read_problem(argument);
       if (!wrong.empty()) return std::string(argument).append(": ").append(wrong);
     }
-    const bool own_problems = options_.features || options_.accuracy;
+    const bool own_problems = options_.features || options_.accuracy || options_.overhead;
     if (options_.problems.empty() && !options_.help && !own_problems) {
       return "no problem given; see --help";
-    }
-    if (options_.levels || options_.creation || own_problems) {
-      const bool plain = options_.threads == 1 && options_.post_ops.none();
-      if (!plain) return "--threads and --attr-post-ops do not go with a table of another kind";
     }
     for (testing::Problem& problem : options_.problems) {
       if (mb_ >= 0) problem.mb = mb_;
       problem.conv.padding_mode = mode_;
     }
-    if (options_.levels || options_.creation) {
-      if (options_.levels && options_.creation) return "--isas and --creation exclude each other";
-      if (options_.onednn || options_.check || !options_.csv.empty()) {
-        return "--isas and --creation print a table of their own, without --peer, --check or --csv";
+    const int tables = static_cast<int>(options_.features) + static_cast<int>(options_.accuracy) +
+                       static_cast<int>(options_.overhead) + static_cast<int>(options_.levels) +
+                       static_cast<int>(options_.creation) + static_cast<int>(options_.regret);
+    if (tables > 1) return "one table at a time";
+    if (tables > 0) {
+      const bool plain = options_.threads == 1 && options_.post_ops.none() && !options_.onednn &&
+                         !options_.check && options_.csv.empty();
+      if (!plain) {
+        return "--threads, --attr-post-ops, --peer, --check and --csv do not go with a table of "
+               "another kind";
       }
-      if (options_.seconds <= 0.0) return "--isas and --creation take more than 0 --seconds";
+      if (options_.seconds <= 0.0) return "such a table takes more than 0 --seconds";
     }
     if (options_.onednn && mode_ != PaddingMode::zeros) {
       return std::string("--peer=onednn: pads with zeros only, not by ") + fastconv::name(mode_);
@@ -144,6 +153,9 @@ class CommandLine {
                     {"no-bias", &options_.bias, false},
                     {"features", &options_.features, true},
                     {"accuracy", &options_.accuracy, true},
+                    {"regret", &options_.regret, true},
+                    {"overhead", &options_.overhead, true},
+                    {"strict", &options_.strict, true},
                     {"flush-denormals", &options_.flush_denormals, true},
                     {"verbose", &options_.verbose, true},
                     {"quiet", &options_.quiet, true},
@@ -235,6 +247,15 @@ class CommandLine {
 };
 
 }  // namespace
+
+LayerOptions layer_options(const Options& options) noexcept {
+  LayerOptions result;
+  result.algorithm = options.algorithm;
+  result.isa = options.isa;
+  result.strict = options.strict;
+  result.flush_denormals = options.flush_denormals;
+  return result;
+}
 
 std::string parse_options(int count, const char* const* arguments, Options& options) {
   return CommandLine(options).read(count, arguments);

@@ -21,6 +21,7 @@ struct Options {
   Isa isa = Isa::automatic;
   Algorithm algorithm = Algorithm::automatic;
   testing::PostOps post_ops;
+  bool strict = false;
   bool flush_denormals = false;
   int threads = 1;
   bool onednn = false;    // beside it
@@ -28,6 +29,8 @@ struct Options {
   bool creation = false;  // of layers is timed instead
   bool features = false;  // what a plain layer lacks is timed beside it instead
   bool accuracy = false;  // error against double instead
+  bool regret = false;    // every algorithm beside the library's choice instead
+  bool overhead = false;  // of calls on tiny images instead
   bool check = false;
   testing::Fill fill = testing::Fill::floats;
   std::uint64_t seed = 1;
@@ -41,6 +44,9 @@ struct Options {
 
 // The reason and nothing else if the command line cannot be obeyed.
 std::string parse_options(int count, const char* const* arguments, Options& options);
+
+// What they say of layers.
+LayerOptions layer_options(const Options& options) noexcept;
 
 extern const char* const kHelp;
 

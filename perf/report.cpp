@@ -14,7 +14,7 @@
 namespace fastconv::perf {
 namespace {
 
-constexpr int kWidestName = 28;
+constexpr int kWidestName = 24;
 constexpr double kLarge = 0.5e-3;  // seconds on one thread
 
 const char* isa_name(const Options& options) {
@@ -77,12 +77,12 @@ Table::Table(const Options& options) : options_(options), name_width_(8) {
     std::printf("fused: %s\n", testing::to_string(options.post_ops).c_str());
   }
   if (options.seconds <= 0.0) return;
-  const char* const figures = "   min us   median us  GFLOP/s    %";
+  const char* const figures = "   min us    median GFLOP/s %peak";
   const bool several = options.threads > 1;
   std::printf("%-*s %8s%s", name_width_, "", "", options.check ? "      " : "");
-  std::printf("  %-*s%s\n", several ? 44 : 35, "fastconv", options.onednn ? " oneDNN" : "");
+  std::printf("  %-*s%s\n", several ? 42 : 40, "fastconv", options.onednn ? " oneDNN" : "");
   std::printf("%-*s %8s%s%s%s", name_width_, "problem", "GFLOP", options.check ? " check" : "",
-              figures, several ? " speed-up" : "");
+              figures, several ? " speed-up" : " %bound");
   std::printf("%s%s\n", options.onednn ? figures : "", options.onednn ? "  ratio" : "");
   std::fflush(stdout);
 }
@@ -98,11 +98,12 @@ void Table::add(const Row& row) {
   if (options_.check) std::printf(" %-6s", row.check.c_str());
   const auto figures = [&](const Timing& timing) {
     const double gflops = row.gflop / timing.min;
-    std::printf(" %9.1f %10.1f %8.1f %4.0f", timing.min * 1e6, timing.median * 1e6, gflops,
+    std::printf(" %8.1f %9.1f %7.1f %5.0f", timing.min * 1e6, timing.median * 1e6, gflops,
                 100.0 * gflops / row.peak_gflops);
   };
   if (row.timed()) figures(row.own);
   if (row.has_one()) std::printf(" %8.2f", row.speed_up());
+  if (row.has_bound()) std::printf(" %6.0f", 100.0 * row.bound() / row.own.min);
   if (row.has_peer()) {
     figures(row.peer);
     std::printf(" %6.2f  %s", row.ratio(), family_of(row.implementation).c_str());
@@ -130,6 +131,12 @@ void Table::finish() {
       "\ngeometric mean of %zu: fastconv %.1f GFLOP/s, %.0f %% of peak; worst %.0f %%: %s\n",
       timed_.size(), geometric_mean(timed_, gflops), geometric_mean(timed_, share), share(slowest),
       title_of(slowest).c_str());
+  if (std::all_of(timed_.begin(), timed_.end(), [](const Row& row) { return row.has_bound(); })) {
+    const auto bound = [](const Row& row) { return 100.0 * row.bound() / row.own.min; };
+    const Row& farthest = smallest(timed_, bound);
+    std::printf("                  %.0f %% of the bound; worst %.0f %%: %s\n",
+                geometric_mean(timed_, bound), bound(farthest), title_of(farthest).c_str());
+  }
   const auto beside_peer = [](const Row& row) { return row.has_peer(); };
   std::vector<Row> pairs;
   std::copy_if(timed_.begin(), timed_.end(), std::back_inserter(pairs), beside_peer);
@@ -177,7 +184,8 @@ std::string write_csv(const Options& options, const std::vector<Row>& rows) {
   file << "problem,name,layout,isa,algorithm,threads,post_ops,gflop,min_s,median_s,gflops,peak_"
           "gflops,"
           "creation_s,check,onednn_implementation,onednn_min_s,onednn_median_s,onednn_gflops,"
-          "onednn_creation_s,ratio,one_thread_min_s,one_thread_peak_gflops,cpu,fastconv,onednn\n";
+          "onednn_creation_s,ratio,one_thread_min_s,one_thread_peak_gflops,bytes,copy_"
+          "s,cpu,fastconv,onednn\n";
   file.precision(9);
   for (const Row& row : rows) {
     file << quoted(row.problem) << ',' << quoted(row.name) << ',' << name(options.layout) << ','
@@ -198,6 +206,8 @@ std::string write_csv(const Options& options, const std::vector<Row>& rows) {
     }
     if (row.has_one()) file << row.one.min << ',' << row.one_peak_gflops;
     file << (row.has_one() ? "," : ",,");
+    if (row.has_bound()) file << row.bytes << ',' << row.copy.min;
+    file << (row.has_bound() ? "," : ",,");
     file << quoted(cpu_name()) << ',' << version() << ',' << testing::onednn_version() << '\n';
   }
   file.flush();

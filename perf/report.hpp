@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,9 @@ struct Row {
   double own_creation = 0.0;
   double peak_gflops = 0.0;  // of all threads
 
+  double bytes = 0.0;  // of x, weights and y
+  Timing copy;         // of as many, on one thread
+
   Timing one;  // one thread beside several
   double one_peak_gflops = 0.0;
 
@@ -33,6 +37,9 @@ struct Row {
   bool has_peer() const noexcept { return peer.repetitions > 0; }
   double own_gflops() const noexcept { return gflop / own.min; }
   double peer_gflops() const noexcept { return gflop / peer.min; }
+  bool has_bound() const noexcept { return copy.repetitions > 0; }
+  // No convolution takes less: its FLOP at the FMA peak, or a copy of its bytes.
+  double bound() const noexcept { return std::max(gflop / peak_gflops, copy.min); }
   bool has_one() const noexcept { return one.repetitions > 0; }
   double speed_up() const noexcept { return one.min / own.min; }
   double ratio() const noexcept { return peer.min / own.min; }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runs.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <fstream>
 #include <utility>
+
+#include "peak.hpp"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -58,6 +61,11 @@ Dims<4> Operands::output_shape() const noexcept {
   return {problem.mb, problem.conv.out_channels, problem.oh, problem.ow};
 }
 
+std::int64_t Operands::bytes() const noexcept {
+  return (problem.x_elements() + problem.weight_elements() + problem.y_elements()) *
+         static_cast<std::int64_t>(sizeof(float));
+}
+
 FastconvRun::FastconvRun(const Operands& operands)
     : operands_(operands), y_(destination(operands)), workspace_(0, Guard::before) {}
 
@@ -93,6 +101,24 @@ std::string OneDnnRun::create(int threads, const testing::PostOps& post_ops) {
 
 std::string OneDnnRun::run() noexcept {
   return convolution_.run(operands_.x.view().data, y_.view().data);
+}
+
+CopyRun::CopyRun(std::int64_t bytes)
+    : source_(bytes / 2, Guard::before), destination_(bytes / 2, Guard::before) {
+  std::fill_n(source_.floats(), bytes / 8, 1.0F);
+  std::fill_n(destination_.floats(), bytes / 8, 0.0F);
+}
+
+void CopyRun::run(Isa isa) noexcept {
+  copy_floats(isa, source_.floats(), destination_.floats(),
+              destination_.bytes() / static_cast<std::int64_t>(sizeof(float)));
+}
+
+Candidate candidate(std::string name, FastconvRun& run, Status& status) {
+  return {std::move(name), [&run, &status] {
+            const Status result = run.run();
+            if (!result.ok()) status = result;
+          }};
 }
 
 namespace {

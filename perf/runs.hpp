@@ -7,6 +7,7 @@
 #include <string>
 
 #include "check.hpp"
+#include "measure.hpp"
 #include "onednn.hpp"
 #include "post_ops.hpp"
 #include "problem.hpp"
@@ -23,6 +24,7 @@ struct Operands {
            std::uint64_t seed, bool with_bias);
 
   Dims<4> output_shape() const noexcept;
+  std::int64_t bytes() const noexcept;  // of x, weights and y
   const float* bias_data() const noexcept { return has_bias ? bias.view().data : nullptr; }
 
   testing::Problem problem;
@@ -75,6 +77,21 @@ class OneDnnRun {
   testing::Tensor y_;
   testing::OneDnn convolution_;
 };
+
+// Half of `bytes` read and the other half written with plain loads and stores, as many bytes as a
+// convolution reads and writes at least.
+class CopyRun {
+ public:
+  explicit CopyRun(std::int64_t bytes);
+  void run(Isa isa) noexcept;
+
+ private:
+  testing::GuardedBuffer source_;
+  testing::GuardedBuffer destination_;
+};
+
+// `run` to be timed. A failure shows in the first call and is kept in `status`.
+Candidate candidate(std::string name, FastconvRun& run, Status& status);
 
 // Name of this machine's processor, as the operating system tells it, or that it is an emulated
 // one.
