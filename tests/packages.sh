@@ -16,6 +16,8 @@ pkg-config               pkg-config        pkgconf-pkg-config      pkgconf      
 check_packages='
 clang-format             clang-format      clang-tools-extra       clang-format      -
 clang-tidy               clang-tidy        clang-tools-extra       llvm              -'
+plot_packages='
+gnuplot                  gnuplot-nox       gnuplot                 gnuplot           -'
 # Of interest on Debian only.
 emulation_packages='
 qemu-aarch64             qemu-user              -  -  -
