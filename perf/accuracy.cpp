@@ -14,6 +14,9 @@
 namespace fastconv::perf {
 namespace {
 
+constexpr double kUnit = 0x1p-24;  // of roundoff
+constexpr std::int64_t kChannels[] = {16, 32, 64, 128, 256, 512, 1024, 2048};
+
 struct Error {
   double rms = 0.0;
   double largest = 0.0;
@@ -32,20 +35,49 @@ double exact_sum(const Operands& operands, const Dims<4>& i) {
   return sum;
 }
 
-Status measure_error(const testing::Problem& problem, const Options& options, Error& error) {
-  const Operands operands(problem, options.layout, testing::Fill::floats, options.seed, false);
-  FastconvRun run(operands);
-  Status status = run.create(layer_options(options));
+// One problem and its outputs in double.
+struct Sample {
+  Sample(std::int64_t channels, std::int64_t kernel, bool rectified, const Options& options)
+      : operands(problem_of(channels, kernel), options.layout, testing::Fill::floats, options.seed,
+                 false) {
+    if (rectified) {
+      testing::for_each_index(operands.x.view().shape, [&](const Dims<4>& i) {
+        float& value = testing::at(operands.x.view(), i);
+        value = std::max(value, 0.0F);
+      });
+    }
+    testing::for_each_index(operands.output_shape(), [&](const Dims<4>& i) {
+      exact.push_back(exact_sum(operands, i));
+      largest = std::max(largest, std::fabs(exact.back()));
+    });
+  }
+
+  static testing::Problem problem_of(std::int64_t channels, std::int64_t kernel) {
+    Conv2d conv;
+    conv.in_channels = channels;
+    conv.out_channels = 32;
+    conv.kernel_size = kernel;
+    return testing::problem_of(conv, 1, 11 + kernel, 11 + kernel);
+  }
+
+  Operands operands;
+  std::vector<double> exact;
+  double largest = 0.0;
+};
+
+// In units of roundoff of `scale`, which has a value for each output.
+Status measure_error(const Sample& sample, const LayerOptions& options,
+                     const std::vector<double>& scale, Error& error) {
+  FastconvRun run(sample.operands);
+  Status status = run.create(options);
   if (status.ok()) status = run.run();
   if (!status.ok()) return status;
-  const std::vector<double> magnitudes =
-      testing::magnitudes(problem.conv, operands.x.view(), operands.weights.view(), nullptr);
   std::size_t position = 0;
   double squares = 0.0;
-  testing::for_each_index(operands.output_shape(), [&](const Dims<4>& i) {
-    const double off =
-        std::fabs(static_cast<double>(testing::at(run.y().view(), i)) - exact_sum(operands, i)) /
-        (0x1p-24 * magnitudes[position++]);
+  testing::for_each_index(sample.operands.output_shape(), [&](const Dims<4>& i) {
+    const double y = testing::at(run.y().view(), i);
+    const double off = std::fabs(y - sample.exact[position]) / (kUnit * scale[position]);
+    ++position;
     squares += off * off;
     error.largest = std::max(error.largest, off);
   });
@@ -53,47 +85,96 @@ Status measure_error(const testing::Problem& problem, const Options& options, Er
   return {};
 }
 
-}  // namespace
-
-bool print_accuracy(const Options& options) {
-  Progress progress(options.quiet);
-  bool good = true;
+// What strict promises: one rounding for each step of one chain, gamma(n) = n * u / (1 - n * u).
+bool print_bounds(const Options& options, Progress& progress) {
+  LayerOptions strict = layer_options(options);
+  strict.strict = true;
   std::printf(
-      "Error of y in units of 2^-24 * sum |x||w|, x and w uniform in [-1, 1): %s, %s, %s, "
-      "fastconv %s\n\n",
-      name(options.layout), fastconv::name(options.algorithm), fastconv::name(options.isa),
-      version());
-  std::printf(
+      "strict: error of y in units of 2^-24 * sum |x||w|, x and w uniform in [-1, 1)\n\n"
       "| C    | kernel | n = C*R*S | RMS   | max   | bound  |\n"
       "|------|--------|-----------|-------|-------|--------|\n");
+  bool good = true;
   for (const std::int64_t kernel : {1, 3}) {
-    for (std::int64_t c = 16; c <= 2048; c *= 2) {
-      testing::Problem problem;
-      problem.mb = 1;
-      problem.conv.in_channels = c;
-      problem.conv.out_channels = 32;
-      problem.conv.kernel_size = kernel;
-      problem.oh = problem.ow = 8;
-      problem.ih = problem.iw = 7 + kernel;
-      progress.show(testing::to_string(problem));
+    for (const std::int64_t c : kChannels) {
+      progress.show("strict, C = " + std::to_string(c));
+      const Sample sample(c, kernel, false, options);
+      const Operands& operands = sample.operands;
+      const std::vector<double> magnitudes = testing::magnitudes(
+          operands.problem.conv, operands.x.view(), operands.weights.view(), nullptr);
       Error error;
-      const Status status = measure_error(problem, options, error);
+      const Status status = measure_error(sample, strict, magnitudes, error);
       progress.clear();
       if (!status.ok()) {
         std::printf("%s\n", status.message());
         return false;
       }
-      // One rounding for each step of one chain: gamma(n) = n * u / (1 - n * u), u = 2^-24.
-      const auto n = static_cast<double>(problem.taps_per_output());
-      const double bound = n / (1.0 - n * 0x1p-24);
-      std::printf("| %-4lld | %lldx%lld    | %-9lld | %-5.3f | %-5.3f | %-6.0f |\n",
+      const auto n = static_cast<double>(operands.problem.taps_per_output());
+      const double bound = n / (1.0 - n * kUnit);
+      std::printf("| %-4lld | %lldx%lld    | %-9.0f | %-5.3f | %-5.3f | %-6.0f |\n",
                   static_cast<long long>(c), static_cast<long long>(kernel),
-                  static_cast<long long>(kernel), static_cast<long long>(c * kernel * kernel),
-                  error.rms, error.largest, bound);
+                  static_cast<long long>(kernel), n, error.rms, error.largest, bound);
       good = good && error.largest <= bound;
     }
   }
   return good;
+}
+
+// Every algorithm beside the others, for x uniform in [-1, 1) and for what ReLU leaves of it.
+// Errors of Winograd grow with what is in its tile, not with each output's own products: hence the
+// scale.
+bool print_algorithms(const Options& options, Progress& progress) {
+  std::vector<Algorithm> algorithms;
+  const Sample any(kChannels[0], 3, false, options);
+  for (const Algorithm algorithm : testing::all_algorithms()) {
+    LayerOptions named = layer_options(options);
+    named.algorithm = algorithm;
+    const bool engine = testing::depends_on_isa(algorithm);
+    if (engine && FastconvRun(any.operands).create(named).ok()) algorithms.push_back(algorithm);
+  }
+  std::printf(
+      "\nBy algorithm: error of y in units of 2^-24 * the largest |y|, RMS and max, 3x3\n\n"
+      "| C    | x       ");
+  for (const Algorithm algorithm : algorithms) std::printf(" | %-13s", name(algorithm));
+  std::printf(" |\n|------|---------");
+  for (std::size_t i = 0; i < algorithms.size(); ++i) std::printf("-|--------------");
+  std::printf("-|\n");
+  for (const bool rectified : {false, true}) {
+    for (const std::int64_t c : kChannels) {
+      progress.show("C = " + std::to_string(c));
+      const Sample sample(c, 3, rectified, options);
+      const std::vector<double> scale(sample.exact.size(), sample.largest);
+      std::string line;
+      for (const Algorithm algorithm : algorithms) {
+        LayerOptions named = layer_options(options);
+        named.algorithm = algorithm;
+        Error error;
+        const Status status = measure_error(sample, named, scale, error);
+        if (!status.ok()) {
+          progress.clear();
+          std::printf("%s: %s\n", name(algorithm), status.message());
+          return false;
+        }
+        char cell[32];
+        std::snprintf(cell, sizeof cell, " | %6.2f %6.2f", error.rms, error.largest);
+        line += cell;
+      }
+      progress.clear();
+      std::printf("| %-4lld | %-8s%s |\n", static_cast<long long>(c), rectified ? "relu" : "signed",
+                  line.c_str());
+      std::fflush(stdout);
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+bool print_accuracy(const Options& options) {
+  Progress progress(options.quiet);
+  std::printf("fastconv %s, %s, %s, against sums in double\n\n", version(), name(options.layout),
+              fastconv::name(options.isa));
+  const bool good = print_bounds(options, progress);
+  return print_algorithms(options, progress) && good;
 }
 
 }  // namespace fastconv::perf
