@@ -82,10 +82,6 @@ Status parse_padding_mode(const char* text, PaddingMode& mode) noexcept {
   return find_value(kModes, "padding_mode", text, mode);
 }
 
-bool multiply(std::int64_t a, std::int64_t b, std::int64_t& product) noexcept {
-  return !__builtin_mul_overflow(a, b, &product);
-}
-
 Status output_size(const Window& window, std::int64_t height, std::int64_t width,
                    Pair& output) noexcept {
   FASTCONV_TRY(check_window(window));

@@ -37,6 +37,9 @@ Status check_descriptor(const Conv2d& descriptor) noexcept;
 Status make_problem(const Conv2d& descriptor, const ConstTensorView& x, const TensorView& y,
                     Problem& problem) noexcept;
 
-bool multiply(std::int64_t a, std::int64_t b, std::int64_t& product) noexcept;
+// False if the product exceeds 64 bits.
+inline bool multiply(std::int64_t a, std::int64_t b, std::int64_t& product) noexcept {
+  return !__builtin_mul_overflow(a, b, &product);
+}
 
 }  // namespace fastconv
