@@ -104,14 +104,15 @@ FASTCONV_INLINE void accumulate_rows(const float* a, std::int64_t stride, const 
   }
 }
 
-// The micro-kernel: Rows x Vectors accumulators that stay in registers through the k-loop.
+// The tile from `row` on: Rows x Vectors accumulators that stay in registers through the k-loop.
 //
 // Every output is one chain of fma in ascending depth, continued over k-blocks through `sums`, so
 // its bits depend neither on the tile nor on the blocking.
 template <class Arch, int Rows, int Vectors, int NR, AForm Form>
-void micro_gemm(const TileArguments& tile) {
+FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row) noexcept {
   using V = Vector<Arch>;
   constexpr int W = V::width;
+  float* const sums = tile.sums + row * NR;
   V sum[Rows][Vectors];
   if (tile.first) {
     FASTCONV_UNROLL
@@ -123,17 +124,18 @@ void micro_gemm(const TileArguments& tile) {
     FASTCONV_UNROLL
     for (int m = 0; m < Rows; ++m) {
       FASTCONV_UNROLL
-      for (int v = 0; v < Vectors; ++v) sum[m][v] = V::load(tile.sums + m * NR + v * W);
+      for (int v = 0; v < Vectors; ++v) sum[m][v] = V::load(sums + m * NR + v * W);
     }
   }
 
   if constexpr (Form == AForm::columns) {
-    accumulate_columns<V, Rows, Vectors, NR>(tile.a, tile.b, tile.depth, sum);
+    accumulate_columns<V, Rows, Vectors, NR>(tile.a + row, tile.b, tile.depth, sum);
   } else {
+    const float* const a = tile.a + row * tile.a_row_stride;
     const float* b = tile.b;
     for (int i = 0; i < tile.segment_count; ++i) {
       const Segment& segment = tile.segments[i];
-      accumulate_rows<V, Rows, Vectors, NR>(tile.a + segment.offset, tile.a_row_stride, b,
+      accumulate_rows<V, Rows, Vectors, NR>(a + segment.offset, tile.a_row_stride, b,
                                             segment.length, sum);
       b += segment.length * NR;
     }
@@ -143,7 +145,7 @@ void micro_gemm(const TileArguments& tile) {
     FASTCONV_UNROLL
     for (int m = 0; m < Rows; ++m) {
       FASTCONV_UNROLL
-      for (int v = 0; v < Vectors; ++v) sum[m][v].store(tile.sums + m * NR + v * W);
+      for (int v = 0; v < Vectors; ++v) sum[m][v].store(sums + m * NR + v * W);
     }
     return;
   }
@@ -151,7 +153,7 @@ void micro_gemm(const TileArguments& tile) {
   if (tile.bias != nullptr && tile.bias_along_rows) {
     FASTCONV_UNROLL
     for (int m = 0; m < Rows; ++m) {
-      const V bias = V::broadcast(tile.bias[m]);
+      const V bias = V::broadcast(tile.bias[row + m]);
       FASTCONV_UNROLL
       for (int v = 0; v < Vectors; ++v) sum[m][v] = sum[m][v] + bias;
     }
@@ -166,8 +168,17 @@ void micro_gemm(const TileArguments& tile) {
 
   // A tile is chosen so that only its last vector is partial.
   finish_tile<Arch>(
-      *tile.epilogue, tile.residual, [&](int m) { return m * tile.residual_row_stride; }, tile.c,
-      [&](int m) { return m * tile.c_row_stride; }, tile.lanes - (Vectors - 1) * W, sum);
+      *tile.epilogue, tile.residual, [&](int m) { return (row + m) * tile.residual_row_stride; },
+      tile.c, [&](int m) { return (row + m) * tile.c_row_stride; }, tile.lanes - (Vectors - 1) * W,
+      sum);
+}
+
+// The micro-kernel. What a call costs is spread over the tiles that share their B.
+template <class Arch, int Rows, int Vectors, int NR, AForm Form>
+void micro_gemm(const TileArguments& tile) {
+  for (std::int64_t i = 0; i < tile.tiles; ++i) {
+    micro_tile<Arch, Rows, Vectors, NR, Form>(tile, i * Rows);
+  }
 }
 
 }  // namespace

@@ -216,7 +216,7 @@ void pack_columns(const PackArguments& arguments) {
 // The taps of a k-block of one pixel as stretches of memory; those that follow each other are one.
 class Stretches {
  public:
-  static constexpr int kMost = kMaxKc;  // one a float of the k-block
+  static constexpr int kMost = kMaxSegments;
 
   int count = 0;
   struct Stretch {

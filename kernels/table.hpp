@@ -21,8 +21,10 @@ struct Segment {
   std::int64_t length;
 };
 
-// One register tile: c[m][n] = sum over k of A[m][k] * B[k][n], m < rows, n < lanes.
+// Register tiles one below the other: c[m][n] = sum over k of A[m][k] * B[k][n], n < lanes, and
+// m < tiles * rows of the kernel.
 struct TileArguments {
+  std::int64_t tiles = 1;
   std::int64_t depth = 0;             // of this k-block
   const float* a = nullptr;           // at the tile's first row
   std::int64_t a_row_stride = 0;      // rows only
@@ -46,7 +48,8 @@ using MicroKernel = void (*)(const TileArguments& tile);
 
 constexpr int kMaxRows = 14;
 constexpr int kMaxVectors = 2;
-constexpr int kMaxKc = 256;  // depth of a k-block
+constexpr int kMaxKc = 1024;       // depth of a k-block
+constexpr int kMaxSegments = 256;  // stretches of memory that it may be read from
 
 // What a pack routine gathers of an image's group: the windows of `count` pixels from flattened
 // output pixel `first` on.

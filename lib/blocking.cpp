@@ -22,6 +22,8 @@ constexpr std::int64_t kAliasing = 512;
 // Keeps rows apart: an odd number of cache lines.
 constexpr std::int64_t kLine = 16;
 
+constexpr std::int64_t kMaxPackedKc = 256;
+
 constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
 
 // Cycles of one step of depth of all tiles of rows x lanes, where tiles end at multiples of
@@ -61,10 +63,7 @@ class Candidate {
 
   // False if the form cannot serve the problem.
   bool build() noexcept {
-    // The B panel of a k-block takes up to three quarters of L1 and leaves the rest to A and c.
-    const std::int64_t kc_limit =
-        std::clamp<std::int64_t>(caches_.l1 * 3 / 4 / (tile_.nr * kFloat), 64, kMaxKc);
-    b_.kc = even_block(depth_, kc_limit, 1);
+    b_.kc = even_block(depth_, kc_limit(), 1);
     b_.channel_block = even_block(channels_, 512, tile_.nr);
     switch (b_.form) {
       case PixelForm::columns:
@@ -92,6 +91,18 @@ class Candidate {
   const Blocking& blocking() const noexcept { return b_; }
 
  private:
+  // A packed B panel takes up to three quarters of L1 and leaves the rest to A and c. Panels of
+  // weights are read in one sweep, which comes from L2 as fast: carrying sums from k-block to
+  // k-block, and storing them, costs more.
+  std::int64_t kc_limit() const noexcept {
+    if (b_.form == PixelForm::columns) {
+      return std::clamp<std::int64_t>(caches_.l1 * 3 / 4 / (tile_.nr * kFloat), 64, kMaxPackedKc);
+    }
+    // A segment is a tap's channels or more, but for the first and the last.
+    return std::min(std::clamp<std::int64_t>(caches_.l2 / 4 / (tile_.nr * kFloat), 64, kMaxKc),
+                    (kMaxSegments - 2) * p_.c_per_group());
+  }
+
   // Pixels of which the sums between k-blocks fit a quarter of L2; any number if there are none.
   std::int64_t sums_limit() const noexcept {
     return depth_ > b_.kc ? caches_.l2 / 4 / (b_.channel_block * kFloat) : pixels_;
@@ -102,11 +113,14 @@ class Candidate {
   // L1. Weights that fit half of L2 are read anew for every packed block; larger ones once per
   // pixel block, which is as large as its sums allow.
   void block_packed(std::int64_t unit) noexcept {
-    const std::int64_t tiles =
-        b_.lanes == Lanes::pixels ? 1 : std::clamp<std::int64_t>(b_.channel_block / 64, 1, 8);
+    const std::int64_t most =
+        std::min(b_.channel_block / 64, caches_.l2 / 4 / (unit * b_.kc * kFloat));
+    const std::int64_t tiles = b_.lanes == Lanes::pixels ? 1 : std::clamp<std::int64_t>(most, 1, 8);
     b_.pack_block = even_block(pixels_, tiles * unit, unit);
     // Without sums to keep, a block of several packed ones costs nothing and saves its set-up.
-    b_.pixel_block = b_.pack_block * (depth_ > b_.kc ? 1 : 8);
+    b_.pixel_block =
+        b_.pack_block *
+        (depth_ > b_.kc ? 1 : std::min<std::int64_t>(8, ceil_div(pixels_, b_.pack_block)));
     if (depth_ > b_.kc && depth_ * b_.channel_block * kFloat > caches_.l2 / 2) {
       const std::int64_t block = even_block(pixels_, sums_limit(), unit);
       b_.pixel_block = std::max(b_.pack_block, block / b_.pack_block * b_.pack_block);

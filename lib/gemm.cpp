@@ -129,7 +129,10 @@ class BlockProduct {
   }
   std::int64_t even_rows(std::int64_t row) const noexcept {
     if (b_.form == PixelForm::columns) return nr_ - row % nr_;  // to the panel's end
-    if (b_.form == PixelForm::rows) return std::numeric_limits<std::int64_t>::max();
+    const Pair stride = p_.window.stride;
+    if (b_.form == PixelForm::rows || p_.ow * stride.w * column_stride_ == stride.h * row_stride_) {
+      return std::numeric_limits<std::int64_t>::max();
+    }
     return p_.ow - (first_pixel_ + row) % p_.ow;  // to the end of the output row
   }
 
@@ -151,11 +154,13 @@ class BlockProduct {
       tile.b = pixels_in_lanes ? pixel_panel(lane, length) : weight_panel(lane, begin);
       tile.lanes = static_cast<std::int32_t>(std::min<std::int64_t>(nr_, lanes - lane));
       const std::int64_t vectors = ceil_div(tile.lanes, g_.table.width);
-      std::int64_t row = 0;
-      while (row < rows) {
-        // Tiles of equal height up to where the rows' addresses are no longer evenly spaced.
+      for (std::int64_t row = 0; row < rows;) {
+        // Tiles of equal height, or of one row less, up to where the rows' addresses are no longer
+        // evenly spaced.
         const std::int64_t left = std::min(rows - row, even_rows(row));
-        const std::int64_t height = ceil_div(left, ceil_div(left, g_.table.max_rows));
+        const std::int64_t tiles = ceil_div(left, g_.table.max_rows);
+        const std::int64_t height = ceil_div(left, tiles);
+        tile.tiles = tiles - (tiles * height - left);
         AForm form = AForm::columns;
         if (pixels_in_lanes) {
           tile.a = weight_panel(row, begin) + row % nr_;
@@ -173,7 +178,7 @@ class BlockProduct {
         } else {
           kernel(tile);
         }
-        row += height;
+        row += tile.tiles * height;
       }
     }
   }
@@ -191,7 +196,7 @@ class BlockProduct {
     return flat / p_.ow * strides[2] + flat % p_.ow * strides[3];
   }
 
-  Place place(std::int64_t pixel, int pixels, std::int64_t channel,
+  Place place(std::int64_t pixel, std::int64_t pixels, std::int64_t channel,
               const Dims<4>& strides) const noexcept {
     const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
     const bool even =
@@ -222,9 +227,24 @@ class BlockProduct {
     }
   }
 
+  // Runs the kernel on tiles of `rows` rows each and stores them; fewer than asked for, if these do
+  // not lie evenly spaced in y.
   void store(MicroKernel kernel, TileArguments& tile, std::int64_t row, int rows,
              std::int64_t lane) noexcept {
     const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
+    const auto place_rows = [&](std::int64_t count, const Dims<4>& strides) {
+      return pixels_in_lanes ? place(lane, tile.lanes, first_channel_ + row, strides)
+                             : place(row, count, first_channel_ + lane, strides);
+    };
+    const std::int64_t all = tile.tiles * rows;
+    Place to = place_rows(all, p_.y_strides);
+    Place from{true, 0, 0};
+    if (residual_ != nullptr) from = place_rows(all, g_.residual_strides);
+    if (!to.direct || !from.direct) {
+      tile.tiles = 1;
+      to = place_rows(rows, p_.y_strides);
+      if (residual_ != nullptr) from = place_rows(rows, g_.residual_strides);
+    }
     const std::int64_t pixel = pixels_in_lanes ? lane : row;
     const int pixels = pixels_in_lanes ? tile.lanes : rows;
     const std::int64_t channel = first_channel_ + (pixels_in_lanes ? row : lane);
@@ -235,7 +255,6 @@ class BlockProduct {
     tile.bias = bias_ != nullptr ? bias_ + channel : nullptr;
     tile.bias_along_rows = pixels_in_lanes;
     if (residual_ != nullptr) {
-      const Place from = place(pixel, pixels, channel, g_.residual_strides);
       tile.residual = from.direct ? residual_ + from.offset : gathered;
       tile.residual_row_stride = from.direct ? from.row_stride : nr_;
       if (!from.direct) {
@@ -244,7 +263,6 @@ class BlockProduct {
             [&](std::int64_t at, std::int64_t in_tile) { gathered[in_tile] = residual_[at]; });
       }
     }
-    const Place to = place(pixel, pixels, channel, p_.y_strides);
     tile.c = to.direct ? y_ + to.offset : scattered;
     tile.c_row_stride = to.direct ? to.row_stride : nr_;
     kernel(tile);
@@ -269,7 +287,7 @@ class BlockProduct {
   const float* windows_ = nullptr;
   std::int64_t row_stride_ = 0;     // of the windows
   std::int64_t column_stride_ = 0;  // of the windows
-  Segment segments_[kMaxKc];
+  Segment segments_[kMaxSegments];
   int segment_count_ = 0;
   std::int64_t first_pixel_ = 0;
   std::int64_t first_channel_ = 0;
