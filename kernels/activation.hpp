@@ -8,10 +8,25 @@
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
-// The activations that take more than a compare, on `count` vectors in memory: exp, tanh and erf
-// are long, and inlined into every tile they would be most of the library.
+FASTCONV_INLINE bool is_clamp(Activation activation) noexcept {
+  return activation == Activation::relu || activation == Activation::clamp;
+}
+
+// What relu or clamp keeps to.
+template <class V>
+struct Range {
+  V low, high;
+
+  explicit FASTCONV_INLINE Range(const Epilogue& epilogue) noexcept {
+    const bool relu = epilogue.activation == Activation::relu;
+    low = V::broadcast(relu ? 0.0F : epilogue.alpha);
+    high = V::broadcast(relu ? __builtin_inff() : epilogue.beta);
+  }
+};
+
+// The activation of `count` vectors in memory.
 template <class Arch>
-__attribute__((noinline)) void activate(float* values, int count, Activation activation) {
+FASTCONV_INLINE void activate(float* values, int count, const Epilogue& epilogue) noexcept {
   using V = Vector<Arch>;
   const V half = V::broadcast(0.5F);
   const V one = V::broadcast(1.0F);
@@ -24,7 +39,20 @@ __attribute__((noinline)) void activate(float* values, int count, Activation act
     return V::clamp(V::fma(x, V::broadcast(1.0F / 6.0F), half), V::zero(), one);
   };
   const auto sigmoid = [&](V x) { return one / (one + V::exp(V::zero() - x)); };
-  switch (activation) {
+  switch (epilogue.activation) {
+    case Activation::none:
+      break;
+    case Activation::relu:
+    case Activation::clamp: {
+      const Range<V> range(epilogue);
+      each([&](V x) { return V::clamp(x, range.low, range.high); });
+      break;
+    }
+    case Activation::leaky_relu: {
+      const V slope = V::broadcast(epilogue.alpha);
+      each([&](V x) { return V::leaky(x, slope); });
+      break;
+    }
     case Activation::hardsigmoid:
       each(hardsigmoid);
       break;
@@ -51,8 +79,6 @@ __attribute__((noinline)) void activate(float* values, int count, Activation act
         const V cubic = V::fma(x * x * x, V::broadcast(0.044715F), x);
         return half * x * (one + V::tanh(cubic * V::broadcast(0.797884560802865356F)));
       });
-      break;
-    default:
       break;
   }
 }

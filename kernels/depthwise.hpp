@@ -8,81 +8,62 @@
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
-template <class Arch, int Pixels, int Vectors>
+template <class Arch, int Pixels>
 FASTCONV_INLINE void finish_pixels(const DepthwiseArguments& d, int channel, int lanes,
-                                   std::int64_t pixel,
-                                   Vector<Arch> (&sum)[Pixels][Vectors]) noexcept {
+                                   std::int64_t pixel, Vector<Arch> (&sum)[Pixels][1]) noexcept {
   using V = Vector<Arch>;
-  constexpr int W = V::width;
   if (d.bias != nullptr) {
+    const V bias = V::load(d.bias + channel);
     FASTCONV_UNROLL
-    for (int v = 0; v < Vectors; ++v) {
-      const V bias = V::load(d.bias + channel + v * W);
-      FASTCONV_UNROLL
-      for (int p = 0; p < Pixels; ++p) sum[p][v] = sum[p][v] + bias;
-    }
+    for (int p = 0; p < Pixels; ++p) sum[p][0] = sum[p][0] + bias;
   }
   finish_tile<Arch>(
       *d.epilogue, d.residual,
       [&](int p) { return (pixel + p) * d.residual_pixel_stride + channel; }, d.y,
-      [&](int p) { return (pixel + p) * d.y_pixel_stride + channel; }, lanes - (Vectors - 1) * W,
-      sum);
+      [&](int p) { return (pixel + p) * d.y_pixel_stride + channel; }, lanes, sum);
 }
 
 // Depthwise convolution with adjacent channels, which lie along the vectors of x, weights and y.
 // Input pixels are reached through pointers, so that padding costs nothing but a pointer to zeros.
 //
-// Pixels x Vectors sums. Taps > 0 is the width of a dense filter moved by Stride: a loaded pixel
-// then serves all the outputs over it, about Stride / Taps loads an FMA; a sum still takes its taps
-// in the order (r, s).
-template <class Arch, int Pixels, int Vectors, int Taps, int Stride, bool Partial>
+// Taps > 0 is the width of a dense filter moved by Stride: a loaded pixel then serves all the
+// outputs over it, about Stride / Taps loads an FMA; a sum still takes its taps in the order (r,
+// s).
+template <class Arch, int Pixels, int Taps, int Stride, bool Partial>
 void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int channel, int lanes,
                     std::int64_t pixel) noexcept {
   using V = Vector<Arch>;
-  constexpr int W = V::width;
-  constexpr int NR = kMaxVectors * W;
-  V sum[Pixels][Vectors];
+  constexpr int NR = kMaxVectors * V::width;
+  V sum[Pixels][1];
   FASTCONV_UNROLL
-  for (int p = 0; p < Pixels; ++p) {
-    FASTCONV_UNROLL
-    for (int v = 0; v < Vectors; ++v) sum[p][v] = V::zero();
-  }
-  const auto load = [&](const float* in, int v) __attribute__((always_inline)) {
-    return Partial ? V::load_first(in + channel + v * W, lanes) : V::load(in + channel + v * W);
+  for (int p = 0; p < Pixels; ++p) sum[p][0] = V::zero();
+  const auto load = [&](const float* in) __attribute__((always_inline)) {
+    return Partial ? V::load_first(in + channel, lanes) : V::load(in + channel);
   };
   const float* weight = d.weights + channel / NR * d.kernel_h * d.kernel_w * NR + channel % NR;
   for (std::int64_t r = 0; r < d.kernel_h; ++r, pixels += d.row_step) {
     if constexpr (Taps > 0) {
-      V taps[Taps][Vectors];
+      V taps[Taps];
       FASTCONV_UNROLL
-      for (int s = 0; s < Taps; ++s) {
-        FASTCONV_UNROLL
-        for (int v = 0; v < Vectors; ++v) taps[s][v] = V::load(weight + s * NR + v * W);
-      }
+      for (int s = 0; s < Taps; ++s) taps[s] = V::load(weight + s * NR);
       FASTCONV_UNROLL
       for (int j = 0; j < (Pixels - 1) * Stride + Taps; ++j) {
+        const V x = load(pixels[j]);
         FASTCONV_UNROLL
-        for (int v = 0; v < Vectors; ++v) {
-          const V x = load(pixels[j], v);
-          FASTCONV_UNROLL
-          for (int s = 0; s < Taps; ++s) {
-            const int p = (j - s) / Stride;
-            if (j < s || (j - s) % Stride != 0 || p >= Pixels) continue;
-            sum[p][v] = V::fma(x, taps[s][v], sum[p][v]);
-          }
+        for (int s = 0; s < Taps; ++s) {
+          const int p = (j - s) / Stride;
+          if (j < s || (j - s) % Stride != 0 || p >= Pixels) continue;
+          sum[p][0] = V::fma(x, taps[s], sum[p][0]);
         }
       }
       weight += Taps * NR;
     } else {
       for (std::int64_t s = 0; s < d.kernel_w; ++s, weight += NR) {
+        const V tap = V::load(weight);
         FASTCONV_UNROLL
-        for (int v = 0; v < Vectors; ++v) {
-          const V tap = V::load(weight + v * W);
-          FASTCONV_UNROLL
-          for (int p = 0; p < Pixels; ++p) {
-            const V x = load(pixels[p * d.stride_w + s * d.dilation_w], v);
-            sum[p][v] = V::fma(x, tap, sum[p][v]);
-          }
+        for (int p = 0; p < Pixels; ++p) {
+          const V x = load(pixels[p * d.stride_w + s * d.dilation_w]);
+          sum[p][0] = V::fma(x, tap, sum[p][0]);
         }
       }
     }
@@ -147,7 +128,6 @@ template <class Arch, int Pixels, int Taps, int Stride>
 void depthwise_pixels(const DepthwiseArguments& d, const typename Vector<Arch>::Lanes* spread,
                       const float* const* pixels, std::int64_t pixel) noexcept {
   constexpr int W = Vector<Arch>::width;
-  constexpr int wide = Vector<Arch>::registers == 32 ? 2 : 1;
   int channel = 0;
   if (d.group_out > 1) {
     for (; channel < d.channels; channel += W) {
@@ -157,15 +137,12 @@ void depthwise_pixels(const DepthwiseArguments& d, const typename Vector<Arch>::
     }
     return;
   }
-  for (; channel + wide * W <= d.channels; channel += wide * W) {
-    depthwise_tile<Arch, Pixels, wide, Taps, Stride, false>(d, pixels, channel, wide * W, pixel);
-  }
   for (; channel < d.channels; channel += W) {
     const int lanes = d.channels - channel;
     if (lanes >= W) {
-      depthwise_tile<Arch, Pixels, 1, Taps, Stride, false>(d, pixels, channel, W, pixel);
+      depthwise_tile<Arch, Pixels, Taps, Stride, false>(d, pixels, channel, W, pixel);
     } else {
-      depthwise_tile<Arch, Pixels, 1, Taps, Stride, true>(d, pixels, channel, lanes, pixel);
+      depthwise_tile<Arch, Pixels, Taps, Stride, true>(d, pixels, channel, lanes, pixel);
     }
   }
 }
@@ -181,8 +158,7 @@ void depthwise_row(const DepthwiseArguments& d,
     }
   };
   tiles(Constant<7>{});  // image sizes like 7, 14, 28, 56 are multiples of it
-  tiles(Constant<4>{});
-  tiles(Constant<2>{});
+  tiles(Constant<3>{});
   tiles(Constant<1>{});
 }
 

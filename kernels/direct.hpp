@@ -129,8 +129,11 @@ void direct_channels(const DirectArguments& d, const float* weights, int channel
     tall[1] = direct_tile<Arch, Channels, Rows, 1, F, false>;
     tall[2] = direct_tile<Arch, Channels, Rows, 1, F, true>;
   };
-  if (shared && d.kernel_h == 3) share(Constant<3>{});
-  if (shared && d.kernel_h == 5) share(Constant<5>{});
+  // Four channels have work enough for every load without.
+  if constexpr (Channels < 4) {
+    if (shared && d.kernel_h == 3) share(Constant<3>{});
+    if (shared && d.kernel_h == 5) share(Constant<5>{});
+  }
   const TileFunction flat[3] = {direct_tile<Arch, Channels, 1, Vectors, 0, false>,
                                 direct_tile<Arch, Channels, 1, 1, 0, false>,
                                 direct_tile<Arch, Channels, 1, 1, 0, true>};

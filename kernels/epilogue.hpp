@@ -7,97 +7,109 @@
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
+// A tile of sums in memory, [rows][vectors], and where its rows lie in the residual and in y. Only
+// `last_lanes` of a row's last vector are outputs.
+struct StoredTile {
+  float* sums;
+  int rows;
+  int vectors;
+  int last_lanes;
+  const float* const* residual;  // or null
+  float* const* y;
+};
+
+template <class Arch>
+__attribute__((noinline)) void finish_stored(const Epilogue& epilogue,
+                                             const StoredTile& tile) noexcept {
+  using V = Vector<Arch>;
+  constexpr int W = V::width;
+  const auto for_each_vector = [&](auto&& function) {
+    float* sum = tile.sums;
+    for (int m = 0; m < tile.rows; ++m) {
+      for (int v = 0; v < tile.vectors; ++v, sum += W) {
+        function(sum, m, v * W, v == tile.vectors - 1 ? tile.last_lanes : W);
+      }
+    }
+  };
+  for (int step = 0; step < 2; ++step) {
+    if ((step == 1) != epilogue.residual_last) {
+      activate<Arch>(tile.sums, tile.rows * tile.vectors, epilogue);
+    } else if (tile.residual != nullptr) {
+      for_each_vector([&](float* sum, int m, int lane, int lanes) {
+        const float* in = tile.residual[m] + lane;
+        (V::load(sum) + (lanes == W ? V::load(in) : V::load_first(in, lanes))).store(sum);
+      });
+    }
+  }
+  for_each_vector([&](const float* sum, int m, int lane, int lanes) {
+    float* out = tile.y[m] + lane;
+    lanes == W ? V::load(sum).store(out) : V::load(sum).store_first(out, lanes);
+  });
+}
+
 template <class V, int Rows, int Vectors, class Offset>
 FASTCONV_INLINE void add_residual(const float* residual, Offset offset, int last_lanes,
                                   V (&sum)[Rows][Vectors]) noexcept {
-  if (residual == nullptr) return;
   FASTCONV_UNROLL
   for (int m = 0; m < Rows; ++m) {
+    const float* in = residual + offset(m);
     FASTCONV_UNROLL
-    for (int v = 0; v < Vectors; ++v) {
-      const float* in = residual + offset(m) + v * V::width;
-      const bool partial = v == Vectors - 1 && last_lanes < V::width;
-      sum[m][v] = sum[m][v] + (partial ? V::load_first(in, last_lanes) : V::load(in));
-    }
-  }
-}
-
-template <class Arch, int Rows, int Vectors>
-FASTCONV_INLINE void apply_activation(const Epilogue& epilogue,
-                                      Vector<Arch> (&sum)[Rows][Vectors]) noexcept {
-  using V = Vector<Arch>;
-  switch (epilogue.activation) {
-    case Activation::none:
-      return;
-    case Activation::relu:
-    case Activation::clamp: {
-      const bool relu = epilogue.activation == Activation::relu;
-      const V low = V::broadcast(relu ? 0.0F : epilogue.alpha);
-      const V high = V::broadcast(relu ? __builtin_inff() : epilogue.beta);
-      FASTCONV_UNROLL
-      for (int m = 0; m < Rows; ++m) {
-        FASTCONV_UNROLL
-        for (int v = 0; v < Vectors; ++v) sum[m][v] = V::clamp(sum[m][v], low, high);
-      }
-      return;
-    }
-    case Activation::leaky_relu: {
-      const V slope = V::broadcast(epilogue.alpha);
-      FASTCONV_UNROLL
-      for (int m = 0; m < Rows; ++m) {
-        FASTCONV_UNROLL
-        for (int v = 0; v < Vectors; ++v) sum[m][v] = V::leaky(sum[m][v], slope);
-      }
-      return;
-    }
-    default: {
-      float values[Rows * Vectors * V::width];
-      FASTCONV_UNROLL
-      for (int m = 0; m < Rows; ++m) {
-        FASTCONV_UNROLL
-        for (int v = 0; v < Vectors; ++v) sum[m][v].store(values + (m * Vectors + v) * V::width);
-      }
-      activate<Arch>(values, Rows * Vectors, epilogue.activation);
-      FASTCONV_UNROLL
-      for (int m = 0; m < Rows; ++m) {
-        FASTCONV_UNROLL
-        for (int v = 0; v < Vectors; ++v) {
-          sum[m][v] = V::load(values + (m * Vectors + v) * V::width);
-        }
-      }
-    }
+    for (int v = 0; v < Vectors - 1; ++v, in += V::width) sum[m][v] = sum[m][v] + V::load(in);
+    V& last = sum[m][Vectors - 1];
+    last = last + (V::has_masks ? V::load_first(in, last_lanes) : V::load(in));
   }
 }
 
 // What happens to a tile of sums, bias included, before its one store: residual and activation in
 // the order that the epilogue asks for. Row m lies at y + y_offset(m) and residual +
 // residual_offset(m); only `last_lanes` of its last vector are outputs.
+//
+// What most tiles of most layers take happens in registers; the rest, unrolled into every kernel,
+// would be a good part of the library, and is done by finish_stored.
 template <class Arch, int Rows, int Vectors, class ResidualOffset, class Offset>
 FASTCONV_INLINE void finish_tile(const Epilogue& epilogue, const float* residual,
                                  ResidualOffset residual_offset, float* y, Offset y_offset,
                                  int last_lanes, Vector<Arch> (&sum)[Rows][Vectors]) noexcept {
-  constexpr int W = Vector<Arch>::width;
+  using V = Vector<Arch>;
+  constexpr int W = V::width;
+  const bool clamps = is_clamp(epilogue.activation);
+  const bool partial = last_lanes < W;
+  if ((!clamps && epilogue.activation != Activation::none) || (partial && !V::has_masks)) {
+    float sums[Rows * Vectors * W];
+    const float* residual_rows[Rows];
+    float* y_rows[Rows];
+    FASTCONV_UNROLL
+    for (int m = 0; m < Rows; ++m) {
+      FASTCONV_UNROLL
+      for (int v = 0; v < Vectors; ++v) sum[m][v].store(sums + (m * Vectors + v) * W);
+    }
+    for (int m = 0; m < Rows; ++m) {
+      if (residual != nullptr) residual_rows[m] = residual + residual_offset(m);
+      y_rows[m] = y + y_offset(m);
+    }
+    finish_stored<Arch>(epilogue, {sums, Rows, Vectors, last_lanes,
+                                   residual != nullptr ? residual_rows : nullptr, y_rows});
+    return;
+  }
   for (int step = 0; step < 2; ++step) {
     if ((step == 1) == epilogue.residual_last) {
-      add_residual(residual, residual_offset, last_lanes, sum);
-    } else {
-      apply_activation<Arch>(epilogue, sum);
+      if (residual != nullptr) add_residual(residual, residual_offset, last_lanes, sum);
+    } else if (clamps) {
+      const Range<V> range(epilogue);
+      FASTCONV_UNROLL
+      for (int m = 0; m < Rows; ++m) {
+        FASTCONV_UNROLL
+        for (int v = 0; v < Vectors; ++v) sum[m][v] = V::clamp(sum[m][v], range.low, range.high);
+      }
     }
   }
-  if (last_lanes == W) {
+  FASTCONV_UNROLL
+  for (int m = 0; m < Rows; ++m) {
+    float* out = y + y_offset(m);
     FASTCONV_UNROLL
-    for (int m = 0; m < Rows; ++m) {
-      FASTCONV_UNROLL
-      for (int v = 0; v < Vectors; ++v) sum[m][v].store(y + y_offset(m) + v * W);
-    }
-  } else {
-    FASTCONV_UNROLL
-    for (int m = 0; m < Rows; ++m) {
-      float* out = y + y_offset(m);
-      FASTCONV_UNROLL
-      for (int v = 0; v < Vectors - 1; ++v) sum[m][v].store(out + v * W);
-      sum[m][Vectors - 1].store_first(out + (Vectors - 1) * W, last_lanes);
-    }
+    for (int v = 0; v < Vectors - 1; ++v, out += W) sum[m][v].store(out);
+    const V& last = sum[m][Vectors - 1];
+    partial ? last.store_first(out, last_lanes) : last.store(out);
   }
 }
 

@@ -77,8 +77,9 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
   for (std::int64_t k = 0; k < p.k_per_group(); k += 4) {
     const double channels = real(std::min<std::int64_t>(4, p.k_per_group() - k));
     const double tile_rows = channels > 2 ? 2 : 4;
-    const double loads =
-        shared ? (tile_rows + real(kernel.h) - 1) / (tile_rows * real(kernel.h)) : 1.0;
+    const double loads = shared && channels < 4
+                             ? (tile_rows + real(kernel.h) - 1) / (tile_rows * real(kernel.h))
+                             : 1.0;
     const double step =
         std::max(channels * kFma, loads * kLoadUnaligned + channels * kLoadScalar / 3);
     b.fma_cycles += images * vectors * depth * (step + (p.c_per_group() > 32 ? kStepFar : kStep));
