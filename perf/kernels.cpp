@@ -12,7 +12,6 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <exception>
 #include <fastconv/version.hpp>
 #include <functional>
 #include <memory>
@@ -22,6 +21,7 @@
 
 #include "../kernels/weights.hpp"
 #include "../lib/blocking.hpp"
+#include "benchmarks.hpp"
 #include "check.hpp"
 #include "kernel_tables.hpp"
 #include "peak.hpp"
@@ -262,16 +262,7 @@ void run_weights(benchmark::State& state, const KernelTable& table, const Weight
            [&] { pack_panels(view, 1, table.nr(), panels.data()); });
 }
 
-int run(int count, char** arguments) {
-  // Before the user's own, which may say otherwise.
-  std::vector<char*> all(arguments, arguments + count);
-  std::string interleave = "--benchmark_enable_random_interleaving=true";
-  all.insert(all.begin() + 1, interleave.data());
-  int all_count = static_cast<int>(all.size());
-  all.push_back(nullptr);
-  benchmark::Initialize(&all_count, all.data());
-  if (benchmark::ReportUnrecognizedArguments(all_count, all.data())) return 2;
-
+int run() {
   const CacheSizes caches = detected_caches();
   std::printf("fastconv %s micro-kernels and packing, L1 %lld KiB, L2 %lld KiB, one core of %s\n",
               version(), static_cast<long long>(caches.l1 >> 10),
@@ -301,7 +292,6 @@ int run(int count, char** arguments) {
   }
   KernelReporter reporter(std::move(levels), std::move(packing_rows), std::move(columns), progress);
   benchmark::RunSpecifiedBenchmarks(&reporter);
-  benchmark::Shutdown();
   return 0;
 }
 
@@ -309,10 +299,5 @@ int run(int count, char** arguments) {
 }  // namespace fastconv::perf
 
 int main(int count, char** arguments) {
-  try {
-    return fastconv::perf::run(count, arguments);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "fastconv_kernels: %s\n", error.what());
-    return 1;
-  }
+  return fastconv::perf::run_benchmarks("fastconv_kernels", count, arguments, fastconv::perf::run);
 }

@@ -10,12 +10,12 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <exception>
 #include <fastconv/version.hpp>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "benchmarks.hpp"
 #include "check.hpp"
 #include "notebook_tables.hpp"
 #include "peak.hpp"
@@ -205,16 +205,7 @@ class Scene {
   NotebookTable table_;
 };
 
-int run(int count, char** arguments) {
-  // Before the user's own, which may say otherwise.
-  std::vector<char*> all(arguments, arguments + count);
-  std::string interleave = "--benchmark_enable_random_interleaving=true";
-  all.insert(all.begin() + 1, interleave.data());
-  int all_count = static_cast<int>(all.size());
-  all.push_back(nullptr);
-  benchmark::Initialize(&all_count, all.data());
-  if (benchmark::ReportUnrecognizedArguments(all_count, all.data())) return 2;
-
+int run() {
   Isa isa{};
   stop_unless_ok(resolve_isa(Isa::automatic, isa));
   const std::string onednn_row = "oneDNN " + testing::onednn_version();
@@ -235,7 +226,6 @@ int run(int count, char** arguments) {
   for (const auto& scene : scenes) tables.push_back(scene->register_benchmarks(onednn_row));
   TableReporter reporter(std::move(tables), onednn_row, fma_burst_flop(Isa::automatic), progress);
   benchmark::RunSpecifiedBenchmarks(&reporter);
-  benchmark::Shutdown();
   return good ? 0 : 1;
 }
 
@@ -243,10 +233,5 @@ int run(int count, char** arguments) {
 }  // namespace fastconv::perf
 
 int main(int count, char** arguments) {
-  try {
-    return fastconv::perf::run(count, arguments);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "fastconv_notebook: %s\n", error.what());
-    return 1;
-  }
+  return fastconv::perf::run_benchmarks("fastconv_notebook", count, arguments, fastconv::perf::run);
 }

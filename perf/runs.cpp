@@ -2,7 +2,6 @@
 #include "runs.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <utility>
@@ -67,30 +66,19 @@ std::int64_t Operands::bytes() const noexcept {
 }
 
 FastconvRun::FastconvRun(const Operands& operands)
-    : operands_(operands), y_(destination(operands)), workspace_(0, Guard::before) {}
+    : operands_(operands), y_(destination(operands)) {}
 
 Status FastconvRun::create(LayerOptions options, const testing::PostOps& post_ops,
                            ThreadPool* pool) {
   options.epilogue = post_ops.epilogue;
-  const auto start = std::chrono::steady_clock::now();
-  Status status = Layer::create(operands_.problem.conv, operands_.weights.view(),
-                                operands_.bias_data(), options, layer_);
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  creation_seconds_ = seconds.count();
-  const int threads = pool != nullptr ? pool->threads() : 1;
-  if (status.ok()) status = layer_.plan(operands_.x.view(), y_.view(), plan_, threads);
-  if (!status.ok()) return status;
-  workspace_ = testing::GuardedBuffer(plan_.workspace_bytes(), Guard::before);
-  run_options_.workspace = workspace_.data();
-  run_options_.workspace_bytes = plan_.workspace_bytes();
-  if (pool != nullptr) run_options_.parallel_for = pool->parallel_for();
-  if (post_ops.sum) run_options_.residual = y_.view();
-  return {};
+  const Status status =
+      planned_.create(operands_.problem.conv, operands_.weights.view(), operands_.bias_data(),
+                      options, operands_.x.view(), y_.view(), Guard::before, pool);
+  if (post_ops.sum) planned_.run_options.residual = y_.view();
+  return status;
 }
 
-Status FastconvRun::run() noexcept {
-  return layer_.run(plan_, operands_.x.view(), y_.view(), run_options_);
-}
+Status FastconvRun::run() noexcept { return planned_.run(operands_.x.view(), y_.view()); }
 
 OneDnnRun::OneDnnRun(const Operands& operands) : operands_(operands), y_(destination(operands)) {}
 

@@ -46,18 +46,14 @@ class FastconvRun {
                 ThreadPool* pool = nullptr);
   Status run() noexcept;
 
-  std::string explain() const { return plan_.explain().text; }
-  double creation_seconds() const noexcept { return creation_seconds_; }
+  std::string explain() const { return planned_.plan.explain().text; }
+  double creation_seconds() const noexcept { return planned_.creation_seconds; }
   const testing::Tensor& y() const noexcept { return y_; }
 
  private:
   const Operands& operands_;
   testing::Tensor y_;
-  Layer layer_;
-  Plan plan_;
-  testing::GuardedBuffer workspace_;
-  RunOptions run_options_;
-  double creation_seconds_ = 0.0;
+  testing::PlannedLayer planned_;
 };
 
 // By oneDNN.

@@ -2,6 +2,7 @@
 #include "check.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -135,6 +136,22 @@ Problem problem_of(const Conv2d& conv, std::int64_t mb, std::int64_t ih, std::in
   return problem;
 }
 
+Status PlannedLayer::create(const Conv2d& conv, const ConstTensorView& weights, const float* bias,
+                            const LayerOptions& options, const ConstTensorView& x,
+                            const TensorView& y, Guard guard, ThreadPool* pool) {
+  const auto start = std::chrono::steady_clock::now();
+  Status status = Layer::create(conv, weights, bias, options, layer);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  creation_seconds = seconds.count();
+  if (status.ok()) status = layer.plan(x, y, plan, pool != nullptr ? pool->threads() : 1);
+  if (!status.ok()) return status;
+  workspace = GuardedBuffer(plan.workspace_bytes(), guard);
+  run_options.workspace = workspace.data();
+  run_options.workspace_bytes = workspace.bytes();
+  if (pool != nullptr) run_options.parallel_for = pool->parallel_for();
+  return {};
+}
+
 Check::Check(const Problem& problem, Layout layout, Fill fill, std::uint64_t seed, bool bias,
              const PostOps& post_ops)
     : problem_(problem),
@@ -221,30 +238,22 @@ Verdict Check::run(const Run& run) const {
   options.isa = run.isa;
   options.epilogue = post_ops_.epilogue;
   options.flush_denormals = run.flush_denormals;
-  Layer layer;
-  Plan plan;
-  Status status = Layer::create(problem_.conv, weights.view(),
-                                has_bias_ ? bias.view().data : nullptr, options, layer);
-  if (status.ok()) status = layer.plan(x.view(), y.view(), plan, run.threads);
+  std::unique_ptr<ThreadPool> pool;
+  if (run.threads > 1) pool = std::make_unique<ThreadPool>(run.threads);
+  PlannedLayer planned;
+  Status status =
+      planned.create(problem_.conv, weights.view(), has_bias_ ? bias.view().data : nullptr, options,
+                     x.view(), y.view(), run.guard, pool.get());
   if (status.code() == StatusCode::unsupported) {
     verdict.refused = true;
     return verdict;
   }
   if (!status.ok()) return fail(status.message());
-  const GuardedBuffer workspace(plan.workspace_bytes(), run.guard);
-  RunOptions run_options;
-  run_options.workspace = workspace.data();
-  run_options.workspace_bytes = workspace.bytes();
   if (post_ops_.sum) {
     copy(before_.view(), y.view());
-    run_options.residual = y.bounded();
+    planned.run_options.residual = y.bounded();
   }
-  std::unique_ptr<ThreadPool> pool;
-  if (run.threads > 1) {
-    pool = std::make_unique<ThreadPool>(run.threads);
-    run_options.parallel_for = pool->parallel_for();
-  }
-  status = layer.run(plan, x.bounded(), y.bounded(), run_options);
+  status = planned.run(x.bounded(), y.bounded());
   if (!status.ok()) return fail(status.message());
 
   const std::string wrong = difference(y.view(), run.flush_denormals);

@@ -10,6 +10,10 @@
 #include "problem.hpp"
 #include "tensors.hpp"
 
+namespace fastconv {
+class ThreadPool;
+}
+
 namespace fastconv::testing {
 
 // A status as a failure message shows it; doctest prints a char pointer as an address.
@@ -41,6 +45,23 @@ bool depends_on_isa(Algorithm algorithm) noexcept;
 
 // `conv` on `mb` images of ih x iw, with the output that follows.
 Problem problem_of(const Conv2d& conv, std::int64_t mb, std::int64_t ih, std::int64_t iw);
+
+// A layer with the plan and the workspace for one x and y, on the threads of `pool`, which has to
+// outlive it, or on the calling one.
+struct PlannedLayer {
+  Status create(const Conv2d& conv, const ConstTensorView& weights, const float* bias,
+                const LayerOptions& options, const ConstTensorView& x, const TensorView& y,
+                Guard guard, ThreadPool* pool = nullptr);
+  Status run(const ConstTensorView& x, const TensorView& y) const noexcept {
+    return layer.run(plan, x, y, run_options);
+  }
+
+  Layer layer;
+  Plan plan;
+  GuardedBuffer workspace{0, Guard::before};
+  RunOptions run_options;
+  double creation_seconds = 0.0;  // of the layer alone
+};
 
 // How a check runs the library.
 struct Run {
