@@ -7,6 +7,7 @@
 #include "pack.hpp"
 #include "planes.hpp"
 #include "table.hpp"
+#include "winograd.hpp"
 
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
@@ -15,6 +16,13 @@ template <class Arch, int MR, int NV, int NR, AForm Form, int Rows = MR>
 constexpr void fill_kernels(KernelTable& table) noexcept {
   table.micro_gemm[static_cast<int>(Form)][Rows - 1][NV - 1] = micro_gemm<Arch, Rows, NV, NR, Form>;
   if constexpr (Rows > 1) fill_kernels<Arch, MR, NV, NR, Form, Rows - 1>(table);
+}
+
+template <class Arch, int M, int NR>
+constexpr void fill_winograd(KernelTable& table) noexcept {
+  table.winograd_weights[M / 2 - 1] = winograd_weights<Arch, M, NR>;
+  table.winograd_input[M / 2 - 1] = winograd_input<Arch, M>;
+  table.winograd_output[M / 2 - 1] = winograd_output<Arch, M, NR>;
 }
 
 // The table of one level: tiles of up to MR rows by two vectors.
@@ -39,6 +47,10 @@ constexpr KernelTable make_table(Isa isa) noexcept {
   table.pack_planes = pack_planes<Arch>;
   table.copy_planes = copy_planes<Arch>;
   table.depthwise = depthwise<Arch>;
+  fill_winograd<Arch, 2, NR>(table);
+  fill_winograd<Arch, 4, NR>(table);
+  fill_winograd<Arch, 6, NR>(table);
+  table.scatter = scatter<Arch>;
   return table;
 }
 

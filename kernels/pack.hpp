@@ -297,47 +297,94 @@ void pack_rows(const PackArguments& arguments) {
   }
 }
 
+// `count` pixels of one row to pixels of adjacent channels, `pitch` floats apart.
 template <class Arch>
-void pack_patch(const PackArguments& arguments) {
+FASTCONV_INLINE void copy_pixels(const RegionArguments& arguments, const float* in,
+                                 std::int64_t count, float* out) noexcept {
+  using V = Vector<Arch>;
+  constexpr int W = V::width;
+  const std::int64_t channels = arguments.channels;
+  const std::int64_t channel_stride = arguments.problem->x_strides[1];
+  const std::int64_t column_stride = arguments.problem->x_strides[3];
+  if (channel_stride == 1 || channels == 1) {
+    if (column_stride == channels && arguments.pitch == channels) {
+      copy_run<Arch>(out, in, 1, count * channels);
+      return;
+    }
+    for (; count > 0; --count, in += column_stride, out += arguments.pitch) {
+      copy_run<Arch>(out, in, 1, channels);
+    }
+    return;
+  }
+  for (std::int64_t c = 0; c < channels; c += W, in += W * channel_stride, out += W) {
+    const int rows = channels - c < W ? static_cast<int>(channels - c) : W;
+    for (std::int64_t j = 0; j < count; j += W) {
+      const int columns = count - j < W ? static_cast<int>(count - j) : W;
+      const float* from = in + j * column_stride;
+      float* to = out + j * arguments.pitch;
+      V block[W];
+      if (column_stride == 1 && rows == W && columns == W) {
+        FASTCONV_UNROLL
+        for (int i = 0; i < W; ++i) block[i] = V::load(from + i * channel_stride);
+      } else {
+        float elements[W][W] = {};
+        for (int i = 0; i < rows; ++i) {
+          for (int k = 0; k < columns; ++k) {
+            elements[i][k] = from[i * channel_stride + k * column_stride];
+          }
+        }
+        FASTCONV_UNROLL
+        for (int i = 0; i < W; ++i) block[i] = V::load(elements[i]);
+      }
+      transpose(block);
+      if (columns == W) {
+        FASTCONV_UNROLL
+        for (int i = 0; i < W; ++i) block[i].store(to + i * arguments.pitch);
+      } else {
+        FASTCONV_UNROLL
+        for (int i = 0; i < W; ++i) {
+          if (i < columns) block[i].store(to + i * arguments.pitch);
+        }
+      }
+    }
+  }
+}
+
+template <class Arch>
+void pack_patch(const RegionArguments& arguments) {
   const Problem& p = *arguments.problem;
   const auto [kernel, stride, padding, dilation, mode] = p.window;
-  const std::int64_t channels = p.c_per_group();
-  const std::int64_t last = arguments.first + arguments.count - 1;
-  const std::int64_t top = arguments.first / p.ow * stride.h - padding.top;
-  const std::int64_t bottom =
-      last / p.ow * stride.h - padding.top + (kernel.h - 1) * dilation.h + 1;
-  const std::int64_t left = arguments.first % p.ow * stride.w - padding.left;
-  const std::int64_t right =
-      last % p.ow * stride.w - padding.left + (kernel.w - 1) * dilation.w + 1;
-  // Columns that lie in the image, copied at once where pixels touch in both.
-  const std::int64_t inside_begin = left < 0 ? 0 : left;
-  const std::int64_t inside_end = right > p.w ? p.w : right;
-  const bool dense = arguments.pitch == channels && p.x_strides[3] == channels;
+  const std::int64_t pitch = arguments.pitch;
+  const std::int64_t top = arguments.first_row * stride.h - padding.top;
+  const std::int64_t left = arguments.first_column * stride.w - padding.left;
+  // The padded image's last row and column that a window reads.
+  const std::int64_t last_h = (p.oh - 1) * stride.h + (kernel.h - 1) * dilation.h - padding.top;
+  const std::int64_t last_w = (p.ow - 1) * stride.w + (kernel.w - 1) * dilation.w - padding.left;
   float* out = arguments.out;
-  for (std::int64_t i = top; i < bottom; ++i) {
-    const std::int64_t h = source_index(i, p.h, mode);
+  for (std::int64_t i = top; i < top + arguments.rows; ++i) {
+    const std::int64_t h = i > last_h ? -1 : source_index(i, p.h, mode);
     if (h < 0) {
-      fill_zeros<Arch>(out, (right - left) * arguments.pitch);
-      out += (right - left) * arguments.pitch;
+      fill_zeros<Arch>(out, arguments.columns * pitch);
+      out += arguments.columns * pitch;
       continue;
     }
     const float* row = arguments.x + h * p.x_strides[2];
+    const std::int64_t right = left + arguments.columns;
     for (std::int64_t j = left; j < right;) {
-      if (dense && j == inside_begin && j < inside_end) {
-        const std::int64_t length = (inside_end - j) * channels;
-        copy_run<Arch>(out, row + j * channels, 1, length);
-        out += length;
-        j = inside_end;
-        continue;
-      }
-      const std::int64_t w = source_index(j, p.w, mode);
-      if (w < 0) {
-        fill_zeros<Arch>(out, channels);
+      std::int64_t w = j;
+      std::int64_t count = 1;
+      if (j >= 0 && j < p.w) {
+        count = (right < p.w ? right : p.w) - j;  // that lie in the image
       } else {
-        copy_run<Arch>(out, row + w * p.x_strides[3], 1, channels);
+        w = j > last_w ? -1 : source_index(j, p.w, mode);
       }
-      out += arguments.pitch;
-      ++j;
+      if (w < 0) {
+        fill_zeros<Arch>(out, arguments.channels);
+      } else {
+        copy_pixels<Arch>(arguments, row + w * p.x_strides[3], count, out);
+      }
+      out += count * pitch;
+      j += count;
     }
   }
 }

@@ -114,7 +114,7 @@ void copy_planes(const PlaneCopy& copy) {
 // The image under a block of output rows and columns, padded, as planes whose columns a stride
 // visits one after the other: [channels][rows][phases][pitch], of which those under a tap.
 template <class Arch>
-void pack_planes(const PlaneArguments& arguments) {
+void pack_planes(const RegionArguments& arguments) {
   const Problem& p = *arguments.problem;
   const auto [kernel, stride, padding, dilation, mode] = p.window;
   const std::int64_t top = arguments.first_row * stride.h - padding.top;

@@ -11,6 +11,7 @@
 // so on) names the level in each function's symbol, which is what tests/audit checks.
 
 #include <cstdint>
+#include <utility>
 
 #if !defined(FASTCONV_PORTABLE_VECTORS)
 #include <xsimd/xsimd.hpp>
@@ -48,6 +49,7 @@ struct Vector<Portable> {
   static constexpr bool has_masks = false;
   static constexpr bool has_fma_lane = false;
   using Native = float __attribute__((vector_size(16)));
+  using Raw = Native;  // the compiler's own type
   Native value;
 
   static FASTCONV_INLINE Vector zero() noexcept { return {Native{0, 0, 0, 0}}; }
@@ -155,6 +157,7 @@ struct Vector {
 #else
   static constexpr int registers = 16;
 #endif
+  using Raw = typename Native::register_type;  // the compiler's own type
   Native value;
 
   static FASTCONV_INLINE Vector zero() noexcept { return {Native(0.0F)}; }
@@ -438,6 +441,71 @@ struct Vector {
 };
 
 #endif
+
+// Lane i of the result is lane Pick::lane(i) of a and b side by side.
+template <class Pick, class V, int... I>
+FASTCONV_INLINE V shuffle(V a, V b, std::integer_sequence<int, I...>) noexcept {
+  return {static_cast<typename V::Native>(
+      __builtin_shufflevector(static_cast<typename V::Raw>(a.value),
+                              static_cast<typename V::Raw>(b.value), Pick::lane(I)...))};
+}
+
+// Units of Size floats that a and b take turns to give, from each Group floats of both: the first
+// half of the group's units or the second.
+template <int Width, int Group, int Size, bool Second>
+struct Zip {
+  static constexpr int lane(int i) noexcept {
+    const int unit = i % Group / Size;
+    return (unit % 2 != 0 ? Width : 0) + i / Group * Group + (Second ? Group / 2 : 0) +
+           unit / 2 * Size + i % Size;
+  }
+};
+
+// The even units of four floats of a, then those of b; or the odd ones.
+template <int Width, bool Odd>
+struct Quarters {
+  static constexpr int lane(int i) noexcept { return i / 4 * 8 + (Odd ? 4 : 0) + i % 4; }
+};
+
+// Rows become columns, of as many vectors as a vector has lanes.
+template <class V>
+FASTCONV_INLINE void transpose(V (&row)[V::width]) noexcept {
+  constexpr int W = V::width;
+  constexpr auto lanes = std::make_integer_sequence<int, W>();
+  FASTCONV_UNROLL
+  for (int i = 0; i < W; i += 4) {  // 4 x 4 within every four lanes
+    const V low01 = shuffle<Zip<W, 4, 1, false>>(row[i], row[i + 1], lanes);
+    const V low23 = shuffle<Zip<W, 4, 1, false>>(row[i + 2], row[i + 3], lanes);
+    const V high01 = shuffle<Zip<W, 4, 1, true>>(row[i], row[i + 1], lanes);
+    const V high23 = shuffle<Zip<W, 4, 1, true>>(row[i + 2], row[i + 3], lanes);
+    row[i] = shuffle<Zip<W, 4, 2, false>>(low01, low23, lanes);
+    row[i + 1] = shuffle<Zip<W, 4, 2, true>>(low01, low23, lanes);
+    row[i + 2] = shuffle<Zip<W, 4, 2, false>>(high01, high23, lanes);
+    row[i + 3] = shuffle<Zip<W, 4, 2, true>>(high01, high23, lanes);
+  }
+  if constexpr (W == 8) {
+    FASTCONV_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const V a = row[i], b = row[4 + i];
+      row[i] = shuffle<Quarters<W, false>>(a, b, lanes);
+      row[4 + i] = shuffle<Quarters<W, true>>(a, b, lanes);
+    }
+  } else if constexpr (W == 16) {
+    FASTCONV_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const V even01 = shuffle<Quarters<W, false>>(row[i], row[4 + i], lanes);
+      const V odd01 = shuffle<Quarters<W, true>>(row[i], row[4 + i], lanes);
+      const V even23 = shuffle<Quarters<W, false>>(row[8 + i], row[12 + i], lanes);
+      const V odd23 = shuffle<Quarters<W, true>>(row[8 + i], row[12 + i], lanes);
+      row[i] = shuffle<Quarters<W, false>>(even01, even23, lanes);
+      row[4 + i] = shuffle<Quarters<W, false>>(odd01, odd23, lanes);
+      row[8 + i] = shuffle<Quarters<W, true>>(even01, even23, lanes);
+      row[12 + i] = shuffle<Quarters<W, true>>(odd01, odd23, lanes);
+    }
+  } else {
+    static_assert(W == 4);
+  }
+}
 
 }  // namespace
 }  // namespace fastconv::FASTCONV_LEVEL

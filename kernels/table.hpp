@@ -58,26 +58,26 @@ struct PackArguments {
   const float* x = nullptr;  // channel 0 of the group, n fixed
   std::int64_t first = 0;
   std::int64_t count = 0;
-  // The k-block of the depth (r, s, c), c of the group's channels; a patch has all of it.
+  // The k-block of the depth (r, s, c), c of the group's channels.
   std::int64_t depth_begin = 0;
   std::int64_t depth_end = 0;
-  std::int64_t pitch = 0;  // floats from one pixel to the next, of rows and patches
+  std::int64_t pitch = 0;  // floats from one pixel to the next, of rows
   float* out = nullptr;    // may be written up to a vector behind the last element
 };
 
-// A block of an image's group for pack_planes: `rows` x `columns` of the padded image from the one
-// under output (first_row, first_column) on.
-struct PlaneArguments {
+// A block of an image's group: `rows` x `columns` of the padded image from the one under output
+// (first_row, first_column) on. What lies beyond the padded image is zeros.
+struct RegionArguments {
   const Problem* problem = nullptr;
-  const float* x = nullptr;  // channel 0 of the group, n fixed
+  const float* x = nullptr;  // the first channel, n fixed
   std::int64_t channels = 0;
   std::int64_t first_row = 0, first_column = 0;
   std::int64_t rows = 0, columns = 0;
-  std::int64_t row_step = 1;  // image rows from one row to the next
-  const std::int64_t* phases = nullptr;
+  std::int64_t row_step = 1;             // pack_planes only: image rows from one row to the next
+  const std::int64_t* phases = nullptr;  // pack_planes only
   std::int64_t phase_count = 0;
-  std::int64_t pitch = 0;
-  float* out = nullptr;  // may be written up to a vector behind the last element
+  std::int64_t pitch = 0;  // floats from one row of a plane, or one pixel of a patch, to the next
+  float* out = nullptr;    // may be written up to a vector behind the last element
 };
 
 // A block of channels, rows and columns, copied between tensors of any strides.
@@ -132,6 +132,46 @@ struct DepthwiseArguments {
   const float* bias = nullptr;  // or null
 };
 
+// Tiles of Winograd F(m x m, 3 x 3) that follow each other along a row of tiles, M = m + 2 points a
+// side. V, U and M below are the transformed input, weights and output, in position-major order.
+struct WinogradInput {
+  const float* x = nullptr;  // the first tile's first pixel; channels are adjacent
+  std::int64_t row_stride = 0, column_stride = 0;
+  std::int64_t tiles = 0;
+  std::int64_t channels = 0;  // whole vectors
+  float* v = nullptr;         // [points][tiles][pitch]
+  std::int64_t point_stride = 0, pitch = 0;
+};
+
+struct WinogradOutput {
+  const float* m = nullptr;  // [points][tiles][NR]
+  std::int64_t point_stride = 0;
+  std::int64_t tiles = 0;
+  std::int64_t rows = 0, columns = 0;  // that exist of all tiles' outputs
+  int channels = 0;                    // <= NR
+  float* y = nullptr;                  // channels are adjacent
+  std::int64_t y_row_stride = 0, y_column_stride = 0;
+  const float* residual = nullptr;  // or null; channels are adjacent
+  std::int64_t residual_row_stride = 0, residual_column_stride = 0;
+  const Epilogue* epilogue = nullptr;
+  const float* bias = nullptr;  // or null
+};
+
+// A block of sums with adjacent channels on its way to a y of any strides.
+struct ScatterArguments {
+  const float* sums = nullptr;  // whole vectors of channels
+  std::int64_t row_stride = 0, column_stride = 0;
+  std::int64_t rows = 0, columns = 0;
+  int channels = 0;
+  float* y = nullptr;
+  Dims<3> y_strides{};  // channel, row, column
+  const float* residual = nullptr;
+  Dims<3> residual_strides{};
+  const Epilogue* epilogue = nullptr;
+};
+
+constexpr int kWinogradSizes = 3;  // m = 2, 4, 6
+
 // All that leaves the translation unit of one instruction-set level.
 struct KernelTable {
   Isa isa;
@@ -144,18 +184,24 @@ struct KernelTable {
   void (*pack_columns)(const PackArguments& arguments);
   // The window of every pixel, [pixels][pitch]. Channels must be adjacent in x.
   void (*pack_rows)(const PackArguments& arguments);
-  // The part of the padded image under the windows, [rows][columns][pitch]. Channels must be
-  // adjacent in x, and the pixels either whole output rows or of one row.
-  void (*pack_patch)(const PackArguments& arguments);
+  // [rows][columns][pitch], channels adjacent; zeros up to whole vectors behind the last.
+  void (*pack_patch)(const RegionArguments& arguments);
 
   // Convolution without packing, for few channels in planes.
   void (*direct)(const DirectArguments& arguments);
   // [channels][rows][phases][pitch]: phase p has columns p, p + stride.w, … of the padded image.
-  void (*pack_planes)(const PlaneArguments& arguments);
+  void (*pack_planes)(const RegionArguments& arguments);
   // Whole vectors where one of both has adjacent channels and the other adjacent columns.
   void (*copy_planes)(const PlaneCopy& copy);
 
   void (*depthwise)(const DepthwiseArguments& arguments);
+
+  // By m / 2 - 1. The weights of one panel, [9 * depth][NR], become u, [points][depth][NR].
+  void (*winograd_weights[kWinogradSizes])(const float* panel, std::int64_t depth, float* u);
+  void (*winograd_input[kWinogradSizes])(const WinogradInput& arguments);
+  void (*winograd_output[kWinogradSizes])(const WinogradOutput& arguments);
+  // Finishes and stores what has its channels adjacent in tensors that have not.
+  void (*scatter)(const ScatterArguments& arguments);
 
   int nr() const noexcept { return width * vectors; }
 };

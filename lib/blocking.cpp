@@ -26,26 +26,6 @@ constexpr std::int64_t kMaxPackedKc = 256;
 
 constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
 
-// Cycles of one step of depth of all tiles of rows x lanes, where tiles end at multiples of
-// `row_panel`.
-double tile_cycles(std::int64_t rows, std::int64_t lanes, std::int64_t row_panel,
-                   const Tile& tile) noexcept {
-  double cycles = 0;
-  for (const std::int64_t part : {rows / row_panel * row_panel, rows % row_panel}) {
-    if (part == 0) continue;
-    const std::int64_t panel = std::min(part, row_panel);
-    const std::int64_t tiles = part / panel * ceil_div(panel, tile.mr);
-    const double height = real(part) / real(tiles);
-    const auto cost = [&](std::int64_t vectors) {
-      return std::max(height * real(vectors) * kFma, kFmaLatency) * real(tiles);
-    };
-    cycles += real(lanes / tile.nr) * cost(tile.nr / tile.width);
-    const std::int64_t rest = ceil_div(lanes % tile.nr, tile.width);
-    if (rest > 0) cycles += cost(rest);
-  }
-  return cycles;
-}
-
 // One candidate: what choose_blocking compares.
 class Candidate {
  public:
@@ -220,6 +200,24 @@ class Candidate {
 };
 
 }  // namespace
+
+double tile_cycles(std::int64_t rows, std::int64_t lanes, std::int64_t row_panel,
+                   const Tile& tile) noexcept {
+  double cycles = 0;
+  for (const std::int64_t part : {rows / row_panel * row_panel, rows % row_panel}) {
+    if (part == 0) continue;
+    const std::int64_t panel = std::min(part, row_panel);
+    const std::int64_t tiles = part / panel * ceil_div(panel, tile.mr);
+    const double height = real(part) / real(tiles);
+    const auto cost = [&](std::int64_t vectors) {
+      return std::max(height * real(vectors) * kFma, kFmaLatency) * real(tiles);
+    };
+    cycles += real(lanes / tile.nr) * cost(tile.nr / tile.width);
+    const std::int64_t rest = ceil_div(lanes % tile.nr, tile.width);
+    if (rest > 0) cycles += cost(rest);
+  }
+  return cycles;
+}
 
 CacheSizes detected_caches() noexcept {
   static const CacheSizes sizes = [] {

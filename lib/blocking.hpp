@@ -53,6 +53,11 @@ struct Blocking {
   double cycles() const noexcept { return fma_cycles + pack_cycles + store_cycles; }
 };
 
+// Cycles of one step of depth of all tiles of rows x lanes, where tiles end at multiples of
+// `row_panel`.
+double tile_cycles(std::int64_t rows, std::int64_t lanes, std::int64_t row_panel,
+                   const Tile& tile) noexcept;
+
 // Shrinks blocks until there are a few for every thread, if the problem has that many.
 void split_for_threads(const Problem& problem, const Tile& tile, int threads,
                        Blocking& blocking) noexcept;

@@ -45,6 +45,9 @@ SAME(FASTCONV_ALGORITHM_STRIDED, Algorithm::strided);
 SAME(FASTCONV_ALGORITHM_GEMM, Algorithm::gemm);
 SAME(FASTCONV_ALGORITHM_DIRECT, Algorithm::direct);
 SAME(FASTCONV_ALGORITHM_DEPTHWISE, Algorithm::depthwise);
+SAME(FASTCONV_ALGORITHM_WINOGRAD_F2, Algorithm::winograd_f2);
+SAME(FASTCONV_ALGORITHM_WINOGRAD_F4, Algorithm::winograd_f4);
+SAME(FASTCONV_ALGORITHM_WINOGRAD_F6, Algorithm::winograd_f6);
 SAME(FASTCONV_ISA_AUTO, Isa::automatic);
 SAME(FASTCONV_ISA_GENERIC, Isa::generic);
 SAME(FASTCONV_ISA_SSE4, Isa::sse4);
@@ -368,6 +371,9 @@ int32_t fastconv_layer_plan(const fastconv_layer* layer, const fastconv_const_vi
 
 int64_t fastconv_plan_workspace_bytes(const fastconv_plan* plan) {
   return plan_of(plan).workspace_bytes();
+}
+int32_t fastconv_plan_algorithm(const fastconv_plan* plan) {
+  return static_cast<int32_t>(plan_of(plan).algorithm());
 }
 int fastconv_plan_slots(const fastconv_plan* plan) { return plan_of(plan).slots(); }
 fastconv_explanation fastconv_plan_explain(const fastconv_plan* plan) {

@@ -152,7 +152,7 @@ void direct_block(const Operands& t, const DirectBlocking& b, std::int64_t n, st
     d.row_stride = p.x_strides[2];
     for (std::int64_t s = 0; s < kernel.w; ++s) tap_column[s] = s * dilation.w;
   } else {
-    PlaneArguments planes;
+    RegionArguments planes;
     planes.problem = &p;
     planes.x = x;
     planes.channels = d.channels;

@@ -60,6 +60,10 @@ const char* meaning(Algorithm algorithm) noexcept {
       return "groups side by side in the lanes";
     case Algorithm::gemm:
       return "implicit GEMM, packed im2col blocks and register tiles";
+    case Algorithm::winograd_f2:
+    case Algorithm::winograd_f4:
+    case Algorithm::winograd_f6:
+      return "minimal filtering, transformed tiles multiplied point by point";
     case Algorithm::automatic:
       break;
   }
@@ -72,6 +76,8 @@ const char* limit(Algorithm algorithm) noexcept {
       return "would leave most lanes of every group's panel empty";
     case Algorithm::depthwise:
       return "takes adjacent channels in groups of one, or of a few that fill a vector";
+    case Algorithm::winograd_f4:
+      return "takes 3x3 kernels of stride and dilation 1 and channels enough, if not strict";
     default:
       return "does not apply";
   }
@@ -140,6 +146,14 @@ Explanation explain(const PlanState& state) noexcept {
     out.line("blocks: %lld rows x %lld pixels, %lld channels\n", ll(state.depthwise.rows),
              ll(state.depthwise.pixels), ll(state.depthwise.channels));
     costs(state.depthwise);
+  } else if (winograd_size(state.algorithm) != 0) {
+    const WinogradBlocking& b = state.winograd;
+    out.line("isa: %s, F(%dx%d, 3x3), tile %d x %d (pixels broadcast, channels along vectors)\n",
+             name(state.isa), b.m, b.m, state.tile.mr, state.tile.nr);
+    out.line("blocks: %lld of %lld tiles an image, %lld channels\n", ll(b.tiles),
+             ll(b.tile_rows * b.tile_columns), ll(b.panels * state.tile.nr));
+    out.line("error: %s times direct summation's\n", b.m == 2 ? "0.7" : b.m == 4 ? "2" : "8");
+    costs(b);
   } else {
     out.line("speed: a correctness baseline, slow by design\n");
     out.line("isa: generic (baselines are compiled for the platform's lowest level)\n");
@@ -157,7 +171,8 @@ Explanation explain(const PlanState& state) noexcept {
       double cycles;
     } others[] = {{Algorithm::gemm, state.gemm.cycles()},
                   {Algorithm::direct, state.direct.cycles()},
-                  {Algorithm::depthwise, state.depthwise.cycles()}};
+                  {Algorithm::depthwise, state.depthwise.cycles()},
+                  {Algorithm::winograd_f4, state.winograd.cycles()}};
     for (const auto& [algorithm, cycles] : others) {
       if (algorithm == state.algorithm) continue;
       const double scale = algorithm == Algorithm::gemm ? real(p.groups) : 1.0;

@@ -81,9 +81,19 @@ class BlockProduct {
     const std::int64_t ow = pack.first % p_.ow;
     column_stride_ = b_.pitch;
     if (b_.form == PixelForm::patch) {
-      g_.table.pack_patch(pack);
       const std::int64_t columns = std::min(pack.count, p_.ow);
-      row_stride_ = ((columns - 1) * stride.w + (kernel.w - 1) * dilation.w + 1) * b_.pitch;
+      RegionArguments patch;
+      patch.problem = &p_;
+      patch.x = x_;
+      patch.channels = p_.c_per_group();
+      patch.first_row = oh;
+      patch.first_column = ow;
+      patch.rows = (ceil_div(pack.count, p_.ow) - 1) * stride.h + (kernel.h - 1) * dilation.h + 1;
+      patch.columns = (columns - 1) * stride.w + (kernel.w - 1) * dilation.w + 1;
+      patch.pitch = b_.pitch;
+      patch.out = pixels_;
+      g_.table.pack_patch(patch);
+      row_stride_ = patch.columns * b_.pitch;
       windows_ = pixels_;
     } else {
       row_stride_ = p_.x_strides[2];

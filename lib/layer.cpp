@@ -15,15 +15,18 @@
 #include "names.hpp"
 #include "packed.hpp"
 #include "views.hpp"
+#include "winograd.hpp"
 
 namespace fastconv {
 namespace {
 
 constexpr Named<Algorithm> kAlgorithms[] = {
-    {Algorithm::automatic, "auto"},  {Algorithm::naive, "naive"},
-    {Algorithm::im2col, "im2col"},   {Algorithm::strided_im2col, "strided_im2col"},
-    {Algorithm::strided, "strided"}, {Algorithm::gemm, "gemm"},
-    {Algorithm::direct, "direct"},   {Algorithm::depthwise, "depthwise"},
+    {Algorithm::automatic, "auto"},          {Algorithm::naive, "naive"},
+    {Algorithm::im2col, "im2col"},           {Algorithm::strided_im2col, "strided_im2col"},
+    {Algorithm::strided, "strided"},         {Algorithm::gemm, "gemm"},
+    {Algorithm::direct, "direct"},           {Algorithm::depthwise, "depthwise"},
+    {Algorithm::winograd_f2, "winograd_f2"}, {Algorithm::winograd_f4, "winograd_f4"},
+    {Algorithm::winograd_f6, "winograd_f6"},
 };
 
 constexpr Named<Activation> kActivations[] = {
@@ -131,9 +134,21 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
                 "of %d, got %lld in and %lld out in each of %lld groups",
                 table->width, ll(shape[1]), ll(shape[0] / groups), ll(groups));
   }
+  const int named = winograd_size(options.algorithm);
+  if (named != 0 && options.strict) {
+    return fail(StatusCode::invalid_argument, "algorithm: %s, with strict, which excludes it",
+                name(options.algorithm));
+  }
+  if (named != 0 && !is_winograd(descriptor)) {
+    return fail(StatusCode::unsupported,
+                "algorithm: %s takes 3x3 kernels of stride and dilation 1, got %lldx%lld, stride "
+                "%lldx%lld, dilation %lldx%lld",
+                name(options.algorithm), ll(shape[2]), ll(shape[3]), ll(descriptor.stride.h),
+                ll(descriptor.stride.w), ll(descriptor.dilation.h), ll(descriptor.dilation.w));
+  }
   const bool panels = uses_panels(options.algorithm);
   // One channel a group, or narrow groups: panels of one group each would be mostly empty.
-  const bool merged = panels && groups > 1 && options.algorithm != Algorithm::gemm &&
+  const bool merged = panels && groups > 1 && options.algorithm != Algorithm::gemm && named == 0 &&
                       (in_lanes || (shape[1] == 1 && shape[0] / groups < table->nr()));
   const std::int64_t packed_groups = merged ? 1 : groups;
   const int nr = panels ? table->nr() : 1;
@@ -151,7 +166,14 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   const std::int64_t weight_bytes = align_up(elements * float_bytes);
   const std::int64_t bias_bytes =
       bias != nullptr ? align_up(packed_groups * lanes * float_bytes) : 0;
-  bytes = header + weight_bytes + bias_bytes;
+  // Few channels never pay for the transforms.
+  const bool winograd = options.algorithm == Algorithm::automatic && !options.strict && !merged &&
+                        is_winograd(descriptor) && shape[1] >= kWinogradChannels &&
+                        per_group >= kWinogradChannels;
+  const int size = named != 0 ? named : winograd ? 4 : 0;
+  const std::int64_t transformed_bytes =
+      weight_bytes / 9 * (size + 2) * (size + 2) * (size > 0 ? 1 : 0);
+  bytes = header + weight_bytes + bias_bytes + transformed_bytes;
   void* memory = allocate(options.allocator, bytes);
   if (memory == nullptr) {
     return fail(StatusCode::out_of_memory, "layer: cannot allocate %lld bytes for the weights",
@@ -173,6 +195,16 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
     pack_panels(source, packed_groups, nr, packed->weights);
   } else {
     pack_dense(source, packed->weights);
+  }
+  if (size != 0) {
+    const std::int64_t panel = 9 * shape[1] * nr;
+    float* const u =
+        reinterpret_cast<float*>(static_cast<char*>(memory) + header + weight_bytes + bias_bytes);
+    for (std::int64_t i = 0; i < elements / panel; ++i) {
+      table->winograd_weights[size / 2 - 1](packed->weights + i * panel, shape[1],
+                                            u + i * (panel / 9 * (size + 2) * (size + 2)));
+    }
+    packed->transformed[size / 2 - 1] = u;
   }
   if (bias != nullptr) {
     packed->bias = reinterpret_cast<float*>(static_cast<char*>(memory) + header + weight_bytes);

@@ -20,13 +20,18 @@ struct Layer::Packed {
   std::int64_t lanes_per_group;
   std::int64_t bytes;  // of the allocation
   float* weights;      // dense for the baselines, else panels
-  float* bias;         // null if the layer has none; padded like the panels
+  // By m / 2 - 1: Winograd's transformed weights, [panels][points][C/groups][NR]; null if the plan
+  // may not take them.
+  const float* transformed[kWinogradSizes];
+  float* bias;  // null if the layer has none; padded like the panels
 };
 
 // Algorithms that compute from panels.
 constexpr bool uses_panels(Algorithm algorithm) noexcept {
   return algorithm == Algorithm::automatic || algorithm == Algorithm::gemm ||
-         algorithm == Algorithm::direct || algorithm == Algorithm::depthwise;
+         algorithm == Algorithm::direct || algorithm == Algorithm::depthwise ||
+         algorithm == Algorithm::winograd_f2 || algorithm == Algorithm::winograd_f4 ||
+         algorithm == Algorithm::winograd_f6;
 }
 
 // Slots of scratch memory and a layer's arrays are aligned to this many bytes.

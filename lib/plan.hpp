@@ -8,6 +8,7 @@
 #include "depthwise.hpp"
 #include "direct.hpp"
 #include "geometry.hpp"
+#include "winograd.hpp"
 
 namespace fastconv {
 
@@ -23,6 +24,7 @@ struct PlanState {
   Blocking gemm;  // if that is or might have been the algorithm; likewise the next two
   DirectBlocking direct;
   DepthwiseBlocking depthwise;
+  WinogradBlocking winograd;
   std::int64_t slot_bytes = 0;  // of scratch memory
   std::int64_t tasks = 1;
   int slots = 1;

@@ -15,6 +15,7 @@
 #include "packed.hpp"
 #include "plan.hpp"
 #include "views.hpp"
+#include "winograd.hpp"
 
 namespace fastconv {
 namespace {
@@ -42,7 +43,8 @@ double flop(const Problem& p) noexcept {
 }
 
 // The algorithm, by the cost model if not by name, and its blocks.
-Status choose(bool merged, Algorithm asked, PlanState& state) noexcept {
+Status choose(bool merged, const float* const (&transformed)[kWinogradSizes], Algorithm asked,
+              PlanState& state) noexcept {
   const Problem& p = state.problem;
   const CacheSizes caches = detected_caches();
   const bool any = asked == Algorithm::automatic;
@@ -70,6 +72,13 @@ Status choose(bool merged, Algorithm asked, PlanState& state) noexcept {
                   ll(p.x_strides[1]), ll(p.y_strides[1]));
     }
   }
+  for (const Algorithm algorithm :
+       {Algorithm::winograd_f2, Algorithm::winograd_f4, Algorithm::winograd_f6}) {
+    const int m = winograd_size(algorithm);
+    if (transformed[m / 2 - 1] == nullptr) continue;
+    state.winograd = choose_winograd(p, m, state.tile, caches);
+    consider(algorithm, state.winograd.cycles());
+  }
   return {};
 }
 
@@ -81,6 +90,10 @@ std::int64_t block_count(const PlanState& state) noexcept {
       return direct_blocks(state.problem, state.direct);
     case Algorithm::depthwise:
       return depthwise_blocks(state.problem, state.depthwise);
+    case Algorithm::winograd_f2:
+    case Algorithm::winograd_f4:
+    case Algorithm::winograd_f6:
+      return winograd_blocks(state.problem, state.tile.nr, state.winograd);
     default:
       return 1;
   }
@@ -94,6 +107,8 @@ void share_among_threads(int threads, PlanState& state) noexcept {
     split_for_threads(p, state.tile, state.slots, state.gemm);
   } else if (state.slots > 1 && state.algorithm == Algorithm::direct) {
     split_for_threads(p, state.tile.width, state.slots, state.direct);
+  } else if (state.slots > 1 && winograd_size(state.algorithm) != 0) {
+    split_for_threads(p, state.tile, state.slots, state.winograd);
   }
   state.tasks = std::min(block_count(state), kTasksPerThread * state.slots);
   state.slots = static_cast<int>(std::clamp<std::int64_t>(state.tasks, 1, state.slots));
@@ -108,6 +123,10 @@ std::int64_t slot_bytes(const PlanState& state) noexcept {
       return direct_workspace_bytes(p, state.direct, state.tile.nr);
     case Algorithm::depthwise:
       return depthwise_workspace_bytes(p, state.depthwise);
+    case Algorithm::winograd_f2:
+    case Algorithm::winograd_f4:
+    case Algorithm::winograd_f6:
+      return winograd_workspace_bytes(state.winograd);
     case Algorithm::im2col:
     case Algorithm::strided_im2col:
       return im2col_bytes(p);
@@ -141,6 +160,8 @@ struct Job {
       gemm(job.operands, state.gemm, begin, end, workspace);
     } else if (state.algorithm == Algorithm::direct) {
       direct(job.operands, state.direct, begin, end, workspace);
+    } else if (winograd_size(state.algorithm) != 0) {
+      winograd(job.operands, state.winograd, begin, end, workspace);
     } else {
       depthwise(job.operands, state.depthwise, begin, end, workspace);
     }
@@ -185,6 +206,8 @@ std::int64_t Plan::workspace_bytes() const noexcept {
   return fastconv::workspace_bytes(state_of(state_));
 }
 
+Algorithm Plan::algorithm() const noexcept { return state_of(state_).algorithm; }
+
 int Plan::slots() const noexcept { return state_of(state_).slots; }
 
 Explanation Plan::explain() const noexcept { return fastconv::explain(state_of(state_)); }
@@ -215,7 +238,7 @@ Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan,
   // An empty batch is not planned: nobody has looked at its strides.
   const bool empty = state.problem.n == 0;
   if (uses_panels(asked) && !empty) {
-    FASTCONV_TRY(choose(packed_->merged, asked, state));
+    FASTCONV_TRY(choose(packed_->merged, packed_->transformed, asked, state));
     share_among_threads(threads, state);
   } else {
     state.algorithm = asked;
@@ -259,9 +282,11 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
   const bool flush = packed_->options.flush_denormals;
 
   if (uses_panels(state.algorithm)) {
+    const int m = winograd_size(state.algorithm);
+    const float* weights = m != 0 ? packed_->transformed[m / 2 - 1] : packed_->weights;
     Job job{state,
-            {p, *packed_->table, x.data, packed_->weights, packed_->lanes_per_group, packed_->bias,
-             y.data, options.residual.data, residual_strides, state.epilogue},
+            {p, *packed_->table, x.data, weights, packed_->lanes_per_group, packed_->bias, y.data,
+             options.residual.data, residual_strides, state.epilogue},
             block_count(state),
             state.tasks,
             workspace,

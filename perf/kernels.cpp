@@ -184,29 +184,31 @@ void run_copy(benchmark::State& state, double bytes, const std::function<void()>
   state.counters["GB/s"] = best;
 }
 
+enum class Routine { columns, rows, patch };
+
 struct Packing {
   const char* name;
-  void (*KernelTable::*routine)(const PackArguments&);
+  Routine routine;
   std::int64_t size, kernel, stride;
 };
 
 constexpr Packing kPacking[] = {
-    {"pack_columns 1x1, 64x56x56", &KernelTable::pack_columns, 56, 1, 1},
-    {"pack_columns 3x3, 64x56x56", &KernelTable::pack_columns, 56, 3, 1},
-    {"pack_columns 3x3, 64x14x14", &KernelTable::pack_columns, 14, 3, 1},
-    {"pack_columns 3x3 stride 2, 64x56x56", &KernelTable::pack_columns, 56, 3, 2},
-    {"pack_rows 3x3, 64x56x56", &KernelTable::pack_rows, 56, 3, 1},
-    {"pack_rows 3x3 stride 2, 64x56x56", &KernelTable::pack_rows, 56, 3, 2},
-    {"pack_patch 3x3, 64x56x56, 4 rows", &KernelTable::pack_patch, 56, 3, 1},
-    {"pack_patch 3x3 stride 2, 64x56x56, 4 rows", &KernelTable::pack_patch, 56, 3, 2},
+    {"pack_columns 1x1, 64x56x56", Routine::columns, 56, 1, 1},
+    {"pack_columns 3x3, 64x56x56", Routine::columns, 56, 3, 1},
+    {"pack_columns 3x3, 64x14x14", Routine::columns, 14, 3, 1},
+    {"pack_columns 3x3 stride 2, 64x56x56", Routine::columns, 56, 3, 2},
+    {"pack_rows 3x3, 64x56x56", Routine::rows, 56, 3, 1},
+    {"pack_rows 3x3 stride 2, 64x56x56", Routine::rows, 56, 3, 2},
+    {"pack_patch 3x3, 64x56x56, 4 rows", Routine::patch, 56, 3, 1},
+    {"pack_patch 3x3 stride 2, 64x56x56, 4 rows", Routine::patch, 56, 3, 2},
 };
 
 // The first k-block of a whole image of 64 channels, block by block into the same memory, as the
 // engine does.
 void run_packing(benchmark::State& state, const KernelTable& table, const Packing& packing) {
   constexpr std::int64_t kChannels = 64;
-  const bool columns = packing.routine == &KernelTable::pack_columns;
-  const bool patch = packing.routine == &KernelTable::pack_patch;
+  const bool columns = packing.routine == Routine::columns;
+  const bool patch = packing.routine == Routine::patch;
   const Problem p =
       problem_of(kChannels, 64, packing.size, packing.kernel, packing.stride, !columns);
   const std::int64_t kc = std::min<std::int64_t>(192, kChannels * p.taps());
@@ -224,6 +226,13 @@ void run_packing(benchmark::State& state, const KernelTable& table, const Packin
   arguments.depth_end = kc;
   arguments.pitch = pitch;
   arguments.out = out.data();
+  RegionArguments region;
+  region.problem = &p;
+  region.x = x.data();
+  region.channels = kChannels;
+  region.columns = patch_columns;
+  region.pitch = pitch;
+  region.out = out.data();
   const std::int64_t pixels = p.oh * p.ow;
   std::int64_t floats = 0;
   for (std::int64_t first = 0; first < pixels; first += block) {
@@ -234,7 +243,13 @@ void run_packing(benchmark::State& state, const KernelTable& table, const Packin
     for (std::int64_t first = 0; first < pixels; first += block) {
       arguments.first = first;
       arguments.count = std::min(block, pixels - first);
-      (table.*packing.routine)(arguments);
+      if (patch) {
+        region.first_row = first / p.ow;
+        region.rows = (arguments.count / p.ow - 1) * packing.stride + packing.kernel;
+        table.pack_patch(region);
+      } else {
+        (columns ? table.pack_columns : table.pack_rows)(arguments);
+      }
     }
   });
 }

@@ -11,6 +11,7 @@
 
 #include "compare.hpp"
 #include "onednn.hpp"
+#include "winograd.hpp"
 
 namespace fastconv::testing {
 namespace {
@@ -89,7 +90,10 @@ std::vector<Algorithm> all_algorithms() { return named_values<Algorithm>(); }
 
 std::vector<Algorithm> general_algorithms() {
   std::vector<Algorithm> result = all_algorithms();
-  result.erase(std::remove(result.begin(), result.end(), Algorithm::depthwise), result.end());
+  const auto is_special = [](Algorithm algorithm) {
+    return algorithm == Algorithm::depthwise || winograd_size(algorithm) != 0;
+  };
+  result.erase(std::remove_if(result.begin(), result.end(), is_special), result.end());
   return result;
 }
 
@@ -170,26 +174,28 @@ Check::Check(const Problem& problem, Layout layout, Fill fill, std::uint64_t see
                    problem.taps_per_output())),
       before_(filled(Layout::nchw, {problem.mb, problem.conv.out_channels, problem.oh, problem.ow},
                      Operand::y, fill, seed, problem.taps_per_output())),
-      expected_(Layout::nchw, before_.view().shape) {
+      expected_(Layout::nchw, before_.view().shape),
+      unpadded_(problem),
+      padded_(padded_copy(x_.view(), problem.conv.padding, problem.conv.padding_mode)) {
   // oneDNN is given the padding spelled out: it knows zeros only and may have limits of its own.
-  const Padding& padding = problem.conv.padding;
-  const Tensor padded = padded_copy(x_.view(), padding, problem.conv.padding_mode);
-  Problem unpadded = problem;
-  unpadded.conv.padding = 0;
-  unpadded.conv.padding_mode = PaddingMode::zeros;
-  unpadded.ih += padding.top + padding.bottom;
-  unpadded.iw += padding.left + padding.right;
+  unpadded_.conv.padding = 0;
+  unpadded_.conv.padding_mode = PaddingMode::zeros;
+  unpadded_.ih = padded_.view().shape[2];
+  unpadded_.iw = padded_.view().shape[3];
   const float* b = has_bias_ ? bias_.view().data : nullptr;
   if (post_ops.sum) copy(before_.view(), expected_.view());
-  oracle_failure_ = onednn_conv2d(unpadded, Layout::nchw, padded.view().data, weights_.view().data,
-                                  b, expected_.view().data, post_ops);
+  oracle_failure_ = onednn_conv2d(unpadded_, Layout::nchw, padded_.view().data,
+                                  weights_.view().data, b, expected_.view().data, post_ops);
   if (fill != Fill::integers || !post_ops.exact()) {
-    magnitudes_ = magnitudes(unpadded.conv, padded.view(), weights_.view(), b);
+    magnitudes_ = magnitudes(unpadded_.conv, padded_.view(), weights_.view(), b);
   }
 }
 
-std::string Check::difference(const ConstTensorView& y, bool flush_denormals) const {
-  if (magnitudes_.empty()) {
+std::string Check::difference(const ConstTensorView& y, Algorithm algorithm,
+                              bool flush_denormals) const {
+  const int m = winograd_size(algorithm);
+  // F(2 x 2) multiplies by halves and quarters: integers stay exact.
+  if (magnitudes_.empty() && m <= 2) {
     const Difference found = compare_exact(y, expected_.view());
     return found.none() ? std::string() : found.text();
   }
@@ -197,13 +203,24 @@ std::string Check::difference(const ConstTensorView& y, bool flush_denormals) co
   // by a few units of what it is applied to. oneDNN's are off by more than ours.
   const double gamma = gamma_of(problem_.conv);
   const double slope = std::max(1.5, std::fabs(static_cast<double>(post_ops_.epilogue.alpha)));
-  std::vector<double> bounds;
+  std::vector<double> bounds, of_winograd, of_denormals;
+  if (m != 0)
+    of_winograd = winograd_error_bounds(unpadded_.conv, padded_.view(), weights_.view(), m);
+  if (m != 0 && fill_ == Fill::denormals) {
+    // Every transformed weight may be off by some of the last place of a denormal.
+    const Tensor last(Layout::nchw, weights_.view().shape);
+    fill_with(last.view(), flush_denormals ? 0x1p-102F : 0x1p-124F);
+    of_denormals = winograd_error_bounds(unpadded_.conv, padded_.view(), last.view(), m);
+  }
   std::size_t position = 0;
   for_each_index(expected_.view().shape, [&](const Dims<4>& i) {
-    const double magnitude = magnitudes_[position++];
+    const double extra = (of_winograd.empty() ? 0.0 : of_winograd[position]) +
+                         (of_denormals.empty() ? 0.0 : of_denormals[position]);
+    const double magnitude = magnitudes_.empty() ? 0.0 : magnitudes_[position];
+    ++position;
     const double residual =
         post_ops_.sum ? std::fabs(static_cast<double>(at(before_.view(), i))) : 0.0;
-    double bound = 2.0 * gamma * magnitude;
+    double bound = 2.0 * gamma * magnitude + extra;
     if (!post_ops_.none()) {
       bound = slope * (bound + 8 * 0x1p-24 * (magnitude + residual));
       if (!post_ops_.exact()) bound += kPeerActivationError;
@@ -256,7 +273,7 @@ Verdict Check::run(const Run& run) const {
   status = planned.run(x.bounded(), y.bounded());
   if (!status.ok()) return fail(status.message());
 
-  const std::string wrong = difference(y.view(), run.flush_denormals);
+  const std::string wrong = difference(y.view(), plan.algorithm(), run.flush_denormals);
   if (!wrong.empty()) return fail(wrong);
   if (!y.gaps_are_untouched()) return fail("wrote between the elements of y");
   if (!x.gaps_are_untouched() || !compare_bits(x.view(), x_.view()).none()) {

@@ -33,7 +33,7 @@ void fill_operand(const TensorView& view, Operand operand, Fill fill, std::uint6
 
 // What the library's own tables of names hold, so that what is added there is tested unasked.
 std::vector<Algorithm> all_algorithms();  // `automatic` first
-// Those that serve every problem: all but depthwise.
+// Those that serve every problem, and sum as the definition does: neither depthwise nor winograd.
 std::vector<Algorithm> general_algorithms();
 std::vector<Isa> all_isas();  // `automatic` left out
 // The levels to test: those that this CPU has, or the one that the environment variable
@@ -93,7 +93,7 @@ class Check {
   std::string command(const Run& run) const;
 
  private:
-  std::string difference(const ConstTensorView& y, bool flush_denormals) const;
+  std::string difference(const ConstTensorView& y, Algorithm algorithm, bool flush_denormals) const;
 
   Problem problem_;
   Layout layout_;
@@ -106,6 +106,8 @@ class Check {
   Tensor bias_;
   Tensor before_;  // what y holds, if it is read
   Tensor expected_;
+  Problem unpadded_;
+  Tensor padded_;
   std::vector<double> magnitudes_;
   std::string oracle_failure_;
 };

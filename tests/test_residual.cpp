@@ -70,7 +70,9 @@ struct Case {
 template <class Function>
 void for_each_engine(Function function) {
   for (const Isa isa : tested_isas()) {
-    for (const Algorithm algorithm : general_algorithms()) {
+    std::vector<Algorithm> algorithms = general_algorithms();
+    algorithms.push_back(Algorithm::winograd_f2);  // exact for integers too
+    for (const Algorithm algorithm : algorithms) {
       if (!depends_on_isa(algorithm) && isa != Isa::generic) continue;
       for (const bool last : {false, true}) {
         LayerOptions options;

@@ -68,7 +68,10 @@ enum { /* algorithm */
        FASTCONV_ALGORITHM_STRIDED,
        FASTCONV_ALGORITHM_GEMM,
        FASTCONV_ALGORITHM_DIRECT,
-       FASTCONV_ALGORITHM_DEPTHWISE
+       FASTCONV_ALGORITHM_DEPTHWISE,
+       FASTCONV_ALGORITHM_WINOGRAD_F2,
+       FASTCONV_ALGORITHM_WINOGRAD_F4,
+       FASTCONV_ALGORITHM_WINOGRAD_F6
 };
 
 enum { /* isa */
@@ -223,8 +226,9 @@ int32_t fastconv_layer_plan(const fastconv_layer* layer, const fastconv_const_vi
                             const fastconv_view* y, int threads, fastconv_plan* plan,
                             fastconv_status* status);
 
-/* For no plan, or null: 0, 1 and a sentence. */
+/* For no plan, or null: 0, FASTCONV_ALGORITHM_AUTO, 1 and a sentence. */
 int64_t fastconv_plan_workspace_bytes(const fastconv_plan* plan);
+int32_t fastconv_plan_algorithm(const fastconv_plan* plan);
 int fastconv_plan_slots(const fastconv_plan* plan);
 fastconv_explanation fastconv_plan_explain(const fastconv_plan* plan);
 

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "epilogue.hpp"
+#include "simd.hpp"
+#include "table.hpp"
+#include "winograd_transforms.hpp"
+
+namespace fastconv::FASTCONV_LEVEL {
+namespace {
+
+// Winograd's minimal filtering F(m x m, 3 x 3): y = A^T [(G g G^T) * (B^T d B)] A, summed over
+// channels between the transforms (Lavin and Gray, Fast Algorithms for Convolutional Neural
+// Networks, CVPR 2016, section 4.1). Channels lie along the vectors in all of it; what has its
+// pixels there is transposed on the way in (pack_patch) and out (scatter).
+//
+// The loops over the second dimension stay rolled: what lies between the passes is in memory
+// either way, and code stays small.
+
+// Arithmetic of the transforms on vectors.
+template <class V>
+struct VectorArithmetic {
+  static FASTCONV_INLINE V fma(double a, V b, V c) noexcept {
+    return V::fma(V::broadcast(static_cast<float>(a)), b, c);
+  }
+  static FASTCONV_INLINE V multiply(double a, V b) noexcept {
+    return V::broadcast(static_cast<float>(a)) * b;
+  }
+};
+
+template <class Arch, int M, int NR>
+void winograd_weights(const float* panel, std::int64_t depth, float* u) {
+  using V = Vector<Arch>;
+  using T = Winograd<M, VectorArithmetic<V>>;
+  constexpr int P = M + 2;
+  const std::int64_t tap = depth * NR;
+  for (std::int64_t i = 0; i < tap; i += V::width) {
+    V half[3][P];
+    for (int s = 0; s < 3; ++s) {
+      const float* g = panel + s * tap + i;
+      T::weights(V::load(g), V::load(g + 3 * tap), V::load(g + 6 * tap), half[s]);
+    }
+    for (int r = 0; r < P; ++r) {
+      V row[P];
+      T::weights(half[0][r], half[1][r], half[2][r], row);
+      FASTCONV_UNROLL
+      for (int s = 0; s < P; ++s) row[s].store(u + (r * P + s) * tap + i);
+    }
+  }
+}
+
+template <class Arch, int M>
+void winograd_input(const WinogradInput& in) {
+  using V = Vector<Arch>;
+  using T = Winograd<M, VectorArithmetic<V>>;
+  constexpr int P = M + 2;
+  for (std::int64_t tile = 0; tile < in.tiles; ++tile) {
+    for (std::int64_t c = 0; c < in.channels; c += V::width) {
+      const float* x = in.x + tile * M * in.column_stride + c;
+      float* v = in.v + tile * in.pitch + c;
+      V half[P][P];
+      for (int j = 0; j < P; ++j) {
+        V column[P];
+        FASTCONV_UNROLL
+        for (int i = 0; i < P; ++i)
+          column[i] = V::load(x + i * in.row_stride + j * in.column_stride);
+        T::input(column);
+        FASTCONV_UNROLL
+        for (int i = 0; i < P; ++i) half[i][j] = column[i];
+      }
+      for (int i = 0; i < P; ++i) {
+        T::input(half[i]);
+        FASTCONV_UNROLL
+        for (int j = 0; j < P; ++j) half[i][j].store(v + (i * P + j) * in.point_stride);
+      }
+    }
+  }
+}
+
+template <class Arch, int M, int NR>
+void winograd_output(const WinogradOutput& out) {
+  using V = Vector<Arch>;
+  using T = Winograd<M, VectorArithmetic<V>>;
+  constexpr int P = M + 2;
+  constexpr int W = V::width;
+  for (std::int64_t tile = 0; tile < out.tiles; ++tile) {
+    const std::int64_t left = out.columns - tile * M;
+    for (int k = 0; k < out.channels; k += W) {
+      const float* m = out.m + tile * NR + k;
+      V half[M][P];
+      for (int j = 0; j < P; ++j) {
+        V column[P];
+        FASTCONV_UNROLL
+        for (int i = 0; i < P; ++i) column[i] = V::load(m + (i * P + j) * out.point_stride);
+        T::output(column);
+        FASTCONV_UNROLL
+        for (int i = 0; i < M; ++i) half[i][j] = column[i];
+      }
+      const V bias = out.bias != nullptr ? V::load(out.bias + k) : V::zero();
+      const int lanes = out.channels - k < W ? out.channels - k : W;
+      for (int i = 0; i < out.rows; ++i) {
+        T::output(half[i]);
+        V sum[M][1];
+        FASTCONV_UNROLL
+        for (int j = 0; j < M; ++j) sum[j][0] = half[i][j] + bias;
+        float* y = out.y + i * out.y_row_stride + tile * M * out.y_column_stride + k;
+        const float* residual = out.residual != nullptr
+                                    ? out.residual + i * out.residual_row_stride +
+                                          tile * M * out.residual_column_stride + k
+                                    : nullptr;
+        if (left >= M) {
+          finish_tile<Arch>(
+              *out.epilogue, residual, [&](int j) { return j * out.residual_column_stride; }, y,
+              [&](int j) { return j * out.y_column_stride; }, lanes, sum);
+        } else {
+          for (int j = 0; j < left; ++j) {
+            V one[1][1] = {{sum[j][0]}};
+            finish_tile<Arch>(
+                *out.epilogue, residual, [&](int) { return j * out.residual_column_stride; }, y,
+                [&](int) { return j * out.y_column_stride; }, lanes, one);
+          }
+        }
+      }
+    }
+  }
+}
+
+template <class Arch>
+void scatter(const ScatterArguments& s) {
+  using V = Vector<Arch>;
+  constexpr int W = V::width;
+  const bool y_adjacent = s.y_strides[2] == 1;
+  const bool residual_adjacent = s.residual == nullptr || s.residual_strides[2] == 1;
+  for (int k = 0; k < s.channels; k += W) {
+    const int channels = s.channels - k < W ? s.channels - k : W;
+    for (std::int64_t i = 0; i < s.rows; ++i) {
+      for (std::int64_t j = 0; j < s.columns; j += W) {
+        const int columns = s.columns - j < W ? static_cast<int>(s.columns - j) : W;
+        const float* sums = s.sums + i * s.row_stride + j * s.column_stride + k;
+        V block[W];
+        FASTCONV_UNROLL
+        for (int q = 0; q < W; ++q) {
+          block[q] = q < columns ? V::load(sums + q * s.column_stride) : V::zero();
+        }
+        transpose(block);
+        float* y = s.y + k * s.y_strides[0] + i * s.y_strides[1] + j * s.y_strides[2];
+        const float* residual = s.residual != nullptr
+                                    ? s.residual + k * s.residual_strides[0] +
+                                          i * s.residual_strides[1] + j * s.residual_strides[2]
+                                    : nullptr;
+        if (y_adjacent && residual_adjacent && channels == W) {
+          FASTCONV_UNROLL
+          for (int q = 0; q < W; q += 4) {
+            V sum[4][1] = {{block[q]}, {block[q + 1]}, {block[q + 2]}, {block[q + 3]}};
+            finish_tile<Arch>(
+                *s.epilogue, residual, [&](int r) { return (q + r) * s.residual_strides[0]; }, y,
+                [&](int r) { return (q + r) * s.y_strides[0]; }, columns, sum);
+          }
+          continue;
+        }
+        float rows[W][W];
+        FASTCONV_UNROLL
+        for (int q = 0; q < W; ++q) block[q].store(rows[q]);
+        for (int q = 0; q < channels; ++q) {
+          float residual_row[W];
+          float y_row[W];
+          for (int l = 0; l < columns && residual != nullptr; ++l) {
+            residual_row[l] = residual[q * s.residual_strides[0] + l * s.residual_strides[2]];
+          }
+          V sum[1][1] = {{V::load(rows[q])}};
+          finish_tile<Arch>(
+              *s.epilogue, residual != nullptr ? residual_row : nullptr, [](int) { return 0; },
+              y_row, [](int) { return 0; }, columns, sum);
+          for (int l = 0; l < columns; ++l) {
+            y[q * s.y_strides[0] + l * s.y_strides[2]] = y_row[l];
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace fastconv::FASTCONV_LEVEL

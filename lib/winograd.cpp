@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "winograd.hpp"
+
+#include <algorithm>
+
+#include "costs.hpp"
+#include "integers.hpp"
+
+namespace fastconv {
+namespace {
+
+constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
+constexpr std::int64_t kLine = 16;        // floats of a cache line
+constexpr std::int64_t kLeastTiles = 28;  // that share a pass of the weights
+
+// Of one block.
+class Block {
+ public:
+  Block(const Operands& operands, const WinogradBlocking& blocking, std::int64_t group,
+        void* workspace) noexcept
+      : t_(operands),
+        p_(operands.problem),
+        b_(blocking),
+        nr_(operands.table.nr()),
+        width_(operands.table.width),
+        size_(blocking.m / 2 - 1),
+        group_(group),
+        v_(static_cast<float*>(workspace)),
+        m_(v_ + b_.points() * b_.v_stride),
+        patch_(m_ + b_.points() * b_.m_stride),
+        staged_(patch_ + b_.patch_elements) {}
+
+  void run(std::int64_t tile, std::int64_t tiles, std::int64_t panel,
+           std::int64_t panels) noexcept {
+    for_each_run(tile, tiles, [&](const Run& run) { transform_input(run); });
+    for (std::int64_t i = 0; i < panels; ++i) {
+      multiply(panel + i, tiles);
+      for_each_run(tile, tiles, [&](const Run& run) { transform_output(run, panel + i); });
+    }
+  }
+
+ private:
+  // Tiles that follow each other along a row.
+  struct Run {
+    std::int64_t n, row, column;  // the first one's
+    std::int64_t count;
+    std::int64_t at;  // the first one's in the block
+  };
+
+  template <class Body>
+  void for_each_run(std::int64_t tile, std::int64_t tiles, Body body) noexcept {
+    for (std::int64_t at = 0; at < tiles;) {
+      const std::int64_t column = (tile + at) % b_.tile_columns;
+      const std::int64_t row = (tile + at) / b_.tile_columns;
+      const std::int64_t count = std::min(b_.tile_columns - column, tiles - at);
+      body(Run{row / b_.tile_rows, row % b_.tile_rows, column, count, at});
+      at += count;
+    }
+  }
+
+  void transform_input(const Run& run) noexcept {
+    const std::int64_t channels = p_.c_per_group();
+    const std::int64_t side = b_.m + 2;
+    const std::int64_t top = run.row * b_.m - p_.window.padding.top;
+    const std::int64_t left = run.column * b_.m - p_.window.padding.left;
+    const float* x = t_.x + run.n * p_.x_strides[0] + group_ * channels * p_.x_strides[1];
+    // The tiles that lie in the image are read in place, in whole vectors of channels.
+    std::int64_t begin = 0, end = 0, whole = 0;
+    if (p_.x_strides[1] == 1 && top >= 0 && top + side <= p_.h) {
+      begin = std::min(run.count, left < 0 ? ceil_div(-left, b_.m) : 0);
+      end = left + side <= p_.w ? (p_.w - left - side) / b_.m + 1 : 0;
+      end = std::clamp(end, begin, run.count);
+      whole = channels / width_ * width_;
+    }
+    if (whole > 0 && begin < end) {
+      WinogradInput in;
+      in.x = x + top * p_.x_strides[2] + (left + begin * b_.m) * p_.x_strides[3];
+      in.row_stride = p_.x_strides[2];
+      in.column_stride = p_.x_strides[3];
+      in.tiles = end - begin;
+      in.channels = whole;
+      in.v = v_ + (run.at + begin) * b_.pitch;
+      transform(in);
+      copy_and_transform(run, x, begin, end, whole);
+    } else {
+      end = begin = run.count;
+    }
+    copy_and_transform(run, x, 0, begin, 0);
+    copy_and_transform(run, x, end, run.count, 0);
+  }
+
+  void transform(WinogradInput& in) noexcept {
+    in.point_stride = b_.v_stride;
+    in.pitch = b_.pitch;
+    t_.table.winograd_input[size_](in);
+  }
+
+  // Of the tiles [begin, end) of a run, the channels from `channel` on.
+  void copy_and_transform(const Run& run, const float* x, std::int64_t begin, std::int64_t end,
+                          std::int64_t channel) noexcept {
+    if (begin == end) return;
+    RegionArguments region;
+    region.problem = &p_;
+    region.first_row = run.row * b_.m;
+    region.first_column = (run.column + begin) * b_.m;
+    region.rows = b_.m + 2;
+    region.columns = (end - begin) * b_.m + 2;
+    region.out = patch_;
+    while (channel < p_.c_per_group()) {
+      region.x = x + channel * p_.x_strides[1];
+      region.channels = std::min(b_.patch_channels, p_.c_per_group() - channel);
+      region.pitch = round_up(region.channels, width_);
+      t_.table.pack_patch(region);
+      WinogradInput in;
+      in.x = patch_;
+      in.row_stride = region.columns * region.pitch;
+      in.column_stride = region.pitch;
+      in.tiles = end - begin;
+      in.channels = region.pitch;
+      in.v = v_ + (run.at + begin) * b_.pitch + channel;
+      transform(in);
+      channel += region.channels;
+    }
+  }
+
+  // All points' products of a panel of channels out.
+  void multiply(std::int64_t panel, std::int64_t tiles) noexcept {
+    const std::int64_t depth = p_.c_per_group();
+    const std::int64_t panels = ceil_div(p_.k_per_group(), nr_);
+    const Segment segment{0, depth};
+    TileArguments tile;
+    tile.depth = depth;
+    tile.a_row_stride = b_.pitch;
+    tile.segments = &segment;
+    tile.segment_count = 1;
+    tile.last = false;
+    const int vectors = p_.k_per_group() - panel * nr_ > width_ ? 2 : 1;
+    for (int point = 0; point < b_.points(); ++point) {
+      tile.b = t_.weights + ((group_ * panels + panel) * b_.points() + point) * depth * nr_;
+      for (std::int64_t row = 0; row < tiles;) {
+        const std::int64_t left = tiles - row;
+        const std::int64_t count = ceil_div(left, t_.table.max_rows);
+        const std::int64_t height = ceil_div(left, count);
+        tile.tiles = count - (count * height - left);  // the others are one row less
+        tile.a = v_ + point * b_.v_stride + row * b_.pitch;
+        tile.sums = m_ + point * b_.m_stride + row * nr_;
+        t_.table.micro_gemm[static_cast<int>(AForm::rows)][height - 1][vectors - 1](tile);
+        row += tile.tiles * height;
+      }
+    }
+  }
+
+  void transform_output(const Run& run, std::int64_t panel) noexcept {
+    const std::int64_t first = panel * nr_;
+    const std::int64_t row = run.row * b_.m;
+    const std::int64_t column = run.column * b_.m;
+    const auto at = [&](const Dims<4>& s) {
+      return run.n * s[0] + (group_ * p_.k_per_group() + first) * s[1] + row * s[2] + column * s[3];
+    };
+    const Dims<4>& ys = p_.y_strides;
+    const Dims<4>& rs = t_.residual_strides;
+    const int channels = static_cast<int>(std::min<std::int64_t>(nr_, p_.k_per_group() - first));
+    float* y = t_.y + at(ys);
+    const float* residual = t_.residual != nullptr ? t_.residual + at(rs) : nullptr;
+    WinogradOutput out;
+    out.m = m_ + run.at * nr_;
+    out.point_stride = b_.m_stride;
+    out.tiles = run.count;
+    out.rows = std::min<std::int64_t>(b_.m, p_.oh - row);
+    out.columns = std::min(run.count * b_.m, p_.ow - column);
+    out.bias = t_.bias != nullptr ? t_.bias + group_ * t_.lanes_per_group + first : nullptr;
+    if (ys[1] == 1 && (residual == nullptr || rs[1] == 1)) {
+      out.channels = channels;
+      out.y = y;
+      out.y_row_stride = ys[2];
+      out.y_column_stride = ys[3];
+      out.residual = residual;
+      out.residual_row_stride = rs[2];
+      out.residual_column_stride = rs[3];
+      out.epilogue = &t_.epilogue;
+      t_.table.winograd_output[size_](out);
+      return;
+    }
+    const Epilogue none;
+    out.channels = static_cast<int>(round_up(channels, width_));
+    out.y = staged_;
+    out.y_row_stride = out.columns * nr_;
+    out.y_column_stride = nr_;
+    out.epilogue = &none;
+    t_.table.winograd_output[size_](out);
+    ScatterArguments scatter;
+    scatter.sums = staged_;
+    scatter.row_stride = out.y_row_stride;
+    scatter.column_stride = nr_;
+    scatter.rows = out.rows;
+    scatter.columns = out.columns;
+    scatter.channels = channels;
+    scatter.y = y;
+    scatter.y_strides = {ys[1], ys[2], ys[3]};
+    scatter.residual = residual;
+    scatter.residual_strides = {rs[1], rs[2], rs[3]};
+    scatter.epilogue = &t_.epilogue;
+    t_.table.scatter(scatter);
+  }
+
+  const Operands& t_;
+  const Problem& p_;
+  const WinogradBlocking& b_;
+  int nr_;
+  int width_;
+  int size_;  // index into the table
+  std::int64_t group_;
+  float* v_;       // transformed input, [points][tiles][pitch]
+  float* m_;       // products of a panel, [points][tiles][NR]
+  float* patch_;   // the padded image under a run
+  float* staged_;  // a run's results on their way to where channels are apart
+};
+
+// Sizes that follow from the tiles of a block.
+void set_sizes(const Tile& tile, WinogradBlocking& b) noexcept {
+  // An odd number of lines between points, so that a tile's points do not share cache sets.
+  const auto odd_lines = [](std::int64_t floats) {
+    return round_up(floats + kLine, 2 * kLine) - kLine;
+  };
+  b.v_stride = odd_lines(b.tiles * b.pitch);
+  b.m_stride = odd_lines(b.tiles * tile.nr);
+  const std::int64_t run = std::min(b.tiles, b.tile_columns);
+  b.patch_elements = round_up((b.m + 2) * (run * b.m + 2) * b.patch_channels + tile.nr, kLine);
+  b.staged_elements = b.m * run * b.m * tile.nr;
+}
+
+}  // namespace
+
+int winograd_size(Algorithm algorithm) noexcept {
+  switch (algorithm) {
+    case Algorithm::winograd_f2:
+      return 2;
+    case Algorithm::winograd_f4:
+      return 4;
+    case Algorithm::winograd_f6:
+      return 6;
+    default:
+      return 0;
+  }
+}
+
+bool is_winograd(const Conv2d& d) noexcept {
+  const auto is = [](const Pair& pair, std::int64_t size) {
+    return pair.h == size && pair.w == size;
+  };
+  return is(d.kernel_size, 3) && is(d.stride, 1) && is(d.dilation, 1);
+}
+
+WinogradBlocking choose_winograd(const Problem& p, int m, const Tile& tile,
+                                 const CacheSizes& caches) noexcept {
+  WinogradBlocking b;
+  b.m = m;
+  b.tile_rows = ceil_div(p.oh, m);
+  b.tile_columns = ceil_div(p.ow, m);
+  b.panels = ceil_div(p.k_per_group(), tile.nr);
+  // An odd number of lines between tiles, as between the rows of any A.
+  b.pitch = round_up(p.c_per_group(), 2 * kLine) + kLine;
+  b.patch_channels = p.x_strides[1] == 1 ? 64 : tile.width;
+  // V takes half of L2, or what two passes of tiles over the weights need, up to twice L2: it is
+  // read once a panel, the weights once a block.
+  const std::int64_t tiles = p.n * b.tile_rows * b.tile_columns;
+  const std::int64_t tile_bytes = b.points() * b.pitch * kFloat;
+  std::int64_t limit = std::max<std::int64_t>(caches.l2 / 2 / tile_bytes, kLeastTiles);
+  limit = std::clamp<std::int64_t>(caches.l2 * 2 / tile_bytes, 1, limit);
+  limit = std::min(limit, tiles);
+  // Whole rows of tiles, or equal parts of one.
+  b.tiles = limit >= b.tile_columns ? limit / b.tile_columns * b.tile_columns
+                                    : ceil_div(b.tile_columns, ceil_div(b.tile_columns, limit));
+  set_sizes(tile, b);
+
+  // Of one image: the choice must not depend on the batch.
+  const std::int64_t image_tiles = b.tile_rows * b.tile_columns;
+  const std::int64_t in_vectors = ceil_div(p.c_per_group(), tile.width);
+  const std::int64_t out_vectors = ceil_div(p.k_per_group(), tile.width);
+  const double images = real(p.groups);
+  const double transform = b.points() * kTransform;
+  const double transposed = real((b.m + 2) * b.m) * (kCopyVector + kTranspose);
+  const std::int64_t height = std::min(image_tiles, limit);
+  b.fma_cycles = images * b.points() * real(p.c_per_group()) *
+                 tile_cycles(height, p.k_per_group(), height, tile) * real(image_tiles) /
+                 real(height);
+  b.pack_cycles = images * (real(image_tiles * in_vectors) *
+                                (transform + (p.x_strides[1] == 1 ? 0.0 : transposed)) +
+                            real(ceil_div(image_tiles, limit) * b.points() * p.c_per_group() *
+                                 p.k_per_group() * kFloat) *
+                                kWeightByte);
+  b.store_cycles =
+      images * real(image_tiles * out_vectors) *
+      (transform + real(b.m * b.m) * kStoreVector / 2 + (p.y_strides[1] == 1 ? 0.0 : transposed));
+  return b;
+}
+
+void split_for_threads(const Problem& p, const Tile& tile, int threads,
+                       WinogradBlocking& b) noexcept {
+  while (winograd_blocks(p, tile.nr, b) < 3 * std::int64_t{threads}) {
+    if (b.tiles >= 2 * tile.mr) {
+      b.tiles = ceil_div(b.tiles, 2);
+    } else if (b.panels > 1) {
+      b.panels = ceil_div(b.panels, 2);
+    } else {
+      break;
+    }
+    set_sizes(tile, b);
+  }
+}
+
+std::int64_t winograd_workspace_bytes(const WinogradBlocking& b) noexcept {
+  return (b.points() * (b.v_stride + b.m_stride) + b.patch_elements + b.staged_elements) * kFloat;
+}
+
+std::int64_t winograd_blocks(const Problem& p, int nr, const WinogradBlocking& b) noexcept {
+  return p.groups * ceil_div(p.n * b.tile_rows * b.tile_columns, b.tiles) *
+         ceil_div(ceil_div(p.k_per_group(), nr), b.panels);
+}
+
+void winograd(const Operands& t, const WinogradBlocking& b, std::int64_t begin, std::int64_t end,
+              void* workspace) noexcept {
+  const Problem& p = t.problem;
+  const std::int64_t tiles = p.n * b.tile_rows * b.tile_columns;
+  const std::int64_t panels = ceil_div(p.k_per_group(), t.table.nr());
+  const std::int64_t panel_blocks = ceil_div(panels, b.panels);
+  const std::int64_t tile_blocks = ceil_div(tiles, b.tiles);
+  for (std::int64_t i = begin; i < end; ++i) {
+    const std::int64_t panel = i % panel_blocks * b.panels;
+    const std::int64_t tile = i / panel_blocks % tile_blocks * b.tiles;
+    Block block(t, b, i / panel_blocks / tile_blocks, workspace);
+    block.run(tile, std::min(b.tiles, tiles - tile), panel, std::min(b.panels, panels - panel));
+  }
+}
+
+}  // namespace fastconv

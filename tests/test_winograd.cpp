@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: Apache-2.0
+// Winograd: the transforms in exact arithmetic, every remainder of a tile, error and special
+// values.
+#include "winograd.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <fastconv/thread_pool.hpp>
+#include <limits>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "compare.hpp"
+#include "sweep.hpp"
+
+#define FASTCONV_LEVEL testing
+#define FASTCONV_PORTABLE_VECTORS
+#include "../kernels/winograd_transforms.hpp"
+
+namespace fastconv::testing {
+namespace {
+
+constexpr Algorithm kWinograd[] = {Algorithm::winograd_f2, Algorithm::winograd_f4,
+                                   Algorithm::winograd_f6};
+
+struct Rational {
+  std::int64_t over = 0, under = 1;
+
+  static Rational of(std::int64_t over, std::int64_t under) {
+    const std::int64_t divisor = std::gcd(over, under);
+    return {over / divisor, under / divisor};
+  }
+  friend Rational operator+(Rational a, Rational b) {
+    return of(a.over * b.under + b.over * a.under, a.under * b.under);
+  }
+  friend Rational operator*(Rational a, Rational b) {
+    return of(a.over * b.over, a.under * b.under);
+  }
+};
+
+// one + root * sqrt(2).
+struct Exact {
+  Rational one, root;
+
+  friend Exact operator+(const Exact& a, const Exact& b) {
+    return {a.one + b.one, a.root + b.root};
+  }
+  friend Exact operator*(const Exact& a, const Exact& b) {
+    return {a.one * b.one + Rational{2, 1} * a.root * b.root, a.one * b.root + a.root * b.one};
+  }
+  friend Exact operator-(const Exact& a, const Exact& b) { return a + Exact{{-1, 1}, {0, 1}} * b; }
+  bool is(std::int64_t value) const {
+    return one.over == value && one.under == 1 && root.over == 0;
+  }
+};
+
+Exact integer(std::int64_t value) { return {{value, 1}, {0, 1}}; }
+
+// What a constant of the transforms stands for: the only multiple of 1/1440 or sqrt(2)/1440 that
+// near.
+Exact exact(double constant) {
+  const double rational = 1440.0 * constant, irrational = 1440.0 * constant / std::sqrt(2.0);
+  const auto is_whole = [](double value) { return std::fabs(value - std::round(value)) < 1e-9; };
+  REQUIRE(is_whole(rational) != (is_whole(irrational) && constant != 0.0));
+  const bool whole = is_whole(rational);
+  const Rational value = Rational::of(std::llround(whole ? rational : irrational), 1440);
+  return whole ? Exact{value, {0, 1}} : Exact{{0, 1}, value};
+}
+
+struct ExactArithmetic {
+  static Exact fma(double a, const Exact& b, const Exact& c) { return exact(a) * b + c; }
+  static Exact multiply(double a, const Exact& b) { return exact(a) * b; }
+};
+
+// Both sides are linear in the inputs and in the filter, so units of both are all.
+template <int M>
+void check_transforms() {
+  using T = Winograd<M, ExactArithmetic>;
+  constexpr int P = M + 2;
+  for (int tap = 0; tap < 3; ++tap) {
+    Exact u[P];
+    T::weights(integer(tap == 0), integer(tap == 1), integer(tap == 2), u);
+    for (int at = 0; at < P; ++at) {
+      Exact d[P];
+      for (int i = 0; i < P; ++i) d[i] = integer(i == at);
+      T::input(d);
+      for (int i = 0; i < P; ++i) d[i] = u[i] * d[i];
+      T::output(d);
+      for (int i = 0; i < M; ++i) CHECK(d[i].is(i + tap == at ? 1 : 0));
+    }
+  }
+}
+
+Conv2d conv_of(std::int64_t in, std::int64_t out, Padding padding = 1, std::int64_t groups = 1) {
+  Conv2d conv;
+  conv.in_channels = in;
+  conv.out_channels = out;
+  conv.kernel_size = 3;
+  conv.padding = padding;
+  conv.groups = groups;
+  return conv;
+}
+
+template <class Function>
+void for_each_variant(Function function) {
+  for (const Isa isa : tested_isas()) {
+    for (const Algorithm algorithm : kWinograd) {
+      for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
+        CAPTURE(std::string(name(isa)));
+        CAPTURE(std::string(name(algorithm)));
+        CAPTURE(std::string(name(layout)));
+        LayerOptions options;
+        options.algorithm = algorithm;
+        options.isa = isa;
+        function(options, layout);
+      }
+    }
+  }
+}
+
+void check_variants(const Problem& problem, Layout layout, Fill fill, std::uint64_t seed,
+                    const PostOps& post_ops = {}) {
+  const Check check(problem, layout, fill, seed, seed % 3 != 0, post_ops);
+  for (const Isa isa : tested_isas()) {
+    for (const Algorithm algorithm : kWinograd) {
+      Run run;
+      run.algorithm = algorithm;
+      run.isa = isa;
+      run.guard = seed % 2 == 0 ? Guard::after : Guard::before;
+      run.threads = seed % 5 == 0 ? 3 : 1;
+      const Verdict verdict = check.run(run);
+      CHECK_MESSAGE(verdict.failure.empty(), verdict.failure);
+      CHECK_FALSE(verdict.refused);
+    }
+  }
+}
+
+double squared_error(const Tensor& y, const Tensor& expected) {
+  double sum = 0;
+  for_each_index(y.view().shape, [&](const Dims<4>& i) {
+    const double error =
+        static_cast<double>(at(y.view(), i)) - static_cast<double>(at(expected.view(), i));
+    sum += error * error;
+  });
+  return sum;
+}
+
+}  // namespace
+
+TEST_SUITE("winograd") {
+  TEST_CASE("the transforms are those of the definition, exactly") {
+    check_transforms<2>();
+    check_transforms<4>();
+    check_transforms<6>();
+  }
+
+  TEST_CASE("every remainder of a tile's rows and columns") {
+    std::uint64_t seed = 0;
+    for (std::int64_t h = 1; h <= 13; ++h) {
+      for (const std::int64_t w : {1, 2, 3, 4, 5, 6, 7, 8, 12, 13, 30}) {
+        const Layout layout = seed % 2 == 0 ? Layout::nchw : Layout::nhwc;
+        check_variants(problem_of(conv_of(3, 18), 1, h, w), layout, Fill::integers, ++seed);
+      }
+    }
+  }
+
+  TEST_CASE("channels in x channels out x layouts") {
+    std::uint64_t seed = 0;
+    for (const std::int64_t c : {1, 3, 4, 5, 8, 15, 16, 17, 33, 70}) {
+      for (const std::int64_t k : {1, 4, 7, 8, 9, 16, 17, 31, 32, 33, 65}) {
+        const auto layout = static_cast<Layout>(++seed % 13);
+        REQUIRE(name(layout) != nullptr);
+        check_variants(problem_of(conv_of(c, k), 2, 7, 10), layout, Fill::floats, seed);
+      }
+    }
+  }
+
+  TEST_CASE("paddings, modes, groups, post-ops") {
+    std::uint64_t seed = 0;
+    PostOps post_ops;
+    post_ops.sum = true;
+    post_ops.epilogue.activation = Activation::relu;
+    for (const PaddingMode mode : {PaddingMode::zeros, PaddingMode::reflect, PaddingMode::replicate,
+                                   PaddingMode::circular}) {
+      for (const Padding& padding : {Padding(0), Padding(2), Padding{3, 0, 1, 4}}) {
+        for (const std::int64_t groups : {1, 3}) {
+          for (const Layout layout : {Layout::nchw, Layout::nhwc, Layout::flipped, Layout::chwn}) {
+            Conv2d conv = conv_of(12, 15, padding, groups);
+            conv.padding_mode = mode;
+            ++seed;
+            check_variants(problem_of(conv, 2, 5, 9), layout, Fill::floats, seed,
+                           seed % 2 == 0 ? post_ops : PostOps{});
+          }
+        }
+      }
+    }
+  }
+
+  TEST_CASE("more tiles and panels than a block has") {
+    check_variants(problem_of(conv_of(40, 70), 3, 37, 41), Layout::nchw, Fill::floats, 1);
+    check_variants(problem_of(conv_of(40, 70), 3, 37, 41), Layout::nhwc, Fill::floats, 5);
+    check_variants(problem_of(conv_of(300, 33), 1, 9, 70), Layout::nchw, Fill::floats, 10);
+  }
+
+  TEST_CASE("the bits depend on neither batch, threads nor alignment") {
+    for_each_variant([](const LayerOptions& options, Layout layout) {
+      const Tensor x(layout, {3, 20, 17, 22}), weights(Layout::nchw, {70, 20, 3, 3});
+      const Tensor together(layout, {3, 70, 17, 22});
+      fill_floats(x.view(), 1);
+      fill_floats(weights.view(), 2);
+      Layer layer;
+      REQUIRE(Layer::create(conv_of(20, 70), weights.view(), nullptr, options, layer).ok());
+      REQUIRE(layer.run(x.view(), together.view()).ok());
+      for (std::int64_t n = 0; n < 3; ++n) {
+        const Tensor alone(layout, {1, 70, 17, 22});
+        REQUIRE(layer.run(x.view().slice(0, n, 1), alone.view()).ok());
+        CHECK(compare_bits(alone.view(), together.view().slice(0, n, 1)).none());
+      }
+      for (const int threads : {2, 3, 8}) {
+        const Tensor shared(layout, {3, 70, 17, 22});
+        Plan plan;
+        REQUIRE(layer.plan(x.view(), shared.view(), plan, threads).ok());
+        CHECK(plan.slots() > 1);
+        const GuardedBuffer workspace(plan.workspace_bytes(), Guard::after);
+        ThreadPool pool(threads);
+        RunOptions run;
+        run.workspace = workspace.data();
+        run.workspace_bytes = workspace.bytes();
+        run.parallel_for = pool.parallel_for();
+        REQUIRE(layer.run(plan, x.view(), shared.view(), run).ok());
+        CHECK(compare_bits(shared.view(), together.view()).none());
+      }
+      std::vector<float> source(3 * 20 * 17 * 22 + 16), destination(3 * 70 * 17 * 22 + 16);
+      TensorView moved_x = x.view(), moved_y = together.view();
+      moved_x.data = source.data() + 3;
+      moved_y.data = destination.data() + 5;
+      copy(x.view(), moved_x);
+      REQUIRE(layer.run(moved_x, moved_y).ok());
+      CHECK(compare_bits(moved_y, together.view()).none());
+    });
+  }
+
+  TEST_CASE("a special value stays in the tiles that read it") {
+    for_each_variant([](const LayerOptions& options, Layout layout) {
+      const int m = winograd_size(options.algorithm);
+      const Tensor x(layout, {2, 5, 19, 23}), weights(Layout::nchw, {20, 5, 3, 3});
+      const Tensor plain(layout, {2, 20, 19, 23}), y(layout, {2, 20, 19, 23});
+      fill_floats(x.view(), 1);
+      fill_floats(weights.view(), 2);
+      Layer layer;
+      REQUIRE(Layer::create(conv_of(5, 20), weights.view(), nullptr, options, layer).ok());
+      REQUIRE(layer.run(x.view(), plain.view()).ok());
+      for (const float special : {std::numeric_limits<float>::infinity(), std::nanf("")}) {
+        at(x.view(), {1, 2, 9, 12}) = special;
+        REQUIRE(layer.run(x.view(), y.view()).ok());
+        int wrong = 0;
+        for_each_index(y.view().shape, [&](const Dims<4>& i) {
+          // The tile's inputs, with a padding of 1.
+          const std::int64_t top = i[2] / m * m - 1, left = i[3] / m * m - 1;
+          const bool reads =
+              i[0] == 1 && top <= 9 && 9 < top + m + 2 && left <= 12 && 12 < left + m + 2;
+          const bool window = i[0] == 1 && std::abs(i[2] - 9) <= 1 && std::abs(i[3] - 12) <= 1;
+          const float got = at(y.view(), i);
+          if (window ? std::isfinite(got) : !reads && got != at(plain.view(), i)) ++wrong;
+        });
+        CHECK(wrong == 0);
+      }
+    });
+  }
+
+  TEST_CASE("rounding errors of the order of a plain summation's") {
+    for (const bool positive : {false, true}) {
+      CAPTURE(positive);
+      const Tensor x(Layout::nhwc, {1, 96, 13, 13}), weights(Layout::nchw, {24, 96, 3, 3});
+      const Tensor expected(Layout::nhwc, {1, 24, 13, 13}), y(Layout::nhwc, {1, 24, 13, 13});
+      fill_floats(x.view(), 1);
+      fill_floats(weights.view(), 2);
+      for_each_index(x.view().shape, [&](const Dims<4>& i) {
+        if (positive) at(x.view(), i) = std::fmax(at(x.view(), i), 0.0F);
+      });
+      const auto error = [&](Algorithm algorithm) {
+        LayerOptions options;
+        options.algorithm = algorithm;
+        REQUIRE(conv2d(x.view(), weights.view(), nullptr, y.view(), 1, 1, 1, 1, PaddingMode::zeros,
+                       options)
+                    .ok());
+        return std::sqrt(squared_error(y, expected));
+      };
+      error(Algorithm::naive);  // which sums in double
+      copy(y.view(), expected.view());
+      const double direct = error(Algorithm::gemm);
+      CHECK(direct > 0);
+      CHECK(error(Algorithm::winograd_f2) < 2 * direct);
+      CHECK(error(Algorithm::winograd_f4) < 4 * direct);
+      CHECK(error(Algorithm::winograd_f6) < 16 * direct);
+      CHECK(error(Algorithm::winograd_f6) > error(Algorithm::winograd_f4));
+    }
+  }
+
+  TEST_CASE("the workspace is bounded by the caches") {
+    for_each_variant([](const LayerOptions& options, Layout layout) {
+      std::vector<float> some(1);
+      for (const std::int64_t channels : {16, 512, 4096}) {
+        const std::vector<float> weights(static_cast<std::size_t>(channels * 9 * 8));
+        Layer layer;
+        REQUIRE(Layer::create(conv_of(channels, 8), oihw(weights.data(), 8, channels, 3, 3),
+                              nullptr, options, layer)
+                    .ok());
+        std::int64_t least = 0;
+        for (const std::int64_t size : {64, 512, 4096}) {
+          // Planned, not run: the views are of memory that is not there.
+          const auto make = layout == Layout::nchw ? nchw<float> : nhwc<float>;
+          const TensorView y = make(some.data(), 7, 8, size, size);
+          TensorView x = make(some.data(), 7, channels, size, size);
+          Plan plan;
+          REQUIRE(layer.plan(x, y, plan).ok());
+          CHECK(plan.algorithm() == options.algorithm);
+          if (size == 64) least = plan.workspace_bytes();
+          CHECK(plan.workspace_bytes() <= 2 * least + (1 << 20));
+          CHECK(plan.workspace_bytes() <= 16 << 20);
+        }
+      }
+    });
+  }
+
+  TEST_CASE("who may have it") {
+    const std::vector<float> weights(64 * 64 * 9);
+    const auto planned = [&](const Conv2d& conv, std::int64_t size, const LayerOptions& options) {
+      Layer layer;
+      const Status status =
+          Layer::create(conv,
+                        oihw(weights.data(), conv.out_channels, conv.in_channels / conv.groups,
+                             conv.kernel_size.h, conv.kernel_size.w),
+                        nullptr, options, layer);
+      REQUIRE_MESSAGE(status.ok(), text(status));
+      const Problem p = problem_of(conv, 1, size, size);
+      std::vector<float> x(static_cast<std::size_t>(conv.in_channels * size * size));
+      std::vector<float> y(static_cast<std::size_t>(conv.out_channels * p.oh * p.ow));
+      Plan plan;
+      REQUIRE(layer
+                  .plan(nhwc(x.data(), 1, conv.in_channels, size, size),
+                        nhwc(y.data(), 1, conv.out_channels, p.oh, p.ow), plan)
+                  .ok());
+      return plan.algorithm();
+    };
+    LayerOptions options;
+    CHECK(planned(conv_of(64, 64), 56, options) == Algorithm::winograd_f4);
+    CHECK(planned(conv_of(64, 64), 1, options) == Algorithm::gemm);
+    Conv2d strided = conv_of(64, 64);
+    strided.stride = 2;
+    CHECK(planned(strided, 56, options) == Algorithm::gemm);
+    options.strict = true;
+    CHECK(planned(conv_of(64, 64), 56, options) == Algorithm::gemm);
+
+    Layer layer;
+    options.algorithm = Algorithm::winograd_f4;
+    Status status =
+        Layer::create(conv_of(8, 8), oihw(weights.data(), 8, 8, 3, 3), nullptr, options, layer);
+    CHECK(status.code() == StatusCode::invalid_argument);
+    CHECK(std::string(status.message()).find("strict") != std::string::npos);
+    options.strict = false;
+    strided = conv_of(8, 8);
+    strided.stride = {1, 2};
+    status = Layer::create(strided, oihw(weights.data(), 8, 8, 3, 3), nullptr, options, layer);
+    CHECK(status.code() == StatusCode::unsupported);
+    CHECK(std::string(status.message()).find("stride 1x2") != std::string::npos);
+  }
+}
+
+}  // namespace fastconv::testing
