@@ -273,7 +273,7 @@ Verdict Check::run(const Run& run) const {
   status = planned.run(x.bounded(), y.bounded());
   if (!status.ok()) return fail(status.message());
 
-  const std::string wrong = difference(y.view(), plan.algorithm(), run.flush_denormals);
+  const std::string wrong = difference(y.view(), planned.plan.algorithm(), run.flush_denormals);
   if (!wrong.empty()) return fail(wrong);
   if (!y.gaps_are_untouched()) return fail("wrote between the elements of y");
   if (!x.gaps_are_untouched() || !compare_bits(x.view(), x_.view()).none()) {
