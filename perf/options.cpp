@@ -53,10 +53,10 @@ Times convolutions, and checks them. A PROBLEM is a descriptor of oneDNN's bench
   --quiet              no progress on stderr
   --help               this
 
-GFLOP = 2*N*K*OH*OW*(C/g)*R*S, padding counted. %peak is of the FMA peak that register-only
-bursts between the runs reached. %bound is of what the FMA peak and copying as many bytes as x, weights
-and y have allow, whichever takes longer; cached weights and overlap may make it more than 100. The
-ratio is oneDNN's time over fastconv's: above 1, fastconv is faster.
+GFLOP = 2*N*K*OH*OW*(C/g)*R*S, padding counted, whatever the algorithm really multiplies. %peak is of
+the FMA peak that register-only bursts between the runs reached; Winograd's may be above 100. %bound is
+of what the FMA peak and copying as many bytes as x, weights and y have allow, whichever takes longer.
+The ratio is oneDNN's time over fastconv's: above 1, fastconv is faster.
 )";
 
 namespace {

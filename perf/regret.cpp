@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
 #include <fastconv/version.hpp>
 #include <memory>
 #include <string>
@@ -18,7 +17,7 @@ namespace fastconv::perf {
 namespace {
 
 // Taken by name alone, for its error; no choice of the library's may be held against it.
-bool is_opt_in(Algorithm algorithm) { return std::strcmp(name(algorithm), "winograd_f6") == 0; }
+bool is_opt_in(Algorithm algorithm) { return algorithm == Algorithm::winograd_f6; }
 
 // All but the baselines.
 std::vector<Algorithm> contenders() {
@@ -39,14 +38,6 @@ struct Comparison {
   std::vector<bool> sums_otherwise;  // refused if strict
 };
 
-// The word behind "algorithm: ".
-std::string chosen_by(const FastconvRun& run) {
-  const std::string text = run.explain();
-  const std::string label = "algorithm: ";
-  const std::size_t begin = text.find(label) + label.size();
-  return text.substr(begin, text.find(' ', begin) - begin);
-}
-
 Status compare(const Operands& operands, const Options& options, const MeasureOptions& measuring,
                Comparison& comparison) {
   std::vector<std::unique_ptr<FastconvRun>> runs;
@@ -62,7 +53,7 @@ Status compare(const Operands& operands, const Options& options, const MeasureOp
   status = add(Algorithm::automatic, options.strict);
   if (!status.ok()) return status;
   candidates.push_back(candidate("auto", *runs.back(), status));
-  comparison.choice = chosen_by(*runs.back());
+  comparison.choice = name(runs.back()->algorithm());
 
   std::vector<std::size_t> positions;  // among the candidates; 0 for those that refuse
   for (const Algorithm algorithm : contenders()) {

@@ -46,6 +46,7 @@ class FastconvRun {
                 ThreadPool* pool = nullptr);
   Status run() noexcept;
 
+  Algorithm algorithm() const noexcept { return planned_.plan.algorithm(); }
   std::string explain() const { return planned_.plan.explain().text; }
   double creation_seconds() const noexcept { return planned_.creation_seconds; }
   const testing::Tensor& y() const noexcept { return y_; }
