@@ -197,7 +197,9 @@ struct KernelTable {
   void (*depthwise)(const DepthwiseArguments& arguments);
 
   // By m / 2 - 1. The weights of one panel, [9 * depth][NR], become u, [points][depth][NR].
-  void (*winograd_weights[kWinogradSizes])(const float* panel, std::int64_t depth, float* u);
+  // u lies at a multiple of 64 bytes; `streamed` past the caches.
+  void (*winograd_weights[kWinogradSizes])(const float* panel, std::int64_t depth, float* u,
+                                           bool streamed);
   void (*winograd_input[kWinogradSizes])(const WinogradInput& arguments);
   void (*winograd_output[kWinogradSizes])(const WinogradOutput& arguments);
   // Finishes and stores what has its channels adjacent in tensors that have not.

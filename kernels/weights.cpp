@@ -72,9 +72,6 @@ inline void end_stream() noexcept {
 #endif
 }
 
-// Floats from which on panels are streamed; fewer stay in a cache until they are used.
-constexpr std::int64_t kStreamed = (1 << 20) + 1;
-
 constexpr int kSteps = 72;  // of depth at a time: eight channels of 3x3, some lines of a source row
 constexpr int kMaxNr = 32;
 

@@ -29,24 +29,42 @@ struct VectorArithmetic {
 };
 
 template <class Arch, int M, int NR>
-void winograd_weights(const float* panel, std::int64_t depth, float* u) {
+void winograd_weights(const float* panel, std::int64_t depth, float* u, bool streamed) {
   using V = Vector<Arch>;
   using T = Winograd<M, VectorArithmetic<V>>;
   constexpr int P = M + 2;
+  constexpr int kChunk = 2 * NR;
   const std::int64_t tap = depth * NR;
-  for (std::int64_t i = 0; i < tap; i += V::width) {
-    V half[3][P];
-    for (int s = 0; s < 3; ++s) {
-      const float* g = panel + s * tap + i;
-      T::weights(V::load(g), V::load(g + 3 * tap), V::load(g + 6 * tap), half[s]);
+  // Points lie so far apart in u that they share cache sets: some lines of each at a time.
+  float chunk[P * P][kChunk];
+  for (std::int64_t begin = 0; begin < tap; begin += kChunk) {
+    const std::int64_t count = tap - begin < kChunk ? tap - begin : kChunk;
+    for (std::int64_t i = 0; i < count; i += V::width) {
+      V half[3][P];
+      for (int s = 0; s < 3; ++s) {
+        const float* g = panel + s * tap + begin + i;
+        T::weights(V::load(g), V::load(g + 3 * tap), V::load(g + 6 * tap), half[s]);
+      }
+      for (int r = 0; r < P; ++r) {
+        V row[P];
+        T::weights(half[0][r], half[1][r], half[2][r], row);
+        FASTCONV_UNROLL
+        for (int s = 0; s < P; ++s) row[s].store(chunk[r * P + s] + i);
+      }
     }
-    for (int r = 0; r < P; ++r) {
-      V row[P];
-      T::weights(half[0][r], half[1][r], half[2][r], row);
-      FASTCONV_UNROLL
-      for (int s = 0; s < P; ++s) row[s].store(u + (r * P + s) * tap + i);
+    for (int point = 0; point < P * P; ++point) {
+      float* out = u + point * tap + begin;
+      for (std::int64_t i = 0; i < count; i += V::width) {
+        const V row = V::load(chunk[point] + i);
+        if (streamed) {
+          row.stream(out + i);
+        } else {
+          row.store(out + i);
+        }
+      }
     }
   }
+  if (streamed) V::end_stream();
 }
 
 template <class Arch, int M>

@@ -197,12 +197,14 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
     pack_dense(source, packed->weights);
   }
   if (size != 0) {
-    const std::int64_t panel = 9 * shape[1] * nr;
+    const std::int64_t tap = shape[1] * nr;  // of a panel
+    const std::int64_t points = (size + 2) * (size + 2);
     float* const u =
         reinterpret_cast<float*>(static_cast<char*>(memory) + header + weight_bytes + bias_bytes);
-    for (std::int64_t i = 0; i < elements / panel; ++i) {
-      table->winograd_weights[size / 2 - 1](packed->weights + i * panel, shape[1],
-                                            u + i * (panel / 9 * (size + 2) * (size + 2)));
+    for (std::int64_t i = 0; i < elements / (9 * tap); ++i) {
+      table->winograd_weights[size / 2 - 1](packed->weights + i * 9 * tap, shape[1],
+                                            u + i * points * tap,
+                                            elements / 9 * points >= kStreamed);
     }
     packed->transformed[size / 2 - 1] = u;
   }
