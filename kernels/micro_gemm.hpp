@@ -114,6 +114,16 @@ FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row) noe
   constexpr int W = V::width;
   float* const sums = tile.sums + row * NR;
   V sum[Rows][Vectors];
+  if (tile.fetch_c) {
+    constexpr int line = 16;
+    FASTCONV_UNROLL
+    for (int m = 0; m < Rows; ++m) {
+      FASTCONV_UNROLL
+      for (int v = 0; v < Vectors; v += line / W) {
+        __builtin_prefetch(tile.c + (row + m) * tile.c_row_stride + v * W, 1);
+      }
+    }
+  }
   if (tile.first) {
     FASTCONV_UNROLL
     for (int m = 0; m < Rows; ++m) {

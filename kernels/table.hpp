@@ -42,6 +42,7 @@ struct TileArguments {
   bool bias_along_rows = false;        // bias[m] rather than bias[n]
   bool first = true;                   // start from zero rather than from sums
   bool last = true;                    // store c rather than sums
+  bool fetch_c = false;                // ahead of its stores, for c that is far away
 };
 
 using MicroKernel = void (*)(const TileArguments& tile);

@@ -65,6 +65,8 @@ class Candidate {
     if (b_.lanes == Lanes::pixels && p_.y_strides[1] * kFloat >= 4096) {
       b_.store_cycles += real(ceil_div(pixels_, tile_.nr) * channels_) * kPage;
     }
+    // Stores that wait for memory hold up shallow tiles; where y is near, fetching costs 2 %.
+    b_.fetch_y = pixels_ * p_.k * kFloat > 8 * caches_.l2;
     return true;
   }
 

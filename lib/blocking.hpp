@@ -48,6 +48,7 @@ struct Blocking {
   std::int64_t pitch = 0;          // floats from a packed pixel to the next, but for columns
   std::int64_t pack_elements = 0;  // of the buffer that a pack block fills
   bool whole_rows = false;         // a block is whole output rows or part of one
+  bool fetch_y = false;            // its lines are asked for before a tile is computed
   double fma_cycles = 0, pack_cycles = 0, store_cycles = 0;  // the cost model's terms
 
   double cycles() const noexcept { return fma_cycles + pack_cycles + store_cycles; }

@@ -160,6 +160,7 @@ class BlockProduct {
     tile.a_row_stride = b_.form == PixelForm::rows ? b_.pitch : p_.window.stride.w * b_.pitch;
     tile.first = begin == 0;
     tile.last = pack.depth_end == depth_;
+    tile.fetch_c = tile.last && b_.fetch_y;
     for (std::int64_t lane = 0; lane < lanes; lane += nr_) {
       tile.b = pixels_in_lanes ? pixel_panel(lane, length) : weight_panel(lane, begin);
       tile.lanes = static_cast<std::int32_t>(std::min<std::int64_t>(nr_, lanes - lane));
