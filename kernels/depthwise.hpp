@@ -75,8 +75,8 @@ void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int
 // group's output lanes, by the permutation spread[c], before it is multiplied.
 //
 // Taps could share what is spread, but at any time that leaves as many sums to add to as the filter
-// is wide, each waiting for the last addition to it: 55 % of the peak for 3x3 filters of groups of 8
-// with AVX-512, where seven sums at a time reach 62 %, and 44 instead of 58 % at stride 2.
+// is wide, each waiting for the last addition to it: 55 % of the peak for 3x3 filters of groups of
+// 8 with AVX-512, where seven sums at a time reach 62 %, and 44 instead of 58 % at stride 2.
 template <class Arch, int Pixels>
 void grouped_tile(const DepthwiseArguments& d, const typename Vector<Arch>::Lanes* spread,
                   const float* const* pixels, int channel, int lanes, std::int64_t pixel) noexcept {
