@@ -110,20 +110,25 @@ void grouped_tile(const DepthwiseArguments& d, const typename Vector<Arch>::Lane
   finish_pixels<Arch>(d, channel, lanes, pixel, sum);
 }
 
+// Calls tile(pixels of a tile, pixel) for the pixels of a row.
+template <class Tile>
+FASTCONV_INLINE void cover_row(std::int64_t pixels, Tile tile) noexcept {
+  std::int64_t pixel = 0;
+  const auto tiles = [&](auto count) __attribute__((always_inline)) {
+    constexpr int P = decltype(count)::value;
+    for (; pixel + P <= pixels; pixel += P) tile(count, pixel);
+  };
+  tiles(Constant<7>{});  // image sizes like 7, 14, 28, 56 are multiples of it
+  tiles(Constant<3>{});
+  tiles(Constant<1>{});
+}
+
 // All channels of Pixels pixels.
 template <class Arch, int Pixels, int Taps, int Stride>
-void depthwise_pixels(const DepthwiseArguments& d, const typename Vector<Arch>::Lanes* spread,
-                      const float* const* pixels, std::int64_t pixel) noexcept {
+void depthwise_pixels(const DepthwiseArguments& d, const float* const* pixels,
+                      std::int64_t pixel) noexcept {
   constexpr int W = Vector<Arch>::width;
-  int channel = 0;
-  if (d.group_out > 1) {
-    for (; channel < d.channels; channel += W) {
-      const int left = d.channels - channel;
-      grouped_tile<Arch, Pixels>(d, spread, pixels, channel, left < W ? left : W, pixel);
-    }
-    return;
-  }
-  for (; channel < d.channels; channel += W) {
+  for (int channel = 0; channel < d.channels; channel += W) {
     const int lanes = d.channels - channel;
     if (lanes >= W) {
       depthwise_tile<Arch, Pixels, Taps, Stride, false>(d, pixels, channel, W, pixel);
@@ -134,40 +139,49 @@ void depthwise_pixels(const DepthwiseArguments& d, const typename Vector<Arch>::
 }
 
 template <class Arch, int Taps, int Stride>
-void depthwise_row(const DepthwiseArguments& d,
-                   const typename Vector<Arch>::Lanes* spread) noexcept {
-  std::int64_t pixel = 0;
-  const auto tiles = [&](auto pixels) {
-    constexpr int P = decltype(pixels)::value;
-    for (; pixel + P <= d.pixels; pixel += P) {
-      depthwise_pixels<Arch, P, Taps, Stride>(d, spread, d.inputs + pixel * d.stride_w, pixel);
-    }
-  };
-  tiles(Constant<7>{});  // image sizes like 7, 14, 28, 56 are multiples of it
-  tiles(Constant<3>{});
-  tiles(Constant<1>{});
+void depthwise_row(const DepthwiseArguments& d) noexcept {
+  cover_row(d.pixels, [&](auto count, std::int64_t pixel) {
+    constexpr int P = decltype(count)::value;
+    depthwise_pixels<Arch, P, Taps, Stride>(d, d.inputs + pixel * d.stride_w, pixel);
+  });
 }
 
 template <class Arch>
-void depthwise(const DepthwiseArguments& d) {
+void grouped_row(const DepthwiseArguments& d) noexcept {
   using V = Vector<Arch>;
   typename V::Lanes spread[V::width];
-  for (int c = 0; d.group_out > 1 && c < d.group_in; ++c) {
+  for (int c = 0; c < d.group_in; ++c) {
     int lane[V::width];
     for (int i = 0; i < V::width; ++i) lane[i] = i / d.group_out * d.group_in + c;
     spread[c] = V::lanes(lane);
   }
+  cover_row(d.pixels, [&](auto count, std::int64_t pixel) {
+    constexpr int P = decltype(count)::value;
+    for (int channel = 0; channel < d.channels; channel += V::width) {
+      const int left = d.channels - channel;
+      grouped_tile<Arch, P>(d, spread, d.inputs + pixel * d.stride_w, channel,
+                            left < V::width ? left : V::width, pixel);
+    }
+  });
+}
+
+template <class Arch>
+void depthwise(const DepthwiseArguments& d) {
   const auto row = [&](auto taps) {
     constexpr int T = decltype(taps)::value;
-    d.stride_w == 1 ? depthwise_row<Arch, T, 1>(d, spread) : depthwise_row<Arch, T, 2>(d, spread);
+    d.stride_w == 1 ? depthwise_row<Arch, T, 1>(d) : depthwise_row<Arch, T, 2>(d);
   };
   const bool shares = d.dilation_w == 1 && d.stride_w <= 2;
-  if (shares && d.kernel_w == 3) {
+  if (d.group_out > 1) {
+    grouped_row<Arch>(d);
+  } else if (shares && d.kernel_w == 3) {
     row(Constant<3>{});
   } else if (shares && d.kernel_w == 5) {
     row(Constant<5>{});
+  } else if (shares && d.kernel_w == 7) {
+    row(Constant<7>{});
   } else {
-    depthwise_row<Arch, 0, 0>(d, spread);
+    depthwise_row<Arch, 0, 0>(d);
   }
 }
 

@@ -45,11 +45,11 @@ bool choose_depthwise(const Problem& p, const Tile& tile, DepthwiseBlocking& b) 
     return false;
   }
   // Strides and dilations that leave many rows out share few.
-  b.rows = p.window.stride.h <= 2 && p.window.dilation.h <= 2 ? std::min(p.oh, kRows) : 1;
+  b.rows = p.window.stride.h <= 2 && p.window.dilation.h <= kRows / 2 ? std::min(p.oh, kRows) : 1;
   b.pixels = std::min(p.ow, kPixels);
   b.channels = std::min(p.k, kChannels);
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  const bool shared = stride.w == 1 && dilation.w == 1 && (kernel.w == 3 || kernel.w == 5);
+  const bool shared = stride.w == 1 && (kernel.w == 3 || kernel.w == 5 || kernel.w == 7);
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
   b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * (shared ? kFma : 2 * kFma);
   b.pack_cycles =
@@ -88,25 +88,31 @@ void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin
     const std::int64_t n = rest / row_blocks;
     const std::int64_t rows = std::min(b.rows, p.oh - oh);
     DepthwiseArguments d;
-    d.pixels = std::min(b.pixels, p.ow - ow);
+    const std::int64_t pixels = std::min(b.pixels, p.ow - ow);
     d.channels = static_cast<int>(std::min(b.channels, p.k - channel));
-    const std::int64_t columns = columns_of(p, d.pixels);
+    const std::int64_t columns = columns_of(p, pixels);
     const float* x = t.x + n * p.x_strides[0] + channel / p.k_per_group() * p.c_per_group();
     const std::int64_t top = oh * stride.h - padding.top;
     const std::int64_t left = ow * stride.w - padding.left;
+    // Columns that a dilated filter visits lie side by side, so that to the kernel it is dense; a
+    // part of a row is then one of every `phases` pixels.
+    const bool dense = stride.w == 1 && pixels >= 7 * dilation.w;
+    const std::int64_t phases = dense ? dilation.w : 1;
     const float** pointer = pointers;
     for (std::int64_t i = 0; i < rows_of(p, b, rows); ++i) {
       const std::int64_t h = source_index(top + i * row_step, p.h, mode);
-      for (std::int64_t j = left; j < left + columns; ++j) {
-        const std::int64_t w = source_index(j, p.w, mode);
-        *pointer++ = h < 0 || w < 0 ? zeros : x + h * p.x_strides[2] + w * p.x_strides[3];
+      for (std::int64_t phase = 0; phase < phases; ++phase) {
+        for (std::int64_t j = left + phase; j < left + columns; j += phases) {
+          const std::int64_t w = source_index(j, p.w, mode);
+          *pointer++ = h < 0 || w < 0 ? zeros : x + h * p.x_strides[2] + w * p.x_strides[3];
+        }
       }
     }
     d.row_step = dilation.h / row_step * columns;
     d.kernel_h = kernel.h;
     d.kernel_w = kernel.w;
     d.stride_w = stride.w;
-    d.dilation_w = dilation.w;
+    d.dilation_w = dense ? 1 : dilation.w;
     d.group_in = static_cast<int>(p.c_per_group());
     d.group_out = static_cast<int>(p.k_per_group());
     d.weights = t.weights + channel * p.taps() * d.group_in;
@@ -126,7 +132,7 @@ void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin
       } else if (t.residual != nullptr) {
         // Taken to where the result will be, and added to from there.
         const float* in = t.residual + at(rs);
-        for (std::int64_t i = 0; i < d.pixels; ++i) {
+        for (std::int64_t i = 0; i < pixels; ++i) {
           for (int k = 0; k < d.channels; ++k) {
             d.y[i * d.y_pixel_stride + k] = in[i * rs[3] + k * rs[1]];
           }
@@ -134,7 +140,15 @@ void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin
         d.residual = d.y;
         d.residual_pixel_stride = d.y_pixel_stride;
       }
-      t.table.depthwise(d);
+      d.y_pixel_stride *= phases;
+      d.residual_pixel_stride *= phases;
+      for (std::int64_t phase = 0; phase < phases; ++phase) {
+        d.pixels = ceil_div(pixels - phase, phases);
+        t.table.depthwise(d);
+        d.inputs += ceil_div(columns - phase, phases);
+        d.y += p.y_strides[3];
+        if (t.residual != nullptr) d.residual += d.residual_pixel_stride / phases;
+      }
     }
   }
 }

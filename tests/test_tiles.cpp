@@ -101,6 +101,22 @@ TEST_SUITE("tiles") {
     }
   }
 
+  TEST_CASE("depthwise kernel x dilation x width") {
+    Sweep sweep;
+    std::uint64_t seed = 0;
+    for (const std::int64_t kernel : {3, 5, 7, 4}) {
+      for (const std::int64_t dilation : {1, 2, 3}) {
+        for (const std::int64_t width : {6, 7, 8, 14, 17, 21, 22, 26, 45}) {
+          Conv2d conv = conv_of(17, 17, {2, kernel}, {0, dilation}, 17);
+          conv.dilation = {1, dilation};
+          conv.stride = {1, 1 + static_cast<std::int64_t>(seed % 4 == 0)};
+          const std::int64_t reach = (kernel - 1) * dilation + 1 - 2 * dilation;
+          run_both_ways(sweep, problem_of(conv, 1, 3, reach - 1 + width), ++seed);
+        }
+      }
+    }
+  }
+
   TEST_CASE("depthwise channels x width x stride") {
     Sweep sweep;
     std::uint64_t seed = 0;
