@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <fastconv/layer.hpp>
+#include <new>
 
 #include "blocking.hpp"
 #include "depthwise.hpp"
@@ -33,6 +34,23 @@ struct PlanState {
   bool strict = false;
   bool flush_denormals = false;
 };
+
+inline const PlanState& state_of(const unsigned char* bytes) noexcept {
+  return *std::launder(reinterpret_cast<const PlanState*>(bytes));
+}
+
+// What an algorithm of the engine does once it has been chosen: it cuts a problem into blocks that
+// any thread may compute, each task a run of them, with scratch memory of its slot.
+struct Engine {
+  void (*split)(int threads, PlanState& state);  // until there are blocks for all threads
+  std::int64_t (*blocks)(const PlanState& state);
+  std::int64_t (*slot_bytes)(const PlanState& state);
+  void (*run)(const Operands& operands, const PlanState& state, std::int64_t begin,
+              std::int64_t end, void* workspace);
+};
+
+// Null for the baselines.
+const Engine* find_engine(Algorithm algorithm) noexcept;
 
 // Scratch memory of all slots, with room to align it.
 std::int64_t workspace_bytes(const PlanState& state) noexcept;

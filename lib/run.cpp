@@ -3,141 +3,26 @@
 
 #include <algorithm>
 #include <atomic>
-#include <limits>
-#include <new>
-#include <type_traits>
 
 #include "../kernels/baselines.hpp"
 #include "../kernels/denormals.hpp"
 #include "error.hpp"
-#include "gemm.hpp"
-#include "integers.hpp"
 #include "packed.hpp"
 #include "plan.hpp"
 #include "views.hpp"
-#include "winograd.hpp"
 
 namespace fastconv {
 namespace {
-
-static_assert(sizeof(PlanState) <= sizeof(Plan) && std::is_trivially_copyable_v<PlanState> &&
-                  std::is_trivially_destructible_v<PlanState>,
-              "a PlanState lives in a Plan's bytes");
-
-const PlanState& state_of(const unsigned char* bytes) noexcept {
-  return *std::launder(reinterpret_cast<const PlanState*>(bytes));
-}
 
 char* align_up(void* pointer) noexcept {
   const auto address = reinterpret_cast<std::uintptr_t>(pointer);
   return static_cast<char*>(pointer) + (kAlignment - address % kAlignment) % kAlignment;
 }
 
-// A thread that gets less than this has spent as long waking up.
-constexpr double kFlopPerThread = 5e5;
-// Tasks per thread: enough that one that was held up leaves its share to the others.
-constexpr std::int64_t kTasksPerThread = 8;
-
-double flop(const Problem& p) noexcept {
-  return 2.0 * real(p.c_per_group() * p.taps()) * real(p.k * p.oh * p.ow) * real(p.n);
-}
-
-// The algorithm, by the cost model if not by name, and its blocks.
-Status choose(bool merged, const float* const (&transformed)[kWinogradSizes], Algorithm asked,
-              PlanState& state) noexcept {
-  const Problem& p = state.problem;
-  const CacheSizes caches = detected_caches();
-  const bool any = asked == Algorithm::automatic;
-  double best = std::numeric_limits<double>::infinity();
-  const auto consider = [&](Algorithm algorithm, double cycles) {
-    if (cycles >= best) return;
-    best = cycles;
-    state.algorithm = algorithm;
-  };
-  if ((any && !merged) || asked == Algorithm::gemm) {
-    state.gemm = choose_blocking(p, state.tile, caches);
-    consider(Algorithm::gemm, state.gemm.cycles() * real(p.groups));
-  }
-  if (any || asked == Algorithm::direct) {
-    state.direct = choose_direct(p, state.tile, caches);
-    consider(Algorithm::direct, state.direct.cycles());
-  }
-  if ((any && merged) || asked == Algorithm::depthwise) {
-    if (choose_depthwise(p, state.tile, state.depthwise)) {
-      consider(Algorithm::depthwise, state.depthwise.cycles());
-    } else if (!any) {
-      return fail(StatusCode::unsupported,
-                  "algorithm: depthwise takes adjacent channels, got strides %lld in x and %lld "
-                  "in y",
-                  ll(p.x_strides[1]), ll(p.y_strides[1]));
-    }
-  }
-  for (const Algorithm algorithm :
-       {Algorithm::winograd_f2, Algorithm::winograd_f4, Algorithm::winograd_f6}) {
-    const int m = winograd_size(algorithm);
-    if (transformed[m / 2 - 1] == nullptr) continue;
-    state.winograd = choose_winograd(p, m, state.tile, caches);
-    consider(algorithm, state.winograd.cycles());
-  }
-  return {};
-}
-
-std::int64_t block_count(const PlanState& state) noexcept {
-  switch (state.algorithm) {
-    case Algorithm::gemm:
-      return gemm_blocks(state.problem, state.gemm);
-    case Algorithm::direct:
-      return direct_blocks(state.problem, state.direct);
-    case Algorithm::depthwise:
-      return depthwise_blocks(state.problem, state.depthwise);
-    case Algorithm::winograd_f2:
-    case Algorithm::winograd_f4:
-    case Algorithm::winograd_f6:
-      return winograd_blocks(state.problem, state.tile.nr, state.winograd);
-    default:
-      return 1;
-  }
-}
-
-void share_among_threads(int threads, PlanState& state) noexcept {
-  const Problem& p = state.problem;
-  const double most = std::min(flop(p) / kFlopPerThread, 1e6);
-  state.slots = std::clamp(static_cast<int>(most), 1, threads);
-  if (state.slots > 1 && state.algorithm == Algorithm::gemm) {
-    split_for_threads(p, state.tile, state.slots, state.gemm);
-  } else if (state.slots > 1 && state.algorithm == Algorithm::direct) {
-    split_for_threads(p, state.tile.width, state.slots, state.direct);
-  } else if (state.slots > 1 && winograd_size(state.algorithm) != 0) {
-    split_for_threads(p, state.tile, state.slots, state.winograd);
-  }
-  state.tasks = std::min(block_count(state), kTasksPerThread * state.slots);
-  state.slots = static_cast<int>(std::clamp<std::int64_t>(state.tasks, 1, state.slots));
-}
-
-std::int64_t slot_bytes(const PlanState& state) noexcept {
-  const Problem& p = state.problem;
-  switch (state.algorithm) {
-    case Algorithm::gemm:
-      return gemm_workspace_bytes(p, state.gemm, state.tile.nr);
-    case Algorithm::direct:
-      return direct_workspace_bytes(p, state.direct, state.tile.nr);
-    case Algorithm::depthwise:
-      return depthwise_workspace_bytes(p, state.depthwise);
-    case Algorithm::winograd_f2:
-    case Algorithm::winograd_f4:
-    case Algorithm::winograd_f6:
-      return winograd_workspace_bytes(state.winograd);
-    case Algorithm::im2col:
-    case Algorithm::strided_im2col:
-      return im2col_bytes(p);
-    default:
-      return 0;
-  }
-}
-
 // One run of a plan of the engine, as its tasks see it.
 struct Job {
   const PlanState& state;
+  const Engine& engine;
   Operands operands;
   std::int64_t blocks;
   std::int64_t tasks;
@@ -156,15 +41,7 @@ struct Job {
     const std::int64_t begin = job.blocks * task / job.tasks;
     const std::int64_t end = job.blocks * (task + 1) / job.tasks;
     void* workspace = job.workspace + slot * state.slot_bytes;
-    if (state.algorithm == Algorithm::gemm) {
-      gemm(job.operands, state.gemm, begin, end, workspace);
-    } else if (state.algorithm == Algorithm::direct) {
-      direct(job.operands, state.direct, begin, end, workspace);
-    } else if (winograd_size(state.algorithm) != 0) {
-      winograd(job.operands, state.winograd, begin, end, workspace);
-    } else {
-      depthwise(job.operands, state.depthwise, begin, end, workspace);
-    }
+    job.engine.run(job.operands, state, begin, end, workspace);
   }
 };
 
@@ -198,62 +75,6 @@ Status check_residual(const Problem& p, const ConstTensorView& residual,
 
 }  // namespace
 
-std::int64_t workspace_bytes(const PlanState& state) noexcept {
-  return state.slot_bytes > 0 ? state.slots * state.slot_bytes + kAlignment : 0;
-}
-
-std::int64_t Plan::workspace_bytes() const noexcept {
-  return fastconv::workspace_bytes(state_of(state_));
-}
-
-Algorithm Plan::algorithm() const noexcept { return state_of(state_).algorithm; }
-
-int Plan::slots() const noexcept { return state_of(state_).slots; }
-
-Explanation Plan::explain() const noexcept { return fastconv::explain(state_of(state_)); }
-
-Plan::Plan() noexcept : state_{} { new (state_) PlanState(); }
-
-Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan,
-                   int threads) const noexcept {
-  if (packed_ == nullptr) {
-    return fail(StatusCode::invalid_argument, "layer: is empty; Layer::create makes one");
-  }
-  if (threads < 1) {
-    return fail(StatusCode::invalid_argument, "threads: must be at least 1, got %d", threads);
-  }
-  PlanState state;
-  FASTCONV_TRY(make_problem(packed_->descriptor, x, y, state.problem));
-  FASTCONV_TRY(check_no_self_overlap("y", y));
-  state.layer_id = packed_->id;
-  const Algorithm asked = packed_->options.algorithm;
-  const KernelTable& table = *packed_->table;
-  state.chosen = asked == Algorithm::automatic;
-  state.isa = table.isa;
-  state.epilogue = packed_->options.epilogue;
-  state.has_bias = packed_->bias != nullptr;
-  state.strict = packed_->options.strict;
-  state.flush_denormals = packed_->options.flush_denormals;
-  state.tile = {table.width, table.nr(), table.max_rows};
-  // An empty batch is not planned: nobody has looked at its strides.
-  const bool empty = state.problem.n == 0;
-  if (uses_panels(asked) && !empty) {
-    FASTCONV_TRY(choose(packed_->merged, packed_->transformed, asked, state));
-    share_among_threads(threads, state);
-  } else {
-    state.algorithm = asked;
-  }
-  state.slot_bytes = empty ? 0 : slot_bytes(state);
-  if (std::int64_t bytes = 0; state.slot_bytes < 0 ||
-                              !multiply(state.slot_bytes, state.slots, bytes) ||
-                              bytes > std::int64_t{1} << 62) {
-    return fail(StatusCode::overflow, "workspace: %d slots of %lld bytes exceed 64 bits",
-                state.slots, ll(state.slot_bytes));
-  }
-  new (plan.state_) PlanState(state);
-  return {};
-}
-
 Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& y,
                   const RunOptions& options) const noexcept {
   const PlanState& state = state_of(plan.state_);
@@ -281,13 +102,14 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
   char* workspace = align_up(options.workspace);
   const bool flush = packed_->options.flush_denormals;
 
-  if (uses_panels(state.algorithm)) {
+  if (const Engine* engine = find_engine(state.algorithm)) {
     const int m = winograd_size(state.algorithm);
     const float* weights = m != 0 ? packed_->transformed[m / 2 - 1] : packed_->weights;
     Job job{state,
+            *engine,
             {p, *packed_->table, x.data, weights, packed_->lanes_per_group, packed_->bias, y.data,
              options.residual.data, residual_strides, state.epilogue},
-            block_count(state),
+            engine->blocks(state),
             state.tasks,
             workspace,
             flush,

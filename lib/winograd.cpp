@@ -297,16 +297,16 @@ WinogradBlocking choose_winograd(const Problem& p, int m, const Tile& tile,
 
 void split_for_threads(const Problem& p, const Tile& tile, int threads,
                        WinogradBlocking& b) noexcept {
-  while (winograd_blocks(p, tile.nr, b) < 3 * std::int64_t{threads}) {
-    if (b.tiles >= 2 * tile.mr) {
-      b.tiles = ceil_div(b.tiles, 2);
-    } else if (b.panels > 1) {
-      b.panels = ceil_div(b.panels, 2);
-    } else {
-      break;
-    }
-    set_sizes(tile, b);
+  while (b.tiles >= 2 * tile.mr && winograd_blocks(p, tile.nr, b) < 3 * std::int64_t{threads}) {
+    b.tiles = ceil_div(b.tiles, 2);
   }
+  const std::int64_t tiles = p.n * b.tile_rows * b.tile_columns;
+  const std::int64_t tile_blocks = ceil_div(tiles, b.tiles);
+  if (tile_blocks >= threads) b.tiles = ceil_div(tiles, round_up(tile_blocks, threads));
+  // Blocks of other panels transform their input again, so there are no more than threads.
+  const std::int64_t blocks = winograd_blocks(p, tile.nr, b);
+  if (blocks < threads) b.panels = ceil_div(b.panels, ceil_div(threads, blocks));
+  set_sizes(tile, b);
 }
 
 std::int64_t winograd_workspace_bytes(const WinogradBlocking& b) noexcept {

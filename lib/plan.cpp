@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plan.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <type_traits>
+
+#include "../kernels/baselines.hpp"
+#include "error.hpp"
+#include "gemm.hpp"
+#include "integers.hpp"
+#include "packed.hpp"
+#include "views.hpp"
+
+namespace fastconv {
+namespace {
+
+static_assert(sizeof(PlanState) <= sizeof(Plan) && std::is_trivially_copyable_v<PlanState> &&
+                  std::is_trivially_destructible_v<PlanState>,
+              "a PlanState lives in a Plan's bytes");
+
+constexpr Engine kGemm{
+    [](int threads, PlanState& s) { split_for_threads(s.problem, s.tile, threads, s.gemm); },
+    [](const PlanState& s) { return gemm_blocks(s.problem, s.gemm); },
+    [](const PlanState& s) { return gemm_workspace_bytes(s.problem, s.gemm, s.tile.nr); },
+    [](const Operands& t, const PlanState& s, std::int64_t begin, std::int64_t end,
+       void* workspace) { gemm(t, s.gemm, begin, end, workspace); }};
+
+constexpr Engine kDirect{
+    [](int threads, PlanState& s) {
+      split_for_threads(s.problem, s.tile.width, threads, s.direct);
+    },
+    [](const PlanState& s) { return direct_blocks(s.problem, s.direct); },
+    [](const PlanState& s) { return direct_workspace_bytes(s.problem, s.direct, s.tile.nr); },
+    [](const Operands& t, const PlanState& s, std::int64_t begin, std::int64_t end,
+       void* workspace) { direct(t, s.direct, begin, end, workspace); }};
+
+constexpr Engine kDepthwise{
+    [](int, PlanState&) {},  // its blocks are small enough
+    [](const PlanState& s) { return depthwise_blocks(s.problem, s.depthwise); },
+    [](const PlanState& s) { return depthwise_workspace_bytes(s.problem, s.depthwise); },
+    [](const Operands& t, const PlanState& s, std::int64_t begin, std::int64_t end,
+       void* workspace) { depthwise(t, s.depthwise, begin, end, workspace); }};
+
+constexpr Engine kWinograd{
+    [](int threads, PlanState& s) { split_for_threads(s.problem, s.tile, threads, s.winograd); },
+    [](const PlanState& s) { return winograd_blocks(s.problem, s.tile.nr, s.winograd); },
+    [](const PlanState& s) { return winograd_workspace_bytes(s.winograd); },
+    [](const Operands& t, const PlanState& s, std::int64_t begin, std::int64_t end,
+       void* workspace) { winograd(t, s.winograd, begin, end, workspace); }};
+
+// The algorithm, by the cost model if not by name, and its blocks.
+Status choose(bool merged, const float* const (&transformed)[kWinogradSizes], Algorithm asked,
+              PlanState& state) noexcept {
+  const Problem& p = state.problem;
+  const CacheSizes caches = detected_caches();
+  const bool any = asked == Algorithm::automatic;
+  double best = std::numeric_limits<double>::infinity();
+  const auto consider = [&](Algorithm algorithm, double cycles) {
+    if (cycles >= best) return;
+    best = cycles;
+    state.algorithm = algorithm;
+  };
+  if ((any && !merged) || asked == Algorithm::gemm) {
+    state.gemm = choose_blocking(p, state.tile, caches);
+    consider(Algorithm::gemm, state.gemm.cycles() * real(p.groups));
+  }
+  if (any || asked == Algorithm::direct) {
+    state.direct = choose_direct(p, state.tile, caches);
+    consider(Algorithm::direct, state.direct.cycles());
+  }
+  if ((any && merged) || asked == Algorithm::depthwise) {
+    if (choose_depthwise(p, state.tile, state.depthwise)) {
+      consider(Algorithm::depthwise, state.depthwise.cycles());
+    } else if (!any) {
+      return fail(StatusCode::unsupported,
+                  "algorithm: depthwise takes adjacent channels, got strides %lld in x and %lld "
+                  "in y",
+                  ll(p.x_strides[1]), ll(p.y_strides[1]));
+    }
+  }
+  for (const Algorithm algorithm :
+       {Algorithm::winograd_f2, Algorithm::winograd_f4, Algorithm::winograd_f6}) {
+    const int m = winograd_size(algorithm);
+    if (transformed[m / 2 - 1] == nullptr) continue;
+    state.winograd = choose_winograd(p, m, state.tile, caches);
+    consider(algorithm, state.winograd.cycles());
+  }
+  return {};
+}
+
+// A thread that gets less than this has spent as long waking up.
+constexpr double kFlopPerThread = 5e5;
+// Tasks per thread: enough that one that was held up leaves its share to the others.
+constexpr std::int64_t kTasksPerThread = 8;
+
+double flop(const Problem& p) noexcept {
+  return 2.0 * real(p.c_per_group() * p.taps()) * real(p.k * p.oh * p.ow) * real(p.n);
+}
+
+void share_among_threads(int threads, const Engine& engine, PlanState& state) noexcept {
+  const double most = std::min(flop(state.problem) / kFlopPerThread, 1e6);
+  state.slots = std::clamp(static_cast<int>(most), 1, threads);
+  if (state.slots > 1) engine.split(state.slots, state);
+  state.tasks = std::min(engine.blocks(state), kTasksPerThread * state.slots);
+  state.slots = static_cast<int>(std::clamp<std::int64_t>(state.tasks, 1, state.slots));
+}
+
+std::int64_t slot_bytes(const PlanState& state) noexcept {
+  if (const Engine* engine = find_engine(state.algorithm)) return engine->slot_bytes(state);
+  const bool has_matrix =
+      state.algorithm == Algorithm::im2col || state.algorithm == Algorithm::strided_im2col;
+  return has_matrix ? im2col_bytes(state.problem) : 0;
+}
+
+}  // namespace
+
+const Engine* find_engine(Algorithm algorithm) noexcept {
+  switch (algorithm) {
+    case Algorithm::gemm:
+      return &kGemm;
+    case Algorithm::direct:
+      return &kDirect;
+    case Algorithm::depthwise:
+      return &kDepthwise;
+    case Algorithm::winograd_f2:
+    case Algorithm::winograd_f4:
+    case Algorithm::winograd_f6:
+      return &kWinograd;
+    default:
+      return nullptr;
+  }
+}
+
+std::int64_t workspace_bytes(const PlanState& state) noexcept {
+  return state.slot_bytes > 0 ? state.slots * state.slot_bytes + kAlignment : 0;
+}
+
+std::int64_t Plan::workspace_bytes() const noexcept {
+  return fastconv::workspace_bytes(state_of(state_));
+}
+
+Algorithm Plan::algorithm() const noexcept { return state_of(state_).algorithm; }
+
+int Plan::slots() const noexcept { return state_of(state_).slots; }
+
+Explanation Plan::explain() const noexcept { return fastconv::explain(state_of(state_)); }
+
+Plan::Plan() noexcept : state_{} { new (state_) PlanState(); }
+
+Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan,
+                   int threads) const noexcept {
+  if (packed_ == nullptr) {
+    return fail(StatusCode::invalid_argument, "layer: is empty; Layer::create makes one");
+  }
+  if (threads < 1) {
+    return fail(StatusCode::invalid_argument, "threads: must be at least 1, got %d", threads);
+  }
+  PlanState state;
+  FASTCONV_TRY(make_problem(packed_->descriptor, x, y, state.problem));
+  FASTCONV_TRY(check_no_self_overlap("y", y));
+  state.layer_id = packed_->id;
+  const Algorithm asked = packed_->options.algorithm;
+  const KernelTable& table = *packed_->table;
+  state.chosen = asked == Algorithm::automatic;
+  state.isa = table.isa;
+  state.epilogue = packed_->options.epilogue;
+  state.has_bias = packed_->bias != nullptr;
+  state.strict = packed_->options.strict;
+  state.flush_denormals = packed_->options.flush_denormals;
+  state.tile = {table.width, table.nr(), table.max_rows};
+  // An empty batch is not planned: nobody has looked at its strides.
+  const bool empty = state.problem.n == 0;
+  if (uses_panels(asked) && !empty) {
+    FASTCONV_TRY(choose(packed_->merged, packed_->transformed, asked, state));
+    share_among_threads(threads, *find_engine(state.algorithm), state);
+  } else {
+    state.algorithm = asked;
+  }
+  state.slot_bytes = empty ? 0 : slot_bytes(state);
+  if (std::int64_t bytes = 0; state.slot_bytes < 0 ||
+                              !multiply(state.slot_bytes, state.slots, bytes) ||
+                              bytes > std::int64_t{1} << 62) {
+    return fail(StatusCode::overflow, "workspace: %d slots of %lld bytes exceed 64 bits",
+                state.slots, ll(state.slot_bytes));
+  }
+  new (plan.state_) PlanState(state);
+  return {};
+}
+
+}  // namespace fastconv
