@@ -297,7 +297,8 @@ void pack_rows(const PackArguments& arguments) {
   }
 }
 
-// `count` pixels of one row to pixels of adjacent channels, `pitch` floats apart.
+// `count` pixels of one row, column_step apart, to pixels of adjacent channels, `pitch` floats
+// apart.
 template <class Arch>
 FASTCONV_INLINE void copy_pixels(const RegionArguments& arguments, const float* in,
                                  std::int64_t count, float* out) noexcept {
@@ -305,7 +306,7 @@ FASTCONV_INLINE void copy_pixels(const RegionArguments& arguments, const float* 
   constexpr int W = V::width;
   const std::int64_t channels = arguments.channels;
   const std::int64_t channel_stride = arguments.problem->x_strides[1];
-  const std::int64_t column_stride = arguments.problem->x_strides[3];
+  const std::int64_t column_stride = arguments.problem->x_strides[3] * arguments.column_step;
   if (channel_stride == 1 || channels == 1) {
     if (column_stride == channels && arguments.pitch == channels) {
       copy_run<Arch>(out, in, 1, count * channels);
@@ -361,22 +362,23 @@ void pack_patch(const RegionArguments& arguments) {
   const std::int64_t last_h = (p.oh - 1) * stride.h + (kernel.h - 1) * dilation.h - padding.top;
   const std::int64_t last_w = (p.ow - 1) * stride.w + (kernel.w - 1) * dilation.w - padding.left;
   float* out = arguments.out;
-  for (std::int64_t i = top; i < top + arguments.rows; ++i) {
-    const std::int64_t h = i > last_h ? -1 : source_index(i, p.h, mode);
+  for (std::int64_t i = 0; i < arguments.rows; ++i) {
+    const std::int64_t row_at = top + i * arguments.row_step;
+    const std::int64_t h = row_at > last_h ? -1 : source_index(row_at, p.h, mode);
     if (h < 0) {
       fill_zeros<Arch>(out, arguments.columns * pitch);
       out += arguments.columns * pitch;
       continue;
     }
     const float* row = arguments.x + h * p.x_strides[2];
-    const std::int64_t right = left + arguments.columns;
-    for (std::int64_t j = left; j < right;) {
-      std::int64_t w = j;
+    for (std::int64_t j = 0; j < arguments.columns;) {
+      std::int64_t w = left + j * arguments.column_step;
       std::int64_t count = 1;
-      if (j >= 0 && j < p.w) {
-        count = (right < p.w ? right : p.w) - j;  // that lie in the image
+      if (w >= 0 && w < p.w) {  // and those behind it
+        count = (p.w - 1 - w) / arguments.column_step + 1;
+        if (count > arguments.columns - j) count = arguments.columns - j;
       } else {
-        w = j > last_w ? -1 : source_index(j, p.w, mode);
+        w = w > last_w ? -1 : source_index(w, p.w, mode);
       }
       if (w < 0) {
         fill_zeros<Arch>(out, arguments.channels);

@@ -74,7 +74,8 @@ struct RegionArguments {
   std::int64_t channels = 0;
   std::int64_t first_row = 0, first_column = 0;
   std::int64_t rows = 0, columns = 0;
-  std::int64_t row_step = 1;             // pack_planes only: image rows from one row to the next
+  std::int64_t row_step = 1;             // image rows from one row to the next
+  std::int64_t column_step = 1;          // pack_patch only: likewise
   const std::int64_t* phases = nullptr;  // pack_planes only
   std::int64_t phase_count = 0;
   std::int64_t pitch = 0;  // floats from one row of a plane, or one pixel of a patch, to the next

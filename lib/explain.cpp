@@ -77,7 +77,7 @@ const char* limit(Algorithm algorithm) noexcept {
     case Algorithm::depthwise:
       return "takes adjacent channels in groups of one, or of a few that fill a vector";
     case Algorithm::winograd_f4:
-      return "takes 3x3 kernels of stride and dilation 1 and channels enough, if not strict";
+      return "takes 3x3 kernels of stride 1 and channels enough, if not strict";
     default:
       return "does not apply";
   }
@@ -151,7 +151,7 @@ Explanation explain(const PlanState& state) noexcept {
     out.line("isa: %s, F(%dx%d, 3x3), tile %d x %d (pixels broadcast, channels along vectors)\n",
              name(state.isa), b.m, b.m, state.tile.mr, state.tile.nr);
     out.line("blocks: %lld of %lld tiles an image, %lld channels\n", ll(b.tiles),
-             ll(b.tile_rows * b.tile_columns), ll(b.panels * state.tile.nr));
+             ll(tiles_of_image(p, b)), ll(b.panels * state.tile.nr));
     out.line("error: %s times direct summation's\n", b.m == 2 ? "0.7" : b.m == 4 ? "2" : "9");
     costs(b);
   } else {

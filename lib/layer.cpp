@@ -140,11 +140,12 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
                 name(options.algorithm));
   }
   if (named != 0 && !is_winograd(descriptor)) {
-    return fail(StatusCode::unsupported,
-                "algorithm: %s takes 3x3 kernels of stride and dilation 1, got %lldx%lld, stride "
-                "%lldx%lld, dilation %lldx%lld",
-                name(options.algorithm), ll(shape[2]), ll(shape[3]), ll(descriptor.stride.h),
-                ll(descriptor.stride.w), ll(descriptor.dilation.h), ll(descriptor.dilation.w));
+    return fail(
+        StatusCode::unsupported,
+        "algorithm: %s takes 3x3 kernels of stride 1 and dilations below 2^30, got %lldx%lld, "
+        "stride %lldx%lld, dilation %lldx%lld",
+        name(options.algorithm), ll(shape[2]), ll(shape[3]), ll(descriptor.stride.h),
+        ll(descriptor.stride.w), ll(descriptor.dilation.h), ll(descriptor.dilation.w));
   }
   const bool panels = uses_panels(options.algorithm);
   // One channel a group, or narrow groups: panels of one group each would be mostly empty.

@@ -24,6 +24,7 @@ class Block {
         nr_(operands.table.nr()),
         width_(operands.table.width),
         size_(blocking.m / 2 - 1),
+        step_(operands.problem.window.dilation),
         group_(group),
         v_(static_cast<float*>(workspace)),
         m_(v_ + b_.points() * b_.v_stride),
@@ -42,7 +43,8 @@ class Block {
  private:
   // Tiles that follow each other along a row.
   struct Run {
-    std::int64_t n, row, column;  // the first one's
+    std::int64_t n;
+    std::int64_t row, column;  // of the first one's first output
     std::int64_t count;
     std::int64_t at;  // the first one's in the block
   };
@@ -50,10 +52,19 @@ class Block {
   template <class Body>
   void for_each_run(std::int64_t tile, std::int64_t tiles, Body body) noexcept {
     for (std::int64_t at = 0; at < tiles;) {
-      const std::int64_t column = (tile + at) % b_.tile_columns;
-      const std::int64_t row = (tile + at) / b_.tile_columns;
+      std::int64_t rest = tile + at;
+      const auto take = [&](std::int64_t size) {
+        const std::int64_t digit = rest % size;
+        rest /= size;
+        return digit;
+      };
+      const std::int64_t column = take(b_.tile_columns);
+      const std::int64_t row = take(b_.tile_rows);
+      const std::int64_t grid_column = take(std::min(step_.w, p_.ow));
+      const std::int64_t grid_row = take(std::min(step_.h, p_.oh));
       const std::int64_t count = std::min(b_.tile_columns - column, tiles - at);
-      body(Run{row / b_.tile_rows, row % b_.tile_rows, column, count, at});
+      body(Run{rest, grid_row + row * b_.m * step_.h, grid_column + column * b_.m * step_.w, count,
+               at});
       at += count;
     }
   }
@@ -61,22 +72,23 @@ class Block {
   void transform_input(const Run& run) noexcept {
     const std::int64_t channels = p_.c_per_group();
     const std::int64_t side = b_.m + 2;
-    const std::int64_t top = run.row * b_.m - p_.window.padding.top;
-    const std::int64_t left = run.column * b_.m - p_.window.padding.left;
+    const std::int64_t top = run.row - p_.window.padding.top;
+    const std::int64_t left = run.column - p_.window.padding.left;
+    const std::int64_t tile_step = b_.m * step_.w;
     const float* x = t_.x + run.n * p_.x_strides[0] + group_ * channels * p_.x_strides[1];
     // The tiles that lie in the image are read in place, in whole vectors of channels.
     std::int64_t begin = 0, end = 0, whole = 0;
-    if (p_.x_strides[1] == 1 && top >= 0 && top + side <= p_.h) {
-      begin = std::min(run.count, left < 0 ? ceil_div(-left, b_.m) : 0);
-      end = left + side <= p_.w ? (p_.w - left - side) / b_.m + 1 : 0;
-      end = std::clamp(end, begin, run.count);
+    if (p_.x_strides[1] == 1 && top >= 0 && top + (side - 1) * step_.h < p_.h) {
+      begin = std::min(run.count, left < 0 ? ceil_div(-left, tile_step) : 0);
+      const std::int64_t room = p_.w - 1 - (side - 1) * step_.w - left;
+      end = std::clamp(room >= 0 ? room / tile_step + 1 : 0, begin, run.count);
       whole = channels / width_ * width_;
     }
     if (whole > 0 && begin < end) {
       WinogradInput in;
-      in.x = x + top * p_.x_strides[2] + (left + begin * b_.m) * p_.x_strides[3];
-      in.row_stride = p_.x_strides[2];
-      in.column_stride = p_.x_strides[3];
+      in.x = x + top * p_.x_strides[2] + (left + begin * tile_step) * p_.x_strides[3];
+      in.row_stride = p_.x_strides[2] * step_.h;
+      in.column_stride = p_.x_strides[3] * step_.w;
       in.tiles = end - begin;
       in.channels = whole;
       in.v = v_ + (run.at + begin) * b_.pitch;
@@ -101,8 +113,10 @@ class Block {
     if (begin == end) return;
     RegionArguments region;
     region.problem = &p_;
-    region.first_row = run.row * b_.m;
-    region.first_column = (run.column + begin) * b_.m;
+    region.first_row = run.row;
+    region.first_column = run.column + begin * b_.m * step_.w;
+    region.row_step = step_.h;
+    region.column_step = step_.w;
     region.rows = b_.m + 2;
     region.columns = (end - begin) * b_.m + 2;
     region.out = patch_;
@@ -152,10 +166,10 @@ class Block {
 
   void transform_output(const Run& run, std::int64_t panel) noexcept {
     const std::int64_t first = panel * nr_;
-    const std::int64_t row = run.row * b_.m;
-    const std::int64_t column = run.column * b_.m;
+    if (run.row >= p_.oh || run.column >= p_.ow) return;
     const auto at = [&](const Dims<4>& s) {
-      return run.n * s[0] + (group_ * p_.k_per_group() + first) * s[1] + row * s[2] + column * s[3];
+      return run.n * s[0] + (group_ * p_.k_per_group() + first) * s[1] + run.row * s[2] +
+             run.column * s[3];
     };
     const Dims<4>& ys = p_.y_strides;
     const Dims<4>& rs = t_.residual_strides;
@@ -166,17 +180,17 @@ class Block {
     out.m = m_ + run.at * nr_;
     out.point_stride = b_.m_stride;
     out.tiles = run.count;
-    out.rows = std::min<std::int64_t>(b_.m, p_.oh - row);
-    out.columns = std::min(run.count * b_.m, p_.ow - column);
+    out.rows = std::min<std::int64_t>(b_.m, ceil_div(p_.oh - run.row, step_.h));
+    out.columns = std::min(run.count * b_.m, ceil_div(p_.ow - run.column, step_.w));
     out.bias = t_.bias != nullptr ? t_.bias + group_ * t_.lanes_per_group + first : nullptr;
     if (ys[1] == 1 && (residual == nullptr || rs[1] == 1)) {
       out.channels = channels;
       out.y = y;
-      out.y_row_stride = ys[2];
-      out.y_column_stride = ys[3];
+      out.y_row_stride = ys[2] * step_.h;
+      out.y_column_stride = ys[3] * step_.w;
       out.residual = residual;
-      out.residual_row_stride = rs[2];
-      out.residual_column_stride = rs[3];
+      out.residual_row_stride = rs[2] * step_.h;
+      out.residual_column_stride = rs[3] * step_.w;
       out.epilogue = &t_.epilogue;
       t_.table.winograd_output[size_](out);
       return;
@@ -196,9 +210,9 @@ class Block {
     scatter.columns = out.columns;
     scatter.channels = channels;
     scatter.y = y;
-    scatter.y_strides = {ys[1], ys[2], ys[3]};
+    scatter.y_strides = {ys[1], ys[2] * step_.h, ys[3] * step_.w};
     scatter.residual = residual;
-    scatter.residual_strides = {rs[1], rs[2], rs[3]};
+    scatter.residual_strides = {rs[1], rs[2] * step_.h, rs[3] * step_.w};
     scatter.epilogue = &t_.epilogue;
     t_.table.scatter(scatter);
   }
@@ -208,7 +222,8 @@ class Block {
   const WinogradBlocking& b_;
   int nr_;
   int width_;
-  int size_;  // index into the table
+  int size_;   // index into the table
+  Pair step_;  // between the outputs of a tile, and its inputs
   std::int64_t group_;
   float* v_;       // transformed input, [points][tiles][pitch]
   float* m_;       // products of a panel, [points][tiles][NR]
@@ -231,6 +246,11 @@ void set_sizes(const Tile& tile, WinogradBlocking& b) noexcept {
 
 }  // namespace
 
+std::int64_t tiles_of_image(const Problem& p, const WinogradBlocking& b) noexcept {
+  const Pair step = p.window.dilation;
+  return std::min(step.h, p.oh) * std::min(step.w, p.ow) * b.tile_rows * b.tile_columns;
+}
+
 int winograd_size(Algorithm algorithm) noexcept {
   switch (algorithm) {
     case Algorithm::winograd_f2:
@@ -248,22 +268,24 @@ bool is_winograd(const Conv2d& d) noexcept {
   const auto is = [](const Pair& pair, std::int64_t size) {
     return pair.h == size && pair.w == size;
   };
-  return is(d.kernel_size, 3) && is(d.stride, 1) && is(d.dilation, 1);
+  constexpr std::int64_t kMost = 1 << 30;  // so that some steps of it are 64-bit
+  return is(d.kernel_size, 3) && is(d.stride, 1) && d.dilation.h < kMost && d.dilation.w < kMost;
 }
 
 WinogradBlocking choose_winograd(const Problem& p, int m, const Tile& tile,
                                  const CacheSizes& caches) noexcept {
   WinogradBlocking b;
   b.m = m;
-  b.tile_rows = ceil_div(p.oh, m);
-  b.tile_columns = ceil_div(p.ow, m);
+  const Pair step = p.window.dilation;
+  b.tile_rows = ceil_div(ceil_div(p.oh, step.h), m);
+  b.tile_columns = ceil_div(ceil_div(p.ow, step.w), m);
   b.panels = ceil_div(p.k_per_group(), tile.nr);
   // An odd number of lines between tiles, as between the rows of any A.
   b.pitch = round_up(p.c_per_group(), 2 * kLine) + kLine;
   b.patch_channels = p.x_strides[1] == 1 ? 64 : tile.width;
   // V takes half of L2, or what two passes of tiles over the weights need, up to twice L2: it is
   // read once a panel, the weights once a block.
-  const std::int64_t tiles = p.n * b.tile_rows * b.tile_columns;
+  const std::int64_t tiles = p.n * tiles_of_image(p, b);
   const std::int64_t tile_bytes = b.points() * b.pitch * kFloat;
   std::int64_t limit = std::max<std::int64_t>(caches.l2 / 2 / tile_bytes, kLeastTiles);
   limit = std::clamp<std::int64_t>(caches.l2 * 2 / tile_bytes, 1, limit);
@@ -274,23 +296,22 @@ WinogradBlocking choose_winograd(const Problem& p, int m, const Tile& tile,
   set_sizes(tile, b);
 
   // Of one image: the choice must not depend on the batch.
-  const std::int64_t image_tiles = b.tile_rows * b.tile_columns;
+  const std::int64_t of_image = tiles_of_image(p, b);
   const std::int64_t in_vectors = ceil_div(p.c_per_group(), tile.width);
   const std::int64_t out_vectors = ceil_div(p.k_per_group(), tile.width);
   const double images = real(p.groups);
   const double transform = b.points() * kTransform;
   const double transposed = real((b.m + 2) * b.m) * (kCopyVector + kTranspose);
-  const std::int64_t height = std::min(image_tiles, limit);
+  const std::int64_t height = std::min(of_image, limit);
   b.fma_cycles = images * b.points() * real(p.c_per_group()) *
-                 tile_cycles(height, p.k_per_group(), height, tile) * real(image_tiles) /
-                 real(height);
-  b.pack_cycles = images * (real(image_tiles * in_vectors) *
-                                (transform + (p.x_strides[1] == 1 ? 0.0 : transposed)) +
-                            real(ceil_div(image_tiles, limit) * b.points() * p.c_per_group() *
-                                 p.k_per_group() * kFloat) *
-                                kWeightByte);
+                 tile_cycles(height, p.k_per_group(), height, tile) * real(of_image) / real(height);
+  b.pack_cycles =
+      images *
+      (real(of_image * in_vectors) * (transform + (p.x_strides[1] == 1 ? 0.0 : transposed)) +
+       real(ceil_div(of_image, limit) * b.points() * p.c_per_group() * p.k_per_group() * kFloat) *
+           kWeightByte);
   b.store_cycles =
-      images * real(image_tiles * out_vectors) *
+      images * real(of_image * out_vectors) *
       (transform + real(b.m * b.m) * kStoreVector / 2 + (p.y_strides[1] == 1 ? 0.0 : transposed));
   return b;
 }
@@ -300,7 +321,7 @@ void split_for_threads(const Problem& p, const Tile& tile, int threads,
   while (b.tiles >= 2 * tile.mr && winograd_blocks(p, tile.nr, b) < 3 * std::int64_t{threads}) {
     b.tiles = ceil_div(b.tiles, 2);
   }
-  const std::int64_t tiles = p.n * b.tile_rows * b.tile_columns;
+  const std::int64_t tiles = p.n * tiles_of_image(p, b);
   const std::int64_t tile_blocks = ceil_div(tiles, b.tiles);
   if (tile_blocks >= threads) b.tiles = ceil_div(tiles, round_up(tile_blocks, threads));
   // Blocks of other panels transform their input again, so there are no more than threads.
@@ -314,14 +335,14 @@ std::int64_t winograd_workspace_bytes(const WinogradBlocking& b) noexcept {
 }
 
 std::int64_t winograd_blocks(const Problem& p, int nr, const WinogradBlocking& b) noexcept {
-  return p.groups * ceil_div(p.n * b.tile_rows * b.tile_columns, b.tiles) *
+  return p.groups * ceil_div(p.n * tiles_of_image(p, b), b.tiles) *
          ceil_div(ceil_div(p.k_per_group(), nr), b.panels);
 }
 
 void winograd(const Operands& t, const WinogradBlocking& b, std::int64_t begin, std::int64_t end,
               void* workspace) noexcept {
   const Problem& p = t.problem;
-  const std::int64_t tiles = p.n * b.tile_rows * b.tile_columns;
+  const std::int64_t tiles = p.n * tiles_of_image(p, b);
   const std::int64_t panels = ceil_div(p.k_per_group(), t.table.nr());
   const std::int64_t panel_blocks = ceil_div(panels, b.panels);
   const std::int64_t tile_blocks = ceil_div(tiles, b.tiles);

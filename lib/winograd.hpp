@@ -14,12 +14,13 @@ namespace fastconv {
 // some panels of channels out. A block's tiles follow each other through rows, and images.
 struct WinogradBlocking {
   int m = 0;
-  std::int64_t tile_rows = 0, tile_columns = 0;  // of an image
-  std::int64_t tiles = 0;                        // of a block
-  std::int64_t panels = 0;                       // of a block
-  std::int64_t pitch = 0;                        // of a tile's channels
-  std::int64_t patch_channels = 0;               // that are copied at a time
-  std::int64_t v_stride = 0, m_stride = 0;       // from one point to the next
+  // Of an image, or of each image in the grid of images that dilation makes of one.
+  std::int64_t tile_rows = 0, tile_columns = 0;
+  std::int64_t tiles = 0;                   // of a block
+  std::int64_t panels = 0;                  // of a block
+  std::int64_t pitch = 0;                   // of a tile's channels
+  std::int64_t patch_channels = 0;          // that are copied at a time
+  std::int64_t v_stride = 0, m_stride = 0;  // from one point to the next
   std::int64_t patch_elements = 0, staged_elements = 0;
   double fma_cycles = 0, pack_cycles = 0, store_cycles = 0;
 
@@ -35,6 +36,9 @@ int winograd_size(Algorithm algorithm) noexcept;
 
 // Does F(m x m, 3 x 3) compute such a layer?
 bool is_winograd(const Conv2d& descriptor) noexcept;
+
+// Dilated, an image is a grid of images whose outputs share no inputs, with tiles of their own.
+std::int64_t tiles_of_image(const Problem& problem, const WinogradBlocking& blocking) noexcept;
 
 // A pure function of its arguments, for a problem of such a layer.
 WinogradBlocking choose_winograd(const Problem& problem, int m, const Tile& tile,

@@ -92,7 +92,8 @@ std::vector<double> winograd_error_bounds(const Conv2d& d, const ConstTensorView
   const auto points = static_cast<std::size_t>(side * side);
   const std::int64_t channels = weights.shape[1];
   const std::int64_t out_channels = weights.shape[0];
-  const std::int64_t oh = x.shape[2] - 2, ow = x.shape[3] - 2;
+  const std::int64_t dh = d.dilation.h, dw = d.dilation.w;
+  const std::int64_t oh = x.shape[2] - 2 * dh, ow = x.shape[3] - 2 * dw;
   std::vector<std::vector<double>> u;
   for (std::int64_t k = 0; k < out_channels; ++k) {
     for (std::int64_t c = 0; c < channels; ++c) {
@@ -109,12 +110,18 @@ std::vector<double> winograd_error_bounds(const Conv2d& d, const ConstTensorView
   const double gamma = nu / (1.0 - nu);
   std::vector<double> bounds(static_cast<std::size_t>(x.shape[0] * out_channels * oh * ow));
   const std::int64_t groups = d.groups;
-  for_each_index({x.shape[0], groups, (oh + m - 1) / m, (ow + m - 1) / m}, [&](const Dims<4>& t) {
+  // Dilated, the tiles of a grid of images.
+  const std::int64_t tile_rows = (oh + m * dh - 1) / (m * dh);
+  const std::int64_t tile_columns = (ow + m * dw - 1) / (m * dw);
+  for_each_index({x.shape[0], groups, tile_rows * dh, tile_columns * dw}, [&](const Dims<4>& t) {
+    const std::int64_t top = t[2] % dh + t[2] / dh * m * dh;
+    const std::int64_t left = t[3] % dw + t[3] / dw * m * dw;
+    if (top >= oh || left >= ow) return;
     std::vector<std::vector<double>> v;
     for (std::int64_t c = 0; c < channels; ++c) {
       std::vector<double> block;
       for_each_index({1, 1, side, side}, [&](const Dims<4>& i) {
-        const std::int64_t h = t[2] * m + i[2], w = t[3] * m + i[3];
+        const std::int64_t h = top + i[2] * dh, w = left + i[3] * dw;
         const bool inside = h < x.shape[2] && w < x.shape[3];
         block.push_back(
             inside ? std::fabs(static_cast<double>(at(x, {t[0], t[1] * channels + c, h, w})))
@@ -132,10 +139,10 @@ std::vector<double> winograd_error_bounds(const Conv2d& d, const ConstTensorView
         }
       }
       const std::vector<double> y = spread(matrices.output, sum);
-      for_each_index({1, 1, std::min<std::int64_t>(m, oh - t[2] * m),
-                      std::min<std::int64_t>(m, ow - t[3] * m)},
+      for_each_index({1, 1, std::min<std::int64_t>(m, (oh - top + dh - 1) / dh),
+                      std::min<std::int64_t>(m, (ow - left + dw - 1) / dw)},
                      [&](const Dims<4>& i) {
-                       const std::int64_t h = t[2] * m + i[2], w = t[3] * m + i[3];
+                       const std::int64_t h = top + i[2] * dh, w = left + i[3] * dw;
                        const std::int64_t position = ((t[0] * out_channels + k) * oh + h) * ow + w;
                        bounds[static_cast<std::size_t>(position)] =
                            gamma * y[static_cast<std::size_t>(i[2] * m + i[3])];

@@ -21,8 +21,8 @@ enum class Algorithm : std::int32_t {
   // Groups of one channel, or of a few that fill a vector of the ISA, side by side in its lanes;
   // channels adjacent in x and y. Anything else is refused as unsupported.
   depthwise,
-  // Winograd's minimal filtering for 3x3 kernels of stride and dilation 1, in tiles of 2x2, 4x4 or
-  // 6x6 outputs: 2.25, 4 and 5.06 times fewer multiplications, and about 0.7, 2 and 9 times the
+  // Winograd's minimal filtering for 3x3 kernels of stride 1, in tiles of 2x2, 4x4 or 6x6
+  // outputs: 2.25, 4 and 5.06 times fewer multiplications, and about 0.7, 2 and 9 times the
   // rounding error of `gemm`. Refused with `strict`, and as unsupported for other kernels.
   // `automatic` takes f4 where it wins. (Lavin and Gray, Fast Algorithms for Convolutional Neural
   // Networks, CVPR 2016.)
