@@ -201,7 +201,7 @@ TEST_SUITE("winograd") {
   TEST_CASE("dilations") {
     std::uint64_t seed = 0;
     for (const Pair& dilation : {Pair{2, 2}, Pair{3, 1}, Pair{1, 4}, Pair{20, 30}}) {
-      for (const std::int64_t size : {1, 6, 7, 16, 23}) {
+      for (const std::int64_t size : {1, 7, 16}) {
         for (const Layout layout : {Layout::nchw, Layout::nhwc, Layout::crop}) {
           Conv2d conv = conv_of(9, 20, {dilation.h, dilation.h + 1, dilation.w, dilation.w + 2});
           conv.dilation = dilation;
@@ -212,9 +212,9 @@ TEST_SUITE("winograd") {
   }
 
   TEST_CASE("more tiles and panels than a block has") {
-    check_variants(problem_of(conv_of(40, 70), 3, 37, 41), Layout::nchw, Fill::floats, 1);
-    check_variants(problem_of(conv_of(40, 70), 3, 37, 41), Layout::nhwc, Fill::floats, 5);
-    check_variants(problem_of(conv_of(300, 33), 1, 9, 70), Layout::nchw, Fill::floats, 10);
+    check_variants(problem_of(conv_of(20, 70), 2, 23, 29), Layout::nchw, Fill::floats, 1);
+    check_variants(problem_of(conv_of(20, 70), 2, 23, 29), Layout::nhwc, Fill::floats, 5);
+    check_variants(problem_of(conv_of(300, 33), 1, 5, 70), Layout::nchw, Fill::floats, 10);
   }
 
   TEST_CASE("the bits depend on neither batch, threads nor alignment") {
