@@ -101,6 +101,27 @@ Layer layer_of(const Problem& p, const Operands& operands, Isa isa) {
   return layer;
 }
 
+// Calls function(layer, x, y) for every case, tested level and plain layout, y computed.
+template <class Function>
+void for_each_result(Function function) {
+  for (const Case& c : kCases) {
+    const Problem p = parsed(c);
+    CAPTURE(std::string(c.descriptor));
+    const Operands operands(p);
+    for (const Isa isa : tested_isas()) {
+      CAPTURE(std::string(name(isa)));
+      const Layer layer = layer_of(p, operands, isa);
+      for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
+        const Tensor x(layout, operands.x.view().shape);
+        copy(operands.x.view(), x.view());
+        const Tensor y(layout, {p.mb, p.conv.out_channels, p.oh, p.ow});
+        REQUIRE(layer.run(x.view(), y.view()).ok());
+        function(layer, x, y);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 TEST_SUITE("bits") {
@@ -140,26 +161,14 @@ TEST_SUITE("bits") {
   }
 
   TEST_CASE("an image alone has the bits it has in a batch") {
-    for (const Case& c : kCases) {
-      const Problem p = parsed(c);
-      CAPTURE(std::string(c.descriptor));
-      const Operands operands(p);
-      for (const Isa isa : tested_isas()) {
-        CAPTURE(std::string(name(isa)));
-        const Layer layer = layer_of(p, operands, isa);
-        for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
-          const Tensor x(layout, operands.x.view().shape);
-          copy(operands.x.view(), x.view());
-          const Tensor together(layout, {p.mb, p.conv.out_channels, p.oh, p.ow});
-          REQUIRE(layer.run(x.view(), together.view()).ok());
-          for (std::int64_t n = 0; n < p.mb; ++n) {
-            const Tensor alone(layout, {1, p.conv.out_channels, p.oh, p.ow});
-            REQUIRE(layer.run(x.view().slice(0, n, 1), alone.view()).ok());
-            CHECK(compare_bits(alone.view(), together.view().slice(0, n, 1)).none());
-          }
-        }
+    for_each_result([](const Layer& layer, const Tensor& x, const Tensor& together) {
+      const Dims<4>& shape = together.view().shape;
+      for (std::int64_t n = 0; n < shape[0]; ++n) {
+        const Tensor alone({1, shape[1], shape[2], shape[3]}, together.view().strides);
+        REQUIRE(layer.run(x.view().slice(0, n, 1), alone.view()).ok());
+        CHECK(compare_bits(alone.view(), together.view().slice(0, n, 1)).none());
       }
-    }
+    });
   }
 
   TEST_CASE("a part of the output has the bits it has in the whole") {
@@ -196,42 +205,29 @@ TEST_SUITE("bits") {
   }
 
   TEST_CASE("planned for many threads, run in any order, the bits are the same") {
-    for (const Case& c : kCases) {
-      const Problem p = parsed(c);
-      CAPTURE(std::string(c.descriptor));
-      const Operands operands(p);
-      for (const Isa isa : tested_isas()) {
-        CAPTURE(std::string(name(isa)));
-        const Layer layer = layer_of(p, operands, isa);
-        for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
-          const Tensor x(layout, operands.x.view().shape);
-          copy(operands.x.view(), x.view());
-          const Tensor expected(layout, {p.mb, p.conv.out_channels, p.oh, p.ow});
-          REQUIRE(layer.run(x.view(), expected.view()).ok());
-          for (const int threads : {2, 3, 16, 1000}) {
-            CAPTURE(threads);
-            const Tensor y(layout, expected.view().shape);
-            Plan plan;
-            REQUIRE(layer.plan(x.view(), y.view(), plan, threads).ok());
-            CHECK(plan.slots() <= threads);
-            std::vector<char> workspace(static_cast<std::size_t>(plan.workspace_bytes()));
-            RunOptions options;
-            options.workspace = workspace.data();
-            options.workspace_bytes = plan.workspace_bytes();
-            // Backwards, each in another slot than the one before.
-            options.parallel_for.run = [](void*, std::int64_t tasks, int slots,
-                                          ParallelFor::Body body, void* data) {
-              for (std::int64_t task = tasks; task-- > 0;) {
-                body(data, task, static_cast<int>(task % slots));
-              }
-            };
-            const Status status = layer.run(plan, x.view(), y.view(), options);
-            REQUIRE_MESSAGE(status.ok(), text(status));
-            CHECK(compare_bits(y.view(), expected.view()).none());
+    for_each_result([](const Layer& layer, const Tensor& x, const Tensor& expected) {
+      for (const int threads : {2, 3, 16, 1000}) {
+        CAPTURE(threads);
+        const Tensor y(expected.view().shape, expected.view().strides);
+        Plan plan;
+        REQUIRE(layer.plan(x.view(), y.view(), plan, threads).ok());
+        CHECK(plan.slots() <= threads);
+        std::vector<char> workspace(static_cast<std::size_t>(plan.workspace_bytes()));
+        RunOptions options;
+        options.workspace = workspace.data();
+        options.workspace_bytes = plan.workspace_bytes();
+        // Backwards, each in another slot than the one before.
+        options.parallel_for.run = [](void*, std::int64_t tasks, int slots, ParallelFor::Body body,
+                                      void* data) {
+          for (std::int64_t task = tasks; task-- > 0;) {
+            body(data, task, static_cast<int>(task % slots));
           }
-        }
+        };
+        const Status status = layer.run(plan, x.view(), y.view(), options);
+        REQUIRE_MESSAGE(status.ok(), text(status));
+        CHECK(compare_bits(y.view(), expected.view()).none());
       }
-    }
+    });
   }
 }
 

@@ -68,19 +68,6 @@ std::vector<double> spread(const std::vector<std::vector<double>>& matrix,
 
 }  // namespace
 
-int winograd_size(Algorithm algorithm) noexcept {
-  switch (algorithm) {
-    case Algorithm::winograd_f2:
-      return 2;
-    case Algorithm::winograd_f4:
-      return 4;
-    case Algorithm::winograd_f6:
-      return 6;
-    default:
-      return 0;
-  }
-}
-
 WinogradMatrices winograd_matrices(int m) {
   return m == 2 ? matrices<2>() : m == 4 ? matrices<4>() : matrices<6>();
 }

@@ -4,10 +4,9 @@
 #include <fastconv/fastconv.hpp>
 #include <vector>
 
-namespace fastconv::testing {
+#include "../lib/winograd.hpp"
 
-// The m of a winograd algorithm, 0 of any other.
-int winograd_size(Algorithm algorithm) noexcept;
+namespace fastconv::testing {
 
 // The library's transforms of F(m, 3) as matrices in double.
 struct WinogradMatrices {
