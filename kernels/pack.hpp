@@ -162,10 +162,15 @@ void pack_tap(float* out, const float* in, std::int64_t channel_stride, std::int
   using V = Vector<Arch>;
   if (run_count == 1 && !runs[0].zeros && step == 1) {
     // The common case: the panel lies in one row of the image.
+    // The next panel's pixels are fetched: channels are pages apart, where hardware does not look
+    // ahead.
+    constexpr int kLine = 16;
     in += runs[0].offset;
     for (; count > 0; --count, in += channel_stride, out += NR) {
       FASTCONV_UNROLL
       for (int i = 0; i < NR; i += V::width) V::load(in + i).store(out + i);
+      FASTCONV_UNROLL
+      for (int i = 0; i < NR; i += kLine) __builtin_prefetch(in + NR + i);
     }
     return;
   }

@@ -165,6 +165,12 @@ class BlockProduct {
       tile.b = pixels_in_lanes ? pixel_panel(lane, length) : weight_panel(lane, begin);
       tile.lanes = static_cast<std::int32_t>(std::min<std::int64_t>(nr_, lanes - lane));
       const std::int64_t vectors = ceil_div(tile.lanes, g_.table.width);
+      if (pixels_in_lanes && tile.last) {
+        panel_in_y_ = place(lane, tile.lanes, first_channel_, p_.y_strides);
+        if (residual_ != nullptr) {
+          panel_in_residual_ = place(lane, tile.lanes, first_channel_, g_.residual_strides);
+        }
+      }
       for (std::int64_t row = 0; row < rows;) {
         // Tiles of equal height, or of one row less, up to where the rows' addresses are no longer
         // evenly spaced.
@@ -197,9 +203,9 @@ class BlockProduct {
   // Where a tile lies in a tensor of y's shape: lanes and rows by stride, if its pixels are evenly
   // spaced and its lanes adjacent.
   struct Place {
-    bool direct;
-    std::int64_t offset;
-    std::int64_t row_stride;
+    bool direct = true;
+    std::int64_t offset = 0;
+    std::int64_t row_stride = 0;
   };
 
   std::int64_t pixel_offset(std::int64_t pixel, const Dims<4>& strides) const noexcept {
@@ -243,18 +249,18 @@ class BlockProduct {
   void store(MicroKernel kernel, TileArguments& tile, std::int64_t row, int rows,
              std::int64_t lane) noexcept {
     const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
-    const auto place_rows = [&](std::int64_t count, const Dims<4>& strides) {
-      return pixels_in_lanes ? place(lane, tile.lanes, first_channel_ + row, strides)
-                             : place(row, count, first_channel_ + lane, strides);
+    const auto place_rows = [&](std::int64_t count, const Dims<4>& strides, const Place& panel) {
+      if (!pixels_in_lanes) return place(row, count, first_channel_ + lane, strides);
+      return Place{panel.direct, panel.offset + row * strides[1], panel.row_stride};
     };
     const std::int64_t all = tile.tiles * rows;
-    Place to = place_rows(all, p_.y_strides);
-    Place from{true, 0, 0};
-    if (residual_ != nullptr) from = place_rows(all, g_.residual_strides);
+    Place to = place_rows(all, p_.y_strides, panel_in_y_);
+    Place from;
+    if (residual_ != nullptr) from = place_rows(all, g_.residual_strides, panel_in_residual_);
     if (!to.direct || !from.direct) {
       tile.tiles = 1;
-      to = place_rows(rows, p_.y_strides);
-      if (residual_ != nullptr) from = place_rows(rows, g_.residual_strides);
+      to = place_rows(rows, p_.y_strides, panel_in_y_);
+      if (residual_ != nullptr) from = place_rows(rows, g_.residual_strides, panel_in_residual_);
     }
     const std::int64_t pixel = pixels_in_lanes ? lane : row;
     const int pixels = pixels_in_lanes ? tile.lanes : rows;
@@ -300,6 +306,7 @@ class BlockProduct {
   std::int64_t column_stride_ = 0;  // of the windows
   Segment segments_[kMaxSegments];
   int segment_count_ = 0;
+  Place panel_in_y_, panel_in_residual_;  // of pixels along the vectors
   std::int64_t first_pixel_ = 0;
   std::int64_t first_channel_ = 0;
 };
