@@ -20,9 +20,9 @@ constexpr void fill_kernels(KernelTable& table) noexcept {
 
 template <class Arch, int M, int NR>
 constexpr void fill_winograd(KernelTable& table) noexcept {
-  table.winograd_weights[M / 2 - 1] = winograd_weights<Arch, M, NR>;
-  table.winograd_input[M / 2 - 1] = winograd_input<Arch, M>;
-  table.winograd_output[M / 2 - 1] = winograd_output<Arch, M, NR>;
+  table.winograd_weights[winograd_index(M)] = winograd_weights<Arch, M, NR>;
+  table.winograd_input[winograd_index(M)] = winograd_input<Arch, M>;
+  table.winograd_output[winograd_index(M)] = winograd_output<Arch, M, NR>;
 }
 
 // The table of one level: tiles of up to MR rows by two vectors.

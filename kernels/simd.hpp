@@ -35,6 +35,40 @@ struct Portable {};
 template <class Arch>
 struct Vector;
 
+// Lane i of the result is lane Pick::lane(i) of a and b side by side.
+template <class Pick, class V, int... I>
+FASTCONV_INLINE V shuffle(V a, V b, std::integer_sequence<int, I...>) noexcept {
+  return {static_cast<typename V::Native>(
+      __builtin_shufflevector(static_cast<typename V::Raw>(a.value),
+                              static_cast<typename V::Raw>(b.value), Pick::lane(I)...))};
+}
+
+// Units of Size floats that a and b take turns to give, from each Group floats of both: the first
+// half of the group's units or the second.
+template <int Width, int Group, int Size, bool Second>
+struct Zip {
+  static constexpr int lane(int i) noexcept {
+    const int unit = i % Group / Size;
+    return (unit % 2 != 0 ? Width : 0) + i / Group * Group + (Second ? Group / 2 : 0) +
+           unit / 2 * Size + i % Size;
+  }
+};
+
+// Transposes four vectors within each part of four lanes.
+template <class V>
+FASTCONV_INLINE void transpose_parts(V (&v)[4]) noexcept {
+  constexpr int W = V::width;
+  constexpr auto lanes = std::make_integer_sequence<int, W>();
+  const V low01 = shuffle<Zip<W, 4, 1, false>>(v[0], v[1], lanes);
+  const V low23 = shuffle<Zip<W, 4, 1, false>>(v[2], v[3], lanes);
+  const V high01 = shuffle<Zip<W, 4, 1, true>>(v[0], v[1], lanes);
+  const V high23 = shuffle<Zip<W, 4, 1, true>>(v[2], v[3], lanes);
+  v[0] = shuffle<Zip<W, 4, 2, false>>(low01, low23, lanes);
+  v[1] = shuffle<Zip<W, 4, 2, true>>(low01, low23, lanes);
+  v[2] = shuffle<Zip<W, 4, 2, false>>(high01, high23, lanes);
+  v[3] = shuffle<Zip<W, 4, 2, true>>(high01, high23, lanes);
+}
+
 template <int Value>
 struct Constant {
   static constexpr int value = Value;
@@ -416,39 +450,6 @@ struct Vector {
     store(p);
 #endif
   }
-  // Transposes the four vectors within each part of four lanes.
-  static FASTCONV_INLINE void transpose_parts(Vector (&v)[4]) noexcept {
-    const Native a = v[0].value, b = v[1].value, c = v[2].value, d = v[3].value;
-#if defined(__AVX512F__)
-    const __m512 ab_low = _mm512_unpacklo_ps(a, b), ab_high = _mm512_unpackhi_ps(a, b);
-    const __m512 cd_low = _mm512_unpacklo_ps(c, d), cd_high = _mm512_unpackhi_ps(c, d);
-    v[0].value = Native(_mm512_shuffle_ps(ab_low, cd_low, _MM_SHUFFLE(1, 0, 1, 0)));
-    v[1].value = Native(_mm512_shuffle_ps(ab_low, cd_low, _MM_SHUFFLE(3, 2, 3, 2)));
-    v[2].value = Native(_mm512_shuffle_ps(ab_high, cd_high, _MM_SHUFFLE(1, 0, 1, 0)));
-    v[3].value = Native(_mm512_shuffle_ps(ab_high, cd_high, _MM_SHUFFLE(3, 2, 3, 2)));
-#elif defined(__AVX2__)
-    const __m256 ab_low = _mm256_unpacklo_ps(a, b), ab_high = _mm256_unpackhi_ps(a, b);
-    const __m256 cd_low = _mm256_unpacklo_ps(c, d), cd_high = _mm256_unpackhi_ps(c, d);
-    v[0].value = Native(_mm256_shuffle_ps(ab_low, cd_low, _MM_SHUFFLE(1, 0, 1, 0)));
-    v[1].value = Native(_mm256_shuffle_ps(ab_low, cd_low, _MM_SHUFFLE(3, 2, 3, 2)));
-    v[2].value = Native(_mm256_shuffle_ps(ab_high, cd_high, _MM_SHUFFLE(1, 0, 1, 0)));
-    v[3].value = Native(_mm256_shuffle_ps(ab_high, cd_high, _MM_SHUFFLE(3, 2, 3, 2)));
-#elif defined(__SSE2__)
-    const __m128 ab_low = _mm_unpacklo_ps(a, b), ab_high = _mm_unpackhi_ps(a, b);
-    const __m128 cd_low = _mm_unpacklo_ps(c, d), cd_high = _mm_unpackhi_ps(c, d);
-    v[0].value = Native(_mm_movelh_ps(ab_low, cd_low));
-    v[1].value = Native(_mm_movehl_ps(cd_low, ab_low));
-    v[2].value = Native(_mm_movelh_ps(ab_high, cd_high));
-    v[3].value = Native(_mm_movehl_ps(cd_high, ab_high));
-#elif defined(__ARM_NEON)
-    const float32x4x2_t ab = vtrnq_f32(a, b), cd = vtrnq_f32(c, d);
-    v[0].value = Native(vcombine_f32(vget_low_f32(ab.val[0]), vget_low_f32(cd.val[0])));
-    v[1].value = Native(vcombine_f32(vget_low_f32(ab.val[1]), vget_low_f32(cd.val[1])));
-    v[2].value = Native(vcombine_f32(vget_high_f32(ab.val[0]), vget_high_f32(cd.val[0])));
-    v[3].value = Native(vcombine_f32(vget_high_f32(ab.val[1]), vget_high_f32(cd.val[1])));
-#endif
-  }
-
 #if defined(__AVX512F__)
   static FASTCONV_INLINE __mmask16 first_mask(int count) noexcept {
     return static_cast<__mmask16>((1U << count) - 1U);
@@ -462,25 +463,6 @@ struct Vector {
 
 #endif
 
-// Lane i of the result is lane Pick::lane(i) of a and b side by side.
-template <class Pick, class V, int... I>
-FASTCONV_INLINE V shuffle(V a, V b, std::integer_sequence<int, I...>) noexcept {
-  return {static_cast<typename V::Native>(
-      __builtin_shufflevector(static_cast<typename V::Raw>(a.value),
-                              static_cast<typename V::Raw>(b.value), Pick::lane(I)...))};
-}
-
-// Units of Size floats that a and b take turns to give, from each Group floats of both: the first
-// half of the group's units or the second.
-template <int Width, int Group, int Size, bool Second>
-struct Zip {
-  static constexpr int lane(int i) noexcept {
-    const int unit = i % Group / Size;
-    return (unit % 2 != 0 ? Width : 0) + i / Group * Group + (Second ? Group / 2 : 0) +
-           unit / 2 * Size + i % Size;
-  }
-};
-
 // The even units of four floats of a, then those of b; or the odd ones.
 template <int Width, bool Odd>
 struct Quarters {
@@ -493,15 +475,11 @@ FASTCONV_INLINE void transpose(V (&row)[V::width]) noexcept {
   constexpr int W = V::width;
   constexpr auto lanes = std::make_integer_sequence<int, W>();
   FASTCONV_UNROLL
-  for (int i = 0; i < W; i += 4) {  // 4 x 4 within every four lanes
-    const V low01 = shuffle<Zip<W, 4, 1, false>>(row[i], row[i + 1], lanes);
-    const V low23 = shuffle<Zip<W, 4, 1, false>>(row[i + 2], row[i + 3], lanes);
-    const V high01 = shuffle<Zip<W, 4, 1, true>>(row[i], row[i + 1], lanes);
-    const V high23 = shuffle<Zip<W, 4, 1, true>>(row[i + 2], row[i + 3], lanes);
-    row[i] = shuffle<Zip<W, 4, 2, false>>(low01, low23, lanes);
-    row[i + 1] = shuffle<Zip<W, 4, 2, true>>(low01, low23, lanes);
-    row[i + 2] = shuffle<Zip<W, 4, 2, false>>(high01, high23, lanes);
-    row[i + 3] = shuffle<Zip<W, 4, 2, true>>(high01, high23, lanes);
+  for (int i = 0; i < W; i += 4) {
+    V part[4] = {row[i], row[i + 1], row[i + 2], row[i + 3]};
+    transpose_parts(part);
+    FASTCONV_UNROLL
+    for (int k = 0; k < 4; ++k) row[i + k] = part[k];
   }
   if constexpr (W == 8) {
     FASTCONV_UNROLL

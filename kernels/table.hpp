@@ -67,7 +67,7 @@ struct PackArguments {
 };
 
 // A block of an image's group: `rows` x `columns` of the padded image from the one under output
-// (first_row, first_column) on. What lies beyond the padded image is zeros.
+// (first_row, first_column) on. A patch may reach beyond the padded image, where zeros are.
 struct RegionArguments {
   const Problem* problem = nullptr;
   const float* x = nullptr;  // the first channel, n fixed
@@ -134,8 +134,8 @@ struct DepthwiseArguments {
   const float* bias = nullptr;  // or null
 };
 
-// Tiles of Winograd F(m x m, 3 x 3) that follow each other along a row of tiles, M = m + 2 points a
-// side. V, U and M below are the transformed input, weights and output, in position-major order.
+// Tiles of Winograd F(m x m, 3 x 3) that follow each other along a row of tiles, with (m + 2)^2
+// points each.
 struct WinogradInput {
   const float* x = nullptr;  // the first tile's first pixel; channels are adjacent
   std::int64_t row_stride = 0, column_stride = 0;
@@ -172,7 +172,9 @@ struct ScatterArguments {
   const Epilogue* epilogue = nullptr;
 };
 
-constexpr int kWinogradSizes = 3;  // m = 2, 4, 6
+// Sizes of F(m x m, 3 x 3): m = 2, 4, 6.
+constexpr int kWinogradSizes = 3;
+constexpr int winograd_index(int m) noexcept { return m / 2 - 1; }
 
 // All that leaves the translation unit of one instruction-set level.
 struct KernelTable {
@@ -198,7 +200,7 @@ struct KernelTable {
 
   void (*depthwise)(const DepthwiseArguments& arguments);
 
-  // By m / 2 - 1. The weights of one panel, [9 * depth][NR], become u, [points][depth][NR].
+  // By winograd_index(m). The weights of one panel, [9 * depth][NR], become u, [points][depth][NR].
   // u lies at a multiple of 64 bytes; `streamed` past the caches.
   void (*winograd_weights[kWinogradSizes])(const float* panel, std::int64_t depth, float* u,
                                            bool streamed);

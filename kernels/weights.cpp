@@ -178,7 +178,7 @@ bool panel_elements(const Dims<4>& shape, std::int64_t groups, int nr,
        {(per_group + nr - 1) / nr, std::int64_t{nr}, shape[1], shape[2], shape[3]}) {
     if (!multiply(elements, factor, elements)) return false;
   }
-  return elements <= std::int64_t{1} << 58;  // bytes of weights and bias fit with room to spare
+  return elements <= std::int64_t{1} << 56;  // bytes of weights, transformed and bias fit
 }
 
 }  // namespace fastconv

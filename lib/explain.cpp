@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 
@@ -117,6 +118,10 @@ Explanation explain(const PlanState& state) noexcept {
   out.line("window: stride %lldx%lld, dilation %lldx%lld, padding %lld %lld %lld %lld of %s\n",
            ll(stride.h), ll(stride.w), ll(dilation.h), ll(dilation.w), ll(padding.top),
            ll(padding.bottom), ll(padding.left), ll(padding.right), name(mode));
+  if (p.n == 0) {
+    out.line("algorithm: %s, with nothing to do for an empty batch\n", name(state.algorithm));
+    return result;
+  }
   out.line("algorithm: %s (%s): %s\n", name(state.algorithm),
            state.chosen ? "chosen by the library" : "asked for by name", meaning(state.algorithm));
   double fma = 0, pack = 0, store = 0;
@@ -150,9 +155,9 @@ Explanation explain(const PlanState& state) noexcept {
     const WinogradBlocking& b = state.winograd;
     out.line("isa: %s, F(%dx%d, 3x3), tile %d x %d (pixels broadcast, channels along vectors)\n",
              name(state.isa), b.m, b.m, state.tile.mr, state.tile.nr);
-    out.line("blocks: %lld of %lld tiles an image, %lld channels\n", ll(b.tiles),
-             ll(tiles_of_image(p, b)), ll(b.panels * state.tile.nr));
-    out.line("error: %s times direct summation's\n", b.m == 2 ? "0.7" : b.m == 4 ? "2" : "9");
+    out.line("blocks: %lld tiles (an image has %lld), %lld channels\n", ll(b.tiles),
+             ll(tiles_of_image(p, b)), ll(std::min(b.panels * state.tile.nr, p.k_per_group())));
+    out.line("error: %s times direct summation's\n", b.m == 2 ? "0.7" : b.m == 4 ? "2" : "8");
     costs(b);
   } else {
     out.line("speed: a correctness baseline, slow by design\n");

@@ -173,7 +173,7 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
                         per_group >= kWinogradChannels;
   const int size = named != 0 ? named : winograd ? 4 : 0;
   const std::int64_t transformed_bytes =
-      weight_bytes / 9 * (size + 2) * (size + 2) * (size > 0 ? 1 : 0);
+      size != 0 ? elements / 9 * (size + 2) * (size + 2) * float_bytes : 0;
   bytes = header + weight_bytes + bias_bytes + transformed_bytes;
   void* memory = allocate(options.allocator, bytes);
   if (memory == nullptr) {
@@ -203,11 +203,11 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
     float* const u =
         reinterpret_cast<float*>(static_cast<char*>(memory) + header + weight_bytes + bias_bytes);
     for (std::int64_t i = 0; i < elements / (9 * tap); ++i) {
-      table->winograd_weights[size / 2 - 1](packed->weights + i * 9 * tap, shape[1],
-                                            u + i * points * tap,
-                                            elements / 9 * points >= kStreamed);
+      table->winograd_weights[winograd_index(size)](packed->weights + i * 9 * tap, shape[1],
+                                                    u + i * points * tap,
+                                                    elements / 9 * points >= kStreamed);
     }
-    packed->transformed[size / 2 - 1] = u;
+    packed->transformed[winograd_index(size)] = u;
   }
   if (bias != nullptr) {
     packed->bias = reinterpret_cast<float*>(static_cast<char*>(memory) + header + weight_bytes);

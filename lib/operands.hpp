@@ -13,7 +13,7 @@ struct Operands {
   const Problem& problem;
   const KernelTable& table;
   const float* x;
-  const float* weights;          // pack_panels
+  const float* weights;          // pack_panels, or transformed ones
   std::int64_t lanes_per_group;  // lanes of the panels from one group of the problem to the next
   const float* bias;             // by lane, or null
   float* y;

@@ -20,8 +20,8 @@ struct Layer::Packed {
   std::int64_t lanes_per_group;
   std::int64_t bytes;  // of the allocation
   float* weights;      // dense for the baselines, else panels
-  // By m / 2 - 1: Winograd's transformed weights, [panels][points][C/groups][NR]; null if the plan
-  // may not take them.
+  // By winograd_index: Winograd's transformed weights, [panels][points][C/groups][NR]; null if the
+  // plan may not take them.
   const float* transformed[kWinogradSizes];
   float* bias;  // null if the layer has none; padded like the panels
 };

@@ -82,9 +82,10 @@ Status choose(bool merged, const float* const (&transformed)[kWinogradSizes], Al
   for (const Algorithm algorithm :
        {Algorithm::winograd_f2, Algorithm::winograd_f4, Algorithm::winograd_f6}) {
     const int m = winograd_size(algorithm);
-    if (transformed[m / 2 - 1] == nullptr) continue;
-    state.winograd = choose_winograd(p, m, state.tile, caches);
-    consider(algorithm, state.winograd.cycles());
+    if (transformed[winograd_index(m)] == nullptr) continue;
+    const WinogradBlocking blocking = choose_winograd(p, m, state.tile, caches);
+    consider(algorithm, blocking.cycles());
+    if (state.algorithm == algorithm || state.winograd.m == 0) state.winograd = blocking;
   }
   return {};
 }
@@ -175,7 +176,7 @@ Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan,
     FASTCONV_TRY(choose(packed_->merged, packed_->transformed, asked, state));
     share_among_threads(threads, *find_engine(state.algorithm), state);
   } else {
-    state.algorithm = asked;
+    state.algorithm = empty && asked == Algorithm::automatic ? Algorithm::gemm : asked;
   }
   state.slot_bytes = empty ? 0 : slot_bytes(state);
   if (std::int64_t bytes = 0; state.slot_bytes < 0 ||

@@ -104,7 +104,7 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
 
   if (const Engine* engine = find_engine(state.algorithm)) {
     const int m = winograd_size(state.algorithm);
-    const float* weights = m != 0 ? packed_->transformed[m / 2 - 1] : packed_->weights;
+    const float* weights = m != 0 ? packed_->transformed[winograd_index(m)] : packed_->weights;
     Job job{state,
             *engine,
             {p, *packed_->table, x.data, weights, packed_->lanes_per_group, packed_->bias, y.data,

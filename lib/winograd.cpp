@@ -23,7 +23,7 @@ class Block {
         b_(blocking),
         nr_(operands.table.nr()),
         width_(operands.table.width),
-        size_(blocking.m / 2 - 1),
+        size_(winograd_index(blocking.m)),
         step_(operands.problem.window.dilation),
         group_(group),
         v_(static_cast<float*>(workspace)),
@@ -171,26 +171,33 @@ class Block {
       return run.n * s[0] + (group_ * p_.k_per_group() + first) * s[1] + run.row * s[2] +
              run.column * s[3];
     };
-    const Dims<4>& ys = p_.y_strides;
-    const Dims<4>& rs = t_.residual_strides;
+    const std::int64_t rows = std::min<std::int64_t>(b_.m, ceil_div(p_.oh - run.row, step_.h));
+    const std::int64_t columns = std::min(run.count * b_.m, ceil_div(p_.ow - run.column, step_.w));
+    // A grid of one row steps nowhere, and its step may be too large to form.
+    const auto spaced = [&](const Dims<4>& s) {
+      return Dims<4>{s[0], s[1], rows > 1 ? s[2] * step_.h : 0, columns > 1 ? s[3] * step_.w : 0};
+    };
+    const Dims<4> ys = spaced(p_.y_strides);
+    const Dims<4> rs = spaced(t_.residual_strides);
     const int channels = static_cast<int>(std::min<std::int64_t>(nr_, p_.k_per_group() - first));
-    float* y = t_.y + at(ys);
-    const float* residual = t_.residual != nullptr ? t_.residual + at(rs) : nullptr;
+    float* y = t_.y + at(p_.y_strides);
+    const float* residual =
+        t_.residual != nullptr ? t_.residual + at(t_.residual_strides) : nullptr;
     WinogradOutput out;
     out.m = m_ + run.at * nr_;
     out.point_stride = b_.m_stride;
     out.tiles = run.count;
-    out.rows = std::min<std::int64_t>(b_.m, ceil_div(p_.oh - run.row, step_.h));
-    out.columns = std::min(run.count * b_.m, ceil_div(p_.ow - run.column, step_.w));
+    out.rows = rows;
+    out.columns = columns;
     out.bias = t_.bias != nullptr ? t_.bias + group_ * t_.lanes_per_group + first : nullptr;
     if (ys[1] == 1 && (residual == nullptr || rs[1] == 1)) {
       out.channels = channels;
       out.y = y;
-      out.y_row_stride = ys[2] * step_.h;
-      out.y_column_stride = ys[3] * step_.w;
+      out.y_row_stride = ys[2];
+      out.y_column_stride = ys[3];
       out.residual = residual;
-      out.residual_row_stride = rs[2] * step_.h;
-      out.residual_column_stride = rs[3] * step_.w;
+      out.residual_row_stride = rs[2];
+      out.residual_column_stride = rs[3];
       out.epilogue = &t_.epilogue;
       t_.table.winograd_output[size_](out);
       return;
@@ -210,9 +217,9 @@ class Block {
     scatter.columns = out.columns;
     scatter.channels = channels;
     scatter.y = y;
-    scatter.y_strides = {ys[1], ys[2] * step_.h, ys[3] * step_.w};
+    scatter.y_strides = {ys[1], ys[2], ys[3]};
     scatter.residual = residual;
-    scatter.residual_strides = {rs[1], rs[2] * step_.h, rs[3] * step_.w};
+    scatter.residual_strides = {rs[1], rs[2], rs[3]};
     scatter.epilogue = &t_.epilogue;
     t_.table.scatter(scatter);
   }
@@ -305,13 +312,21 @@ WinogradBlocking choose_winograd(const Problem& p, int m, const Tile& tile,
   const std::int64_t height = std::min(of_image, limit);
   b.fma_cycles = images * b.points() * real(p.c_per_group()) *
                  tile_cycles(height, p.k_per_group(), height, tile) * real(of_image) / real(height);
-  b.pack_cycles =
-      images *
-      (real(of_image * in_vectors) * (transform + (p.x_strides[1] == 1 ? 0.0 : transposed)) +
-       real(ceil_div(of_image, limit) * b.points() * p.c_per_group() * p.k_per_group() * kFloat) *
-           kWeightByte);
+  // What touches the border, or has no adjacent channels, is copied first.
+  const auto inner = [&](std::int64_t tile_count, std::int64_t before, std::int64_t after) {
+    return std::max<std::int64_t>(0, tile_count - (before > 0 ? 1 : 0) - (after > 0 ? 1 : 0));
+  };
+  const Padding& padding = p.window.padding;
+  const double in_place =
+      real(inner(b.tile_rows, padding.top, padding.bottom)) / real(b.tile_rows) *
+      real(inner(b.tile_columns, padding.left, padding.right)) / real(b.tile_columns);
+  const double copied =
+      p.x_strides[1] == 1 ? (1 - in_place) * real((b.m + 2) * (b.m + 2)) * kCopyVector : transposed;
+  b.pack_cycles = images * (real(of_image) * real(in_vectors) * (transform + copied) +
+                            real(ceil_div(of_image, limit)) * b.points() * real(p.c_per_group()) *
+                                real(p.k_per_group()) * kFloat * kWeightByte);
   b.store_cycles =
-      images * real(of_image * out_vectors) *
+      images * real(of_image) * real(out_vectors) *
       (transform + real(b.m * b.m) * kStoreVector / 2 + (p.y_strides[1] == 1 ? 0.0 : transposed));
   return b;
 }

@@ -72,7 +72,7 @@ std::string compare(const Feature& feature, Layout plain_layout, Layout layout,
   const Operands operands(problem, layout, options.fill, options.seed, options.bias);
   FastconvRun plain_run(plain_operands), run(operands);
   LayerOptions strict = layer_options(options);
-  strict.strict = true;  // Winograd takes the plain layer and not all others
+  strict.strict = true;  // Winograd takes the plain layer, but not every other
   Status status = plain_run.create(strict);
   if (status.ok()) status = run.create(strict, post_ops);
   if (!status.ok()) return status.message();

@@ -57,9 +57,10 @@ Status compare(const Operands& operands, const Options& options, const MeasureOp
 
   std::vector<std::size_t> positions;  // among the candidates; 0 for those that refuse
   for (const Algorithm algorithm : contenders()) {
-    const bool refused_if_strict = add(algorithm, true).code() == StatusCode::unsupported;
+    const bool refused_if_strict = !add(algorithm, true).ok();
     const Status added = add(algorithm, options.strict);
-    if (!added.ok() && added.code() != StatusCode::unsupported) return added;
+    const bool refused = !added.ok() && options.strict && refused_if_strict;
+    if (!added.ok() && !refused && added.code() != StatusCode::unsupported) return added;
     comparison.sums_otherwise.push_back(added.ok() && refused_if_strict);
     positions.push_back(added.ok() ? candidates.size() : 0);
     if (added.ok()) candidates.push_back(candidate(name(algorithm), *runs.back(), status));

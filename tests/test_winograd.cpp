@@ -255,15 +255,59 @@ TEST_SUITE("winograd") {
     });
   }
 
+  TEST_CASE("auto takes it for an image as for a batch, with the same bits") {
+    for (const Isa isa : tested_isas()) {
+      for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
+        LayerOptions options;
+        options.isa = isa;
+        const Tensor x(layout, {5, 40, 10, 11}), weights(Layout::nchw, {70, 40, 3, 3});
+        const Tensor together(layout, {5, 70, 10, 11});
+        fill_floats(x.view(), 1);
+        fill_floats(weights.view(), 2);
+        Layer layer;
+        REQUIRE(Layer::create(conv_of(40, 70), weights.view(), nullptr, options, layer).ok());
+        REQUIRE(layer.run(x.view(), together.view()).ok());
+        for (std::int64_t n = 0; n < 5; ++n) {
+          const Tensor alone(layout, {1, 70, 10, 11});
+          const ConstTensorView image = x.view().slice(0, n, 1);
+          Plan plan;
+          REQUIRE(layer.plan(image, alone.view(), plan, 1 + static_cast<int>(n)).ok());
+          CHECK(plan.algorithm() == Algorithm::winograd_f4);
+          REQUIRE(layer.run(image, alone.view()).ok());
+          CHECK(compare_bits(alone.view(), together.view().slice(0, n, 1)).none());
+        }
+      }
+    }
+  }
+
+  TEST_CASE("an infinite weight stays in its channel") {
+    for_each_variant([](const LayerOptions& options, Layout layout) {
+      const Tensor x(layout, {1, 17, 9, 9}), weights(Layout::nchw, {20, 17, 3, 3});
+      const Tensor y(layout, {1, 20, 9, 9});
+      fill_floats(x.view(), 1);
+      fill_floats(weights.view(), 2);
+      at(weights.view(), {7, 3, 1, 2}) = std::numeric_limits<float>::infinity();
+      REQUIRE(conv2d(x.view(), weights.view(), nullptr, y.view(), 1, 1, 1, 1, PaddingMode::zeros,
+                     options)
+                  .ok());
+      int wrong = 0;
+      for_each_index(y.view().shape, [&](const Dims<4>& i) {
+        if (i[1] != 7 && !std::isfinite(at(y.view(), i))) ++wrong;
+      });
+      CHECK(wrong == 0);
+    });
+  }
+
   TEST_CASE("a special value stays in the tiles that read it") {
     for_each_variant([](const LayerOptions& options, Layout layout) {
       const int m = winograd_size(options.algorithm);
-      const Tensor x(layout, {2, 5, 19, 23}), weights(Layout::nchw, {20, 5, 3, 3});
+      // Whole vectors of channels and some more: read in place and copied.
+      const Tensor x(layout, {2, 21, 19, 23}), weights(Layout::nchw, {20, 21, 3, 3});
       const Tensor plain(layout, {2, 20, 19, 23}), y(layout, {2, 20, 19, 23});
       fill_floats(x.view(), 1);
       fill_floats(weights.view(), 2);
       Layer layer;
-      REQUIRE(Layer::create(conv_of(5, 20), weights.view(), nullptr, options, layer).ok());
+      REQUIRE(Layer::create(conv_of(21, 20), weights.view(), nullptr, options, layer).ok());
       REQUIRE(layer.run(x.view(), plain.view()).ok());
       for (const float special : {std::numeric_limits<float>::infinity(), std::nanf("")}) {
         at(x.view(), {1, 2, 9, 12}) = special;
@@ -366,6 +410,15 @@ TEST_SUITE("winograd") {
     CHECK(planned(strided, 56, options) == Algorithm::gemm);
     options.strict = true;
     CHECK(planned(conv_of(64, 64), 56, options) == Algorithm::gemm);
+
+    Layer empty;
+    Plan plan;
+    REQUIRE(Layer::create(conv_of(64, 64), oihw(weights.data(), 64, 64, 3, 3), nullptr, {}, empty)
+                .ok());
+    REQUIRE(empty.plan(nchw(weights.data(), 0, 64, 8, 8), nchw<float>(nullptr, 0, 64, 8, 8), plan)
+                .ok());
+    CHECK(plan.algorithm() != Algorithm::automatic);
+    CHECK(std::string(plan.explain().text).find("empty batch") != std::string::npos);
 
     Layer layer;
     options.algorithm = Algorithm::winograd_f4;

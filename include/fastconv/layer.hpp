@@ -11,7 +11,7 @@
 namespace fastconv {
 
 enum class Algorithm : std::int32_t {
-  automatic = 0,   // the fastest that the options allow
+  automatic = 0,   // the fastest of all but winograd_f2 and winograd_f6 that the options allow
   naive,           // the seven loops
   im2col,          // im2col by loops, then a plain matrix product
   strided_im2col,  // im2col gathered from the 6-D window view, then the same matrix product
@@ -22,8 +22,9 @@ enum class Algorithm : std::int32_t {
   // channels adjacent in x and y. Anything else is refused as unsupported.
   depthwise,
   // Winograd's minimal filtering for 3x3 kernels of stride 1, in tiles of 2x2, 4x4 or 6x6
-  // outputs: 2.25, 4 and 5.06 times fewer multiplications, and about 0.7, 2 and 9 times the
-  // rounding error of `gemm`. Refused with `strict`, and as unsupported for other kernels.
+  // outputs: 2.25, 4 and 5.06 times fewer multiplications, and about 0.7, 2 and 8 times the
+  // rounding error of `gemm`. Refused with `strict`, and as unsupported for other kernels and
+  // for dilations from 2^30 on.
   // `automatic` takes f4 where it wins. (Lavin and Gray, Fast Algorithms for Convolutional Neural
   // Networks, CVPR 2016.)
   winograd_f2,
@@ -83,7 +84,10 @@ struct LayerOptions {
   Algorithm algorithm = Algorithm::automatic;
   Isa isa = Isa::automatic;  // an exact level that this CPU lacks is refused
   Epilogue epilogue{};
-  // Only algorithms that sum as the definition does: no Winograd.
+  // Only algorithms that sum as the definition does: no Winograd, which makes NaN of more than the
+  // definition does. An infinity or NaN of x may make a NaN of every output in a tile that reads
+  // it, one of the weights of every output of its channel, and sums overflow where |x| is within a
+  // factor of 10 (f2, f4) or 100 (f6) of doing so by themselves.
   bool strict = false;
   // Treat denormal inputs and results as zero during run, and restore the caller's mode.
   bool flush_denormals = false;
