@@ -113,23 +113,26 @@ struct DirectArguments {
   const float* bias = nullptr;  // or null
 };
 
-// A part of one output row of some channels, which are adjacent in x, y and the residual. Groups
+constexpr int kMaxDepthwiseRows = 14;  // bounds what a kernel keeps of them on the stack
+
+// A part of a few output rows of some channels, which are adjacent in x, y and the residual. Groups
 // lie side by side in the lanes: a vector holds whole groups of `group_out` output channels, each
 // with `group_in` <= group_out input channels.
 struct DepthwiseArguments {
-  const float* const* inputs =
-      nullptr;  // the pixels under the part, row_step apart from tap to tap
-  std::int64_t row_step = 0;
+  const float* const* inputs = nullptr;  // the pixels under the part
+  std::int64_t row_step = 0;             // pointers from a row of taps to the next
+  std::int64_t row_stride = 0;           // and from an output row to the next
   std::int64_t kernel_h = 0, kernel_w = 0;
   std::int64_t stride_w = 0, dilation_w = 0;
   const float* weights = nullptr;  // panels as micro_gemm's B, from the first channel on
   int group_in = 1, group_out = 1;
-  std::int64_t pixels = 0;
-  int channels = 0;  // of y
+  std::int64_t rows = 0, pixels = 0;  // rows <= kMaxDepthwiseRows
+  int channels = 0;                   // of y
   float* y = nullptr;
-  std::int64_t y_pixel_stride = 0;
+  std::int64_t y_row_stride = 0, y_pixel_stride = 0;
+  bool y_aliases = false;           // agrees with x in the address bits below a page
   const float* residual = nullptr;  // or null
-  std::int64_t residual_pixel_stride = 0;
+  std::int64_t residual_row_stride = 0, residual_pixel_stride = 0;
   const Epilogue* epilogue = nullptr;
   const float* bias = nullptr;  // or null
 };

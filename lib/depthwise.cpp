@@ -10,8 +10,10 @@
 namespace fastconv {
 namespace {
 
-constexpr std::int64_t kRows = 8;        // output rows and pixels of a block: bound the pointers,
-constexpr std::int64_t kPixels = 64;     // of which neighbouring output rows share most
+// Output rows and pixels of a block: bound the pointers, of which neighbouring output rows share
+// most. Multiples of seven, as most networks' sizes and the kernel's tiles are.
+constexpr std::int64_t kRows = kMaxDepthwiseRows;
+constexpr std::int64_t kPixels = 56;
 constexpr std::int64_t kChannels = 128;  // bounds the zeros
 
 // Rows of pointers of a block; of a single output row, only those under its taps.
@@ -31,6 +33,17 @@ std::int64_t zero_bytes(const DepthwiseBlocking& b) noexcept {
   return round_up(b.channels * static_cast<std::int64_t>(sizeof(float)), 64);
 }
 
+// Do pixels of x and y agree in the address bits by which a CPU tells loads from stores before
+// them? Tensors often begin alike in their pages, and pixels are then a multiple of 1 or 2 KiB
+// apart.
+bool aliases(const Problem& p, const float* x, const float* y) noexcept {
+  constexpr std::int64_t kApart = 512;  // floats from one output's pixels to the next one's
+  const std::int64_t stride = p.window.stride.w;
+  const auto bytes = reinterpret_cast<std::uintptr_t>(y) - reinterpret_cast<std::uintptr_t>(x);
+  return p.x_strides[3] * stride % kApart == 0 && p.y_strides[3] * stride % kApart == 0 &&
+         bytes % 1024 < 64;
+}
+
 }  // namespace
 
 bool is_depthwise(std::int64_t in_per_group, std::int64_t out_per_group, int width) noexcept {
@@ -45,7 +58,7 @@ bool choose_depthwise(const Problem& p, const Tile& tile, DepthwiseBlocking& b) 
     return false;
   }
   // Strides and dilations that leave many rows out share few.
-  b.rows = p.window.stride.h <= 2 && p.window.dilation.h <= kRows / 2 ? std::min(p.oh, kRows) : 1;
+  b.rows = p.window.stride.h <= 2 && p.window.dilation.h <= 4 ? std::min(p.oh, kRows) : 1;
   b.pixels = std::min(p.ow, kPixels);
   b.channels = std::min(p.k, kChannels);
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
@@ -119,36 +132,43 @@ void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin
     d.bias = t.bias != nullptr ? t.bias + channel : nullptr;
     d.epilogue = &t.epilogue;
     const Dims<4>& rs = t.residual_strides;
-    for (std::int64_t row = 0; row < rows; ++row) {
-      const auto at = [&](const Dims<4>& s) {
-        return n * s[0] + channel * s[1] + (oh + row) * s[2] + ow * s[3];
-      };
-      d.inputs = pointers + row * stride.h * columns;
-      d.y = t.y + at(p.y_strides);
-      d.y_pixel_stride = p.y_strides[3];
-      if (t.residual != nullptr && rs[1] == 1) {
-        d.residual = t.residual + at(rs);
-        d.residual_pixel_stride = rs[3];
-      } else if (t.residual != nullptr) {
-        // Taken to where the result will be, and added to from there.
-        const float* in = t.residual + at(rs);
+    const auto at = [&](const Dims<4>& s) {
+      return n * s[0] + channel * s[1] + oh * s[2] + ow * s[3];
+    };
+    d.rows = rows;
+    d.row_stride = stride.h * columns;
+    d.inputs = pointers;
+    d.y = t.y + at(p.y_strides);
+    d.y_row_stride = p.y_strides[2];
+    d.y_pixel_stride = p.y_strides[3];
+    d.y_aliases = aliases(p, x, d.y);
+    if (t.residual != nullptr && rs[1] == 1) {
+      d.residual = t.residual + at(rs);
+      d.residual_row_stride = rs[2];
+      d.residual_pixel_stride = rs[3];
+    } else if (t.residual != nullptr) {
+      // Taken to where the result will be, and added to from there.
+      const float* in = t.residual + at(rs);
+      for (std::int64_t row = 0; row < rows; ++row) {
         for (std::int64_t i = 0; i < pixels; ++i) {
           for (int k = 0; k < d.channels; ++k) {
-            d.y[i * d.y_pixel_stride + k] = in[i * rs[3] + k * rs[1]];
+            d.y[row * d.y_row_stride + i * d.y_pixel_stride + k] =
+                in[row * rs[2] + i * rs[3] + k * rs[1]];
           }
         }
-        d.residual = d.y;
-        d.residual_pixel_stride = d.y_pixel_stride;
       }
-      d.y_pixel_stride *= phases;
-      d.residual_pixel_stride *= phases;
-      for (std::int64_t phase = 0; phase < phases; ++phase) {
-        d.pixels = ceil_div(pixels - phase, phases);
-        t.table.depthwise(d);
-        d.inputs += ceil_div(columns - phase, phases);
-        d.y += p.y_strides[3];
-        if (t.residual != nullptr) d.residual += d.residual_pixel_stride / phases;
-      }
+      d.residual = d.y;
+      d.residual_row_stride = d.y_row_stride;
+      d.residual_pixel_stride = d.y_pixel_stride;
+    }
+    d.y_pixel_stride *= phases;
+    d.residual_pixel_stride *= phases;
+    for (std::int64_t phase = 0; phase < phases; ++phase) {
+      d.pixels = ceil_div(pixels - phase, phases);
+      t.table.depthwise(d);
+      d.inputs += ceil_div(columns - phase, phases);
+      d.y += d.y_pixel_stride / phases;
+      if (t.residual != nullptr) d.residual += d.residual_pixel_stride / phases;
     }
   }
 }

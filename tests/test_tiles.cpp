@@ -117,6 +117,24 @@ TEST_SUITE("tiles") {
     }
   }
 
+  // 512 channels: pixels of x and y agree in the address bits below a page.
+  TEST_CASE("depthwise height x channels x stride") {
+    Sweep sweep;
+    std::uint64_t seed = 0;
+    for (const std::int64_t height : {1, 2, 3, 4, 13, 14, 15, 17, 28, 31}) {
+      for (const std::int64_t channels : {17, 512}) {
+        for (const std::int64_t stride : {1, 2}) {
+          Conv2d conv = conv_of(channels, channels, 3, 1, channels);
+          conv.stride = stride;
+          run_both_ways(sweep, problem_of(conv, 1, height, 11), ++seed);
+        }
+      }
+      const Conv2d tail = conv_of(509, 509, 3, 1, 509);
+      sweep.run(problem_of(tail, 1, height, 8), Layout::nhwc_slice, Fill::integers, ++seed, true,
+                Guard::before);
+    }
+  }
+
   TEST_CASE("depthwise channels x width x stride") {
     Sweep sweep;
     std::uint64_t seed = 0;
