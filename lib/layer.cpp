@@ -14,6 +14,7 @@
 #include "integers.hpp"
 #include "names.hpp"
 #include "packed.hpp"
+#include "plan.hpp"
 #include "views.hpp"
 #include "winograd.hpp"
 

@@ -26,14 +26,6 @@ struct Layer::Packed {
   float* bias;  // null if the layer has none; padded like the panels
 };
 
-// Algorithms that compute from panels.
-constexpr bool uses_panels(Algorithm algorithm) noexcept {
-  return algorithm == Algorithm::automatic || algorithm == Algorithm::gemm ||
-         algorithm == Algorithm::direct || algorithm == Algorithm::depthwise ||
-         algorithm == Algorithm::winograd_f2 || algorithm == Algorithm::winograd_f4 ||
-         algorithm == Algorithm::winograd_f6;
-}
-
 // Slots of scratch memory and a layer's arrays are aligned to this many bytes.
 constexpr std::int64_t kAlignment = 64;
 

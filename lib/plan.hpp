@@ -52,6 +52,11 @@ struct Engine {
 // Null for the baselines.
 const Engine* find_engine(Algorithm algorithm) noexcept;
 
+// Does a layer that is asked for it hold panels rather than the baselines' dense weights?
+inline bool uses_panels(Algorithm algorithm) noexcept {
+  return algorithm == Algorithm::automatic || find_engine(algorithm) != nullptr;
+}
+
 // Scratch memory of all slots, with room to align it.
 std::int64_t workspace_bytes(const PlanState& state) noexcept;
 
