@@ -137,6 +137,21 @@ void check_variants(const Problem& problem, Layout layout, Fill fill, std::uint6
   }
 }
 
+// Every image alone: the same algorithm, however many threads it is planned for, and the same bits.
+void check_images_alone(const Layer& layer, const Tensor& x, const Tensor& together,
+                        Algorithm algorithm) {
+  const Dims<4>& shape = together.view().shape;
+  for (std::int64_t n = 0; n < shape[0]; ++n) {
+    const Tensor alone({1, shape[1], shape[2], shape[3]}, together.view().strides);
+    const ConstTensorView image = x.view().slice(0, n, 1);
+    Plan plan;
+    REQUIRE(layer.plan(image, alone.view(), plan, 1 + static_cast<int>(n)).ok());
+    CHECK(plan.algorithm() == algorithm);
+    REQUIRE(layer.run(image, alone.view()).ok());
+    CHECK(compare_bits(alone.view(), together.view().slice(0, n, 1)).none());
+  }
+}
+
 double squared_error(const Tensor& y, const Tensor& expected) {
   double sum = 0;
   for_each_index(y.view().shape, [&](const Dims<4>& i) {
@@ -226,11 +241,7 @@ TEST_SUITE("winograd") {
       Layer layer;
       REQUIRE(Layer::create(conv_of(20, 70), weights.view(), nullptr, options, layer).ok());
       REQUIRE(layer.run(x.view(), together.view()).ok());
-      for (std::int64_t n = 0; n < 3; ++n) {
-        const Tensor alone(layout, {1, 70, 17, 22});
-        REQUIRE(layer.run(x.view().slice(0, n, 1), alone.view()).ok());
-        CHECK(compare_bits(alone.view(), together.view().slice(0, n, 1)).none());
-      }
+      check_images_alone(layer, x, together, options.algorithm);
       for (const int threads : {2, 3, 8}) {
         const Tensor shared(layout, {3, 70, 17, 22});
         Plan plan;
@@ -267,15 +278,7 @@ TEST_SUITE("winograd") {
         Layer layer;
         REQUIRE(Layer::create(conv_of(40, 70), weights.view(), nullptr, options, layer).ok());
         REQUIRE(layer.run(x.view(), together.view()).ok());
-        for (std::int64_t n = 0; n < 5; ++n) {
-          const Tensor alone(layout, {1, 70, 10, 11});
-          const ConstTensorView image = x.view().slice(0, n, 1);
-          Plan plan;
-          REQUIRE(layer.plan(image, alone.view(), plan, 1 + static_cast<int>(n)).ok());
-          CHECK(plan.algorithm() == Algorithm::winograd_f4);
-          REQUIRE(layer.run(image, alone.view()).ok());
-          CHECK(compare_bits(alone.view(), together.view().slice(0, n, 1)).none());
-        }
+        check_images_alone(layer, x, together, Algorithm::winograd_f4);
       }
     }
   }
