@@ -25,7 +25,7 @@ class PixelRuns {
  public:
   // `count` <= NR pixels from the flattened output pixel `first`.
   PixelRuns(const Problem& p, std::int64_t first, int count) noexcept
-      : p_(p), first_(first), pixels_(count) {}
+      : p_(p), first_(first), pixels_(count), step_(p.window.stride.w * p.x_strides[3]) {}
 
   int build(std::int64_t r, std::int64_t s) noexcept {
     const auto [kernel, stride, padding, dilation, mode] = p_.window;
@@ -73,16 +73,21 @@ class PixelRuns {
 
  private:
   void add(int lane, int count, std::int64_t offset, bool zeros) noexcept {
-    if (count_ > 0 && zeros && runs_[count_ - 1].zeros) {
-      runs_[count_ - 1].count += count;
-    } else {
-      runs_[count_++] = {offset, lane, count, zeros};
+    if (count_ > 0) {
+      // Rows that touch, as a 1x1 kernel reads them, are one run.
+      Run& last = runs_[count_ - 1];
+      if (zeros == last.zeros && (zeros || offset == last.offset + last.count * step_)) {
+        last.count += count;
+        return;
+      }
     }
+    runs_[count_++] = {offset, lane, count, zeros};
   }
 
   const Problem& p_;
   std::int64_t first_;
   int pixels_;
+  std::int64_t step_;
   int count_ = 0;
   Run runs_[NR + 1];  // every run has a lane of its own
 };

@@ -110,7 +110,7 @@ Explanation explain(const PlanState& state) noexcept {
     out.line("no plan: made by no layer\n");
     return result;
   }
-  const Problem& p = state.problem;
+  const Problem& p = state.asked;
   out.line("problem: x %lldx%lldx%lldx%lld, kernel %lldx%lld, groups %lld, y %lldx%lldx%lldx%lld\n",
            ll(p.n), ll(p.c), ll(p.h), ll(p.w), ll(p.window.kernel_size.h),
            ll(p.window.kernel_size.w), ll(p.groups), ll(p.n), ll(p.k), ll(p.oh), ll(p.ow));

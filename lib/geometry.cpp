@@ -185,30 +185,54 @@ Status set_window(const Window& window, const ConstTensorView& x, Pair output,
 
 namespace {
 
-// What algorithms copy or point to of the padded image, with room for their rounding: eight bytes
-// for each of C * (padded height) * (padded width), columns counted twice, and the taps' own
-// columns.
-Status check_padded(const Conv2d& d, const Problem& p) noexcept {
-  const Padding& padding = p.window.padding;
+// Products that algorithms form, with room for their rounding. What they copy or point to of the
+// padded image: eight bytes for each of C * (padded height) * (padded width), columns counted
+// twice, and the taps' own columns. The largest is one image's im2col matrix, C*R*S*OH*OW*4 bytes.
+Status check_products(const Problem& p) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  std::int64_t matrix = sizeof(float);
+  for (const std::int64_t factor : {p.c, kernel.h, kernel.w, p.oh, p.ow}) {
+    if (!multiply(matrix, factor, matrix)) {
+      return fail(StatusCode::overflow,
+                  "x: %lld channels x kernel %lld x %lld x output %lld x %lld exceeds 64 bits",
+                  ll(p.c), ll(kernel.h), ll(kernel.w), ll(p.oh), ll(p.ow));
+    }
+  }
   const std::int64_t height = p.h + padding.top + padding.bottom;  // output_size has added these
   const std::int64_t width = p.w + padding.left + padding.right;
   std::int64_t taps = 0, columns = 0, rows = 0, bytes = 8;
-  if (!multiply(64, d.kernel_size.w, taps) || !multiply(2, width, columns) ||
-      !add(columns, taps, columns) || !add(height, 64, rows) ||
-      !multiply(bytes, d.in_channels, bytes) || !multiply(bytes, rows, bytes) ||
-      !multiply(bytes, columns, bytes)) {
+  if (!multiply(64, kernel.w, taps) || !multiply(2, width, columns) ||
+      !add(columns, taps, columns) || !add(height, 64, rows) || !multiply(bytes, p.c, bytes) ||
+      !multiply(bytes, rows, bytes) || !multiply(bytes, columns, bytes)) {
     return fail(StatusCode::overflow,
-                "padding: %lld channels of a padded image of %lld x %lld exceed 64 bits",
-                ll(d.in_channels), ll(height), ll(width));
+                "padding: %lld channels of a padded image of %lld x %lld exceed 64 bits", ll(p.c),
+                ll(height), ll(width));
   }
   std::int64_t outputs = 8;
-  for (const std::int64_t factor : {d.out_channels, p.oh + 64, p.ow + 64}) {
+  for (const std::int64_t factor : {p.k, p.oh + 64, p.ow + 64}) {
     if (!multiply(outputs, factor, outputs)) {
-      return fail(StatusCode::overflow, "y: %lld channels of %lld x %lld exceed 64 bits",
-                  ll(d.out_channels), ll(p.oh), ll(p.ow));
+      return fail(StatusCode::overflow, "y: %lld channels of %lld x %lld exceed 64 bits", ll(p.k),
+                  ll(p.oh), ll(p.ow));
     }
   }
   return {};
+}
+
+// What a window does along one axis.
+struct Axis {
+  std::int64_t size = 0, output = 0;
+  std::int64_t kernel = 1, stride = 1, dilation = 1, before = 0, after = 0;
+
+  bool is_single() const noexcept {
+    return size == 1 && output == 1 && kernel == 1 && before == 0 && after == 0;
+  }
+};
+
+std::array<Axis, 4> axes_of(const Problem& p) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  return {Axis{p.n, p.n}, Axis{p.c, p.k},
+          Axis{p.h, p.oh, kernel.h, stride.h, dilation.h, padding.top, padding.bottom},
+          Axis{p.w, p.ow, kernel.w, stride.w, dilation.w, padding.left, padding.right}};
 }
 
 }  // namespace
@@ -230,24 +254,45 @@ Status make_problem(const Conv2d& d, const ConstTensorView& x, const TensorView&
                 ll(y.shape[0]), ll(y.shape[1]), ll(y.shape[2]), ll(y.shape[3]), ll(x.shape[0]),
                 ll(d.out_channels), ll(output.h), ll(output.w));
   }
-  // The largest product that any algorithm forms: bytes of one image's im2col matrix,
-  // C*R*S*OH*OW*4.
-  std::int64_t product = sizeof(float);
-  for (const std::int64_t factor :
-       {d.in_channels, d.kernel_size.h, d.kernel_size.w, output.h, output.w}) {
-    if (!multiply(product, factor, product)) {
-      return fail(StatusCode::overflow,
-                  "x: %lld channels x kernel %lld x %lld x output %lld x %lld exceeds 64 bits",
-                  ll(d.in_channels), ll(d.kernel_size.h), ll(d.kernel_size.w), ll(output.h),
-                  ll(output.w));
-    }
-  }
   FASTCONV_TRY(set_window(d.window(), x, output, problem));
-  FASTCONV_TRY(check_padded(d, problem));
   problem.groups = d.groups;
   problem.k = y.shape[1];
   problem.y_strides = used_strides(y.shape, y.strides);
-  return {};
+  return check_products(problem);
+}
+
+Axes useful_axes(const Problem& p) noexcept {
+  const auto sides = axes_of(p);
+  const bool row = sides[2].is_single();
+  const bool column = sides[3].is_single();
+  const Axes axes = row && column ? Axes{2, 1, 3, 0}
+                    : row         ? Axes{2, 1, 0, 3}
+                    : column      ? Axes{3, 1, 0, 2}
+                                  : Axes{0, 1, 2, 3};
+  return check_products(permuted(p, axes)).ok() ? axes : Axes{0, 1, 2, 3};
+}
+
+Problem permuted(const Problem& p, const Axes& axes) noexcept {
+  const auto sides = axes_of(p);
+  const Axis& rows = sides[axes[2]];
+  const Axis& columns = sides[axes[3]];
+  Problem q = p;
+  q.n = sides[axes[0]].size;
+  q.h = rows.size;
+  q.oh = rows.output;
+  q.w = columns.size;
+  q.ow = columns.output;
+  q.window.kernel_size = {rows.kernel, columns.kernel};
+  q.window.stride = {rows.stride, columns.stride};
+  q.window.dilation = {rows.dilation, columns.dilation};
+  q.window.padding = {rows.before, rows.after, columns.before, columns.after};
+  q.x_strides = permuted(p.x_strides, axes);
+  q.y_strides = permuted(p.y_strides, axes);
+  return q;
+}
+
+Dims<4> permuted(const Dims<4>& strides, const Axes& axes) noexcept {
+  return {strides[axes[0]], strides[axes[1]], strides[axes[2]], strides[axes[3]]};
 }
 
 }  // namespace fastconv

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <fastconv/descriptor.hpp>
 #include <fastconv/view.hpp>
@@ -36,6 +37,18 @@ Status check_descriptor(const Conv2d& descriptor) noexcept;
 // Shapes of x and y against the descriptor and each other; fills `problem`.
 Status make_problem(const Conv2d& descriptor, const ConstTensorView& x, const TensorView& y,
                     Problem& problem) noexcept;
+
+// The axes of x and y, by number, that stand for N, C, H and W.
+using Axes = std::array<std::uint8_t, 4>;
+
+// Axes under which kernels have the most pixels to an image. An axis of one element along which no
+// window slides may change places with the batch: a batch of rows is one image of many rows, a
+// batch of single pixels one row, and an image of one column is a row.
+Axes useful_axes(const Problem& problem) noexcept;
+
+// The same convolution with its axes renamed, and strides of x or y likewise.
+Problem permuted(const Problem& problem, const Axes& axes) noexcept;
+Dims<4> permuted(const Dims<4>& strides, const Axes& axes) noexcept;
 
 // False if the product exceeds 64 bits.
 inline bool multiply(std::int64_t a, std::int64_t b, std::int64_t& product) noexcept {

@@ -158,7 +158,7 @@ Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan,
     return fail(StatusCode::invalid_argument, "threads: must be at least 1, got %d", threads);
   }
   PlanState state;
-  FASTCONV_TRY(make_problem(packed_->descriptor, x, y, state.problem));
+  FASTCONV_TRY(make_problem(packed_->descriptor, x, y, state.asked));
   FASTCONV_TRY(check_no_self_overlap("y", y));
   state.layer_id = packed_->id;
   const Algorithm asked = packed_->options.algorithm;
@@ -171,7 +171,9 @@ Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan,
   state.flush_denormals = packed_->options.flush_denormals;
   state.tile = {table.width, table.nr(), table.max_rows};
   // An empty batch is not planned: nobody has looked at its strides.
-  const bool empty = state.problem.n == 0;
+  const bool empty = state.asked.n == 0;
+  if (uses_panels(asked) && !empty) state.axes = useful_axes(state.asked);
+  state.problem = permuted(state.asked, state.axes);
   if (uses_panels(asked) && !empty) {
     FASTCONV_TRY(choose(packed_->merged, packed_->transformed, asked, state));
     share_among_threads(threads, *find_engine(state.algorithm), state);

@@ -81,7 +81,7 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
   if (packed_ == nullptr || state.layer_id != packed_->id) {
     return fail(StatusCode::invalid_argument, "plan: was not made by this layer");
   }
-  const Problem& p = state.problem;
+  const Problem& p = state.asked;
   if (!is_planned(x, {p.n, p.c, p.h, p.w}, p.x_strides)) {
     return fail(StatusCode::shape_mismatch, "x: shape or strides differ from the plan's");
   }
@@ -105,15 +105,16 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
   if (const Engine* engine = find_engine(state.algorithm)) {
     const int m = winograd_size(state.algorithm);
     const float* weights = m != 0 ? packed_->transformed[winograd_index(m)] : packed_->weights;
-    Job job{state,
-            *engine,
-            {p, *packed_->table, x.data, weights, packed_->lanes_per_group, packed_->bias, y.data,
-             options.residual.data, residual_strides, state.epilogue},
-            engine->blocks(state),
-            state.tasks,
-            workspace,
-            flush,
-            {0}};
+    Job job{
+        state,
+        *engine,
+        {state.problem, *packed_->table, x.data, weights, packed_->lanes_per_group, packed_->bias,
+         y.data, options.residual.data, permuted(residual_strides, state.axes), state.epilogue},
+        engine->blocks(state),
+        state.tasks,
+        workspace,
+        flush,
+        {0}};
     if (options.parallel_for.run != nullptr && state.slots > 1) {
       options.parallel_for.run(options.parallel_for.context, state.tasks, state.slots, Job::run,
                                &job);

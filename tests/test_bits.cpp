@@ -34,6 +34,9 @@ constexpr Case kCases[] = {
     {"mb2g3ic96ih8oc51kh3ph2dh1"},
     {"mb1ic64ih6oc64kh3ph0"},
     {"mb1ic40iw50oc20kw9pw4"},
+    {"mb5ic20iw50oc40kw9pw4"},
+    {"mb3ic20ih50iw1oc40kh5kw1ph2pw0"},
+    {"mb45ic70ih1iw1oc40kh1kw1ph0pw0"},
     {"mb1ic50ih8oc17kh3ph2", PaddingMode::reflect},
     {"mb2ic33ih6oc9kh5ph2", PaddingMode::circular},
 };

@@ -120,7 +120,7 @@ class Plan {
 
  private:
   friend class Layer;
-  static constexpr std::size_t kStateBytes = 640;
+  static constexpr std::size_t kStateBytes = 960;
   alignas(8) unsigned char state_[kStateBytes];
 };
 
