@@ -3,6 +3,7 @@
 
 #include "activation.hpp"
 #include "simd.hpp"
+#include "table.hpp"
 
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
@@ -110,6 +111,74 @@ FASTCONV_INLINE void finish_tile(const Epilogue& epilogue, const float* residual
     for (int v = 0; v < Vectors - 1; ++v, out += W) sum[m][v].store(out);
     const V& last = sum[m][Vectors - 1];
     partial ? last.store_first(out, last_lanes) : last.store(out);
+  }
+}
+
+// Sums whose lanes lie apart in y or in the residual are transposed, a block of a vector by a
+// vector at a time. Where lanes are adjacent but the next ones lie elsewhere, they are just
+// finished.
+template <class Arch>
+void scatter(const ScatterArguments& s) {
+  using V = Vector<Arch>;
+  constexpr int W = V::width;
+  const bool has_residual = s.residual != nullptr;
+  const bool lanes_adjacent = s.y_strides[0] == 1 && (!has_residual || s.residual_strides[0] == 1);
+  const bool columns_adjacent =
+      s.y_strides[2] == 1 && (!has_residual || s.residual_strides[2] == 1);
+  for (int k = 0; k < s.lanes; k += W) {
+    const int lanes = s.lanes - k < W ? s.lanes - k : W;
+    for (std::int64_t i = 0; i < s.rows; ++i) {
+      const float* sums = s.sums + i * s.row_stride + k;
+      float* y = s.y + k * s.y_strides[0] + i * s.y_strides[1];
+      const float* residual =
+          has_residual ? s.residual + k * s.residual_strides[0] + i * s.residual_strides[1]
+                       : nullptr;
+      if (lanes_adjacent) {
+        for (std::int64_t j = 0; j < s.columns; ++j) {
+          V sum[1][1] = {{V::load(sums + j * s.column_stride)}};
+          finish_tile<Arch>(
+              *s.epilogue, residual, [&](int) { return j * s.residual_strides[2]; }, y,
+              [&](int) { return j * s.y_strides[2]; }, lanes, sum);
+        }
+        continue;
+      }
+      for (std::int64_t j = 0; j < s.columns; j += W) {
+        const int columns = s.columns - j < W ? static_cast<int>(s.columns - j) : W;
+        V block[W];
+        FASTCONV_UNROLL
+        for (int q = 0; q < W; ++q) {
+          block[q] = q < columns ? V::load(sums + (j + q) * s.column_stride) : V::zero();
+        }
+        transpose(block);
+        float* to = y + j * s.y_strides[2];
+        const float* from = has_residual ? residual + j * s.residual_strides[2] : nullptr;
+        if (columns_adjacent && lanes == W) {
+          FASTCONV_UNROLL
+          for (int q = 0; q < W; q += 4) {
+            V sum[4][1] = {{block[q]}, {block[q + 1]}, {block[q + 2]}, {block[q + 3]}};
+            finish_tile<Arch>(
+                *s.epilogue, from, [&](int r) { return (q + r) * s.residual_strides[0]; }, to,
+                [&](int r) { return (q + r) * s.y_strides[0]; }, columns, sum);
+          }
+          continue;
+        }
+        float rows[W][W];
+        FASTCONV_UNROLL
+        for (int q = 0; q < W; ++q) block[q].store(rows[q]);
+        for (int q = 0; q < lanes; ++q) {
+          float residual_row[W];
+          float y_row[W];
+          for (int l = 0; l < columns && has_residual; ++l) {
+            residual_row[l] = from[q * s.residual_strides[0] + l * s.residual_strides[2]];
+          }
+          V sum[1][1] = {{V::load(rows[q])}};
+          finish_tile<Arch>(
+              *s.epilogue, has_residual ? residual_row : nullptr, [](int) { return 0; }, y_row,
+              [](int) { return 0; }, columns, sum);
+          for (int l = 0; l < columns; ++l) to[q * s.y_strides[0] + l * s.y_strides[2]] = y_row[l];
+        }
+      }
+    }
   }
 }
 

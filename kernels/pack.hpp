@@ -314,6 +314,7 @@ FASTCONV_INLINE void copy_pixels(const RegionArguments& arguments, const float* 
                                  std::int64_t count, float* out) noexcept {
   using V = Vector<Arch>;
   constexpr int W = V::width;
+  constexpr int kAhead = 6 * W;
   const std::int64_t channels = arguments.channels;
   const std::int64_t channel_stride = arguments.problem->x_strides[1];
   const std::int64_t column_stride = arguments.problem->x_strides[3] * arguments.column_step;
@@ -330,13 +331,30 @@ FASTCONV_INLINE void copy_pixels(const RegionArguments& arguments, const float* 
   for (std::int64_t c = 0; c < channels; c += W, in += W * channel_stride, out += W) {
     const int rows = channels - c < W ? static_cast<int>(channels - c) : W;
     for (std::int64_t j = 0; j < count; j += W) {
+      if (count - j < W && count >= W) j = count - W;  // overlaps the block before
       const int columns = count - j < W ? static_cast<int>(count - j) : W;
+      // A few blocks ahead: channels are pages apart, where hardware does not look.
+      const float* next =
+          in + (j + kAhead < count ? (j + kAhead) * column_stride
+                                   : W * channel_stride + (j + kAhead - count) * column_stride);
+      FASTCONV_UNROLL
+      for (int i = 0; i < W; ++i) __builtin_prefetch(next + i * channel_stride);
       const float* from = in + j * column_stride;
       float* to = out + j * arguments.pitch;
       V block[W];
-      if (column_stride == 1 && rows == W && columns == W) {
+      if (column_stride == 1) {
         FASTCONV_UNROLL
-        for (int i = 0; i < W; ++i) block[i] = V::load(from + i * channel_stride);
+        for (int i = 0; i < W; ++i) {
+          const float* row = from + i * channel_stride;
+          block[i] = i >= rows      ? V::zero()
+                     : columns == W ? V::load(row)
+                                    : V::load_first(row, columns);
+        }
+      } else if (column_stride == 2 && columns == W) {
+        FASTCONV_UNROLL
+        for (int i = 0; i < W; ++i) {
+          block[i] = i < rows ? V::load_even(from + i * channel_stride) : V::zero();
+        }
       } else {
         float elements[W][W] = {};
         for (int i = 0; i < rows; ++i) {
@@ -371,6 +389,10 @@ void pack_patch(const RegionArguments& arguments) {
   // The padded image's last row and column that a window reads.
   const std::int64_t last_h = (p.oh - 1) * stride.h + (kernel.h - 1) * dilation.h - padding.top;
   const std::int64_t last_w = (p.ow - 1) * stride.w + (kernel.w - 1) * dilation.w - padding.left;
+  // Whole rows that follow each other in the image are one.
+  const bool whole = left == 0 && arguments.columns == p.w && arguments.row_step == 1 &&
+                     arguments.column_step == 1 && p.x_strides[2] == p.w * p.x_strides[3];
+  const std::int64_t end_h = last_h < p.h ? last_h + 1 : p.h;
   float* out = arguments.out;
   for (std::int64_t i = 0; i < arguments.rows; ++i) {
     const std::int64_t row_at = top + i * arguments.row_step;
@@ -381,6 +403,14 @@ void pack_patch(const RegionArguments& arguments) {
       continue;
     }
     const float* row = arguments.x + h * p.x_strides[2];
+    if (whole && row_at >= 0 && row_at < end_h) {
+      const std::int64_t left_rows = arguments.rows - i;
+      const std::int64_t rows = end_h - row_at < left_rows ? end_h - row_at : left_rows;
+      copy_pixels<Arch>(arguments, row, rows * p.w, out);
+      out += rows * p.w * pitch;
+      i += rows - 1;
+      continue;
+    }
     for (std::int64_t j = 0; j < arguments.columns;) {
       std::int64_t w = left + j * arguments.column_step;
       std::int64_t count = 1;

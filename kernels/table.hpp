@@ -49,6 +49,7 @@ using MicroKernel = void (*)(const TileArguments& tile);
 
 constexpr int kMaxRows = 14;
 constexpr int kMaxVectors = 2;
+constexpr int kMaxWidth = 16;      // floats per vector
 constexpr int kMaxKc = 1024;       // depth of a k-block
 constexpr int kMaxSegments = 256;  // stretches of memory that it may be read from
 
@@ -162,14 +163,14 @@ struct WinogradOutput {
   const float* bias = nullptr;  // or null
 };
 
-// A block of sums with adjacent channels on its way to a y of any strides.
+// A block of sums with adjacent lanes, channels or pixels, on its way to a y of any strides.
 struct ScatterArguments {
-  const float* sums = nullptr;  // whole vectors of channels
+  const float* sums = nullptr;  // whole vectors of lanes
   std::int64_t row_stride = 0, column_stride = 0;
   std::int64_t rows = 0, columns = 0;
-  int channels = 0;
+  int lanes = 0;
   float* y = nullptr;
-  Dims<3> y_strides{};  // channel, row, column
+  Dims<3> y_strides{};  // lane, row, column
   const float* residual = nullptr;
   Dims<3> residual_strides{};
   const Epilogue* epilogue = nullptr;
@@ -209,7 +210,7 @@ struct KernelTable {
                                            bool streamed);
   void (*winograd_input[kWinogradSizes])(const WinogradInput& arguments);
   void (*winograd_output[kWinogradSizes])(const WinogradOutput& arguments);
-  // Finishes and stores what has its channels adjacent in tensors that have not.
+  // Finishes and stores sums whose lanes do not lie in y and the residual as they do in the sums.
   void (*scatter)(const ScatterArguments& arguments);
 
   int nr() const noexcept { return width * vectors; }

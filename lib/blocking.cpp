@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <numeric>
 
 #include "costs.hpp"
 #include "integers.hpp"
@@ -21,8 +23,6 @@ std::int64_t even_block(std::int64_t size, std::int64_t limit, std::int64_t unit
 constexpr std::int64_t kAliasing = 512;
 // Keeps rows apart: an odd number of cache lines.
 constexpr std::int64_t kLine = 16;
-
-constexpr std::int64_t kMaxPackedKc = 256;
 
 constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
 
@@ -57,11 +57,13 @@ class Candidate {
         break;
       case PixelForm::in_place:
         if (!in_place()) return false;
+        b_.pack_elements = 0;
         break;
     }
+    b_.pack_cycles *= real(ceil_div(channels_, b_.channel_block));
     const std::int64_t unit = b_.lanes == Lanes::pixels ? p_.y_strides[3] : p_.y_strides[1];
     b_.store_cycles =
-        real(pixels_ * channels_) * (unit == 1 ? kStoreVector / tile_.width : kStoreScalar);
+        real(pixels_ * channels_) * (kStoreVector / tile_.width + (unit == 1 ? 0.0 : kTranspose));
     if (b_.lanes == Lanes::pixels && p_.y_strides[1] * kFloat >= 4096) {
       b_.store_cycles += real(ceil_div(pixels_, tile_.nr) * channels_) * kPage;
     }
@@ -73,13 +75,9 @@ class Candidate {
   const Blocking& blocking() const noexcept { return b_; }
 
  private:
-  // A packed B panel takes up to three quarters of L1 and leaves the rest to A and c. Panels of
-  // weights are read in one sweep, which comes from L2 as fast: carrying sums from k-block to
-  // k-block, and storing them, costs more.
+  // A panel of B is read in one sweep by every tile, which comes from L2 as fast as from L1:
+  // carrying sums from k-block to k-block, and storing them, costs more.
   std::int64_t kc_limit() const noexcept {
-    if (b_.form == PixelForm::columns) {
-      return std::clamp<std::int64_t>(caches_.l1 * 3 / 4 / (tile_.nr * kFloat), 64, kMaxPackedKc);
-    }
     // A segment is a tap's channels or more, but for the first and the last.
     return std::min(std::clamp<std::int64_t>(caches_.l2 / 4 / (tile_.nr * kFloat), 64, kMaxKc),
                     (kMaxSegments - 2) * p_.c_per_group());
@@ -97,7 +95,9 @@ class Candidate {
   void block_packed(std::int64_t unit) noexcept {
     const std::int64_t most =
         std::min(b_.channel_block / 64, caches_.l2 / 4 / (unit * b_.kc * kFloat));
-    const std::int64_t tiles = b_.lanes == Lanes::pixels ? 1 : std::clamp<std::int64_t>(most, 1, 8);
+    static const char* env = std::getenv("PT");
+    const std::int64_t tiles = b_.lanes == Lanes::pixels ? (env ? std::atoi(env) : 1)
+                                                         : std::clamp<std::int64_t>(most, 1, 8);
     b_.pack_block = even_block(pixels_, tiles * unit, unit);
     // Without sums to keep, a block of several packed ones costs nothing and saves its set-up.
     b_.pixel_block =
@@ -135,61 +135,74 @@ class Candidate {
         real(pixels_) * (real(depth_) * kCopyVector / tile_.width + real(stretches) * kRun);
   }
 
-  // Rows and columns of the image under a block of output rows and columns.
-  std::int64_t patch_rows(std::int64_t oh) const noexcept {
-    return (oh - 1) * p_.window.stride.h + (p_.window.kernel_size.h - 1) * p_.window.dilation.h + 1;
-  }
-  std::int64_t patch_columns(std::int64_t ow) const noexcept {
-    return (ow - 1) * p_.window.stride.w + (p_.window.kernel_size.w - 1) * p_.window.dilation.w + 1;
-  }
-
   // Whole output rows while a quarter of L2 holds what lies under them, else parts of one row.
   bool block_rows(std::int64_t pitch) noexcept {
     b_.pitch = pitch;
     b_.whole_rows = true;
-    const std::int64_t elements = caches_.l2 / 4 / kFloat;
-    const std::int64_t limit = elements / pitch;
+    const std::int64_t limit = caches_.l2 / 4 / kFloat / pitch;
+    const auto area = [&](std::int64_t rows, std::int64_t columns) {
+      const Patch patch(p_, rows, columns);
+      return patch.rows * patch.columns;
+    };
     std::int64_t rows = 1;
     std::int64_t columns = p_.ow;
-    while (rows < p_.oh && patch_rows(rows + 1) * patch_columns(columns) <= limit &&
+    while (rows < p_.oh && area(rows + 1, columns) <= limit &&
            (rows + 1) * columns <= sums_limit()) {
       ++rows;
     }
+    rows = ceil_div(p_.oh, ceil_div(p_.oh, rows));
     if (rows == 1) {
-      while (columns > tile_.mr &&
-             (patch_rows(1) * patch_columns(columns) > limit || columns > sums_limit())) {
+      while (columns > tile_.mr && (area(1, columns) > limit || columns > sums_limit())) {
         columns = ceil_div(columns, 2);
       }
-      if (patch_rows(1) * patch_columns(columns) > limit) return false;
+      if (area(1, columns) > limit) return false;
     }
     b_.pixel_block = rows * columns;
     b_.pack_block = b_.pixel_block;
-    const double blocks = real(ceil_div(p_.oh, rows) * ceil_div(p_.ow, columns));
-    b_.pack_elements = patch_rows(rows) * patch_columns(columns) * pitch;
+    b_.pack_elements = area(rows, columns) * pitch;
     b_.fma_cycles = real(depth_) * tile_cycles(pixels_, channels_, columns, tile_);
-    b_.pack_cycles = blocks * (real(b_.pack_elements) * kCopyVector / tile_.width +
-                               real(patch_rows(rows)) * kRun);
     return true;
   }
 
-  bool aliases(std::int64_t pitch) const noexcept {
-    return p_.window.stride.w * pitch % kAliasing == 0;
-  }
+  bool aliases(std::int64_t pitch) const noexcept { return pitch % kAliasing == 0; }
 
   bool patch() noexcept {
-    const std::int64_t channels = p_.c_per_group();
-    return block_rows(aliases(channels) ? channels + kLine : channels);
+    const bool adjacent = p_.x_strides[1] == 1 || p_.c_per_group() == 1;
+    const std::int64_t vectors = ceil_div(p_.c_per_group(), tile_.width);
+    const std::int64_t channels = adjacent ? p_.c_per_group() : vectors * tile_.width;
+    const Pair step = Patch(p_, 1, 1).step;
+    // Transposing writes to a vector of pixels at a time, more than a tile has rows.
+    const bool spread =
+        aliases(p_.window.stride.w / step.w * channels) || (!adjacent && aliases(2 * channels));
+    if (!block_rows(spread ? channels + kLine : channels)) return false;
+    const std::int64_t columns = std::min(b_.pixel_block, p_.ow);
+    const std::int64_t output_rows = ceil_div(b_.pixel_block, p_.ow);
+    const Patch patch(p_, output_rows, columns);
+    const double rows = real(patch.rows * ceil_div(p_.oh, output_rows) * ceil_div(p_.ow, columns));
+    if (adjacent) {
+      b_.pack_cycles = rows * (real(patch.columns * channels) * kCopyVector / tile_.width + kRun);
+      return true;
+    }
+    // Whole rows that follow each other are one.
+    const bool whole = patch.columns == p_.w && p_.x_strides[2] == p_.w * p_.x_strides[3];
+    const std::int64_t unit = whole ? 1 : tile_.width;
+    const std::int64_t element_step = step.w * p_.x_strides[3];
+    const double element = element_step <= 2 ? real(element_step) * kTranspose : kCopyScalar;
+    b_.pack_cycles =
+        rows * real(vectors) * (real(round_up(patch.columns, unit) * tile_.width) * element + kRun);
+    return true;
   }
 
   bool in_place() noexcept {
-    const auto& [kernel, stride, padding, dilation, mode] = p_.window;
-    if (padding.top > 0 || padding.left > 0 || patch_rows(p_.oh) > p_.h ||
-        patch_columns(p_.ow) > p_.w || aliases(p_.x_strides[3]) || !block_rows(p_.x_strides[3])) {
-      return false;
-    }
-    b_.pack_elements = 0;
-    b_.pack_cycles = 0;
-    return true;
+    const Window& window = p_.window;
+    const auto reach = [](std::int64_t outputs, std::int64_t stride, std::int64_t kernel,
+                          std::int64_t dilation) {
+      return (outputs - 1) * stride + (kernel - 1) * dilation + 1;
+    };
+    return window.padding.top == 0 && window.padding.left == 0 &&
+           reach(p_.oh, window.stride.h, window.kernel_size.h, window.dilation.h) <= p_.h &&
+           reach(p_.ow, window.stride.w, window.kernel_size.w, window.dilation.w) <= p_.w &&
+           !aliases(window.stride.w * p_.x_strides[3]) && block_rows(p_.x_strides[3]);
   }
 
   const Problem& p_;
@@ -202,6 +215,17 @@ class Candidate {
 };
 
 }  // namespace
+
+Patch::Patch(const Problem& p, std::int64_t output_rows, std::int64_t output_columns) noexcept {
+  const auto fit = [](std::int64_t outputs, std::int64_t stride, std::int64_t kernel,
+                      std::int64_t dilation, std::int64_t& visited) {
+    visited = kernel > 1 ? std::gcd(stride, dilation) : stride;
+    return ((outputs - 1) * stride + (kernel - 1) * dilation) / visited + 1;
+  };
+  const Window& w = p.window;
+  rows = fit(output_rows, w.stride.h, w.kernel_size.h, w.dilation.h, step.h);
+  columns = fit(output_columns, w.stride.w, w.kernel_size.w, w.dilation.w, step.w);
+}
 
 double tile_cycles(std::int64_t rows, std::int64_t lanes, std::int64_t row_panel,
                    const Tile& tile) noexcept {
@@ -234,20 +258,29 @@ CacheSizes detected_caches() noexcept {
   return sizes;
 }
 
+bool make_blocking(const Problem& p, const Tile& tile, const CacheSizes& caches, Lanes lanes,
+                   PixelForm form, Blocking& blocking) noexcept {
+  const bool adjacent = p.x_strides[1] == 1 || p.c_per_group() == 1;
+  const bool broadcast = form != PixelForm::columns;
+  const bool as_they_lie = form == PixelForm::rows || form == PixelForm::in_place;
+  if ((broadcast && lanes == Lanes::pixels) || (as_they_lie && !adjacent)) return false;
+  Candidate candidate(p, tile, caches, lanes, form);
+  if (!candidate.build()) return false;
+  blocking = candidate.blocking();
+  return true;
+}
+
 Blocking choose_blocking(const Problem& p, const Tile& tile, const CacheSizes& caches) noexcept {
   Blocking best;
-  const auto consider = [&](Lanes lanes, PixelForm form) {
-    Candidate candidate(p, tile, caches, lanes, form);
-    if (candidate.build() && (best.kc == 0 || candidate.blocking().cycles() < best.cycles())) {
-      best = candidate.blocking();
+  for (const Lanes lanes : {Lanes::pixels, Lanes::channels}) {
+    for (const PixelForm form :
+         {PixelForm::columns, PixelForm::rows, PixelForm::patch, PixelForm::in_place}) {
+      Blocking blocking;
+      if (make_blocking(p, tile, caches, lanes, form, blocking) &&
+          (best.kc == 0 || blocking.cycles() < best.cycles())) {
+        best = blocking;
+      }
     }
-  };
-  consider(Lanes::pixels, PixelForm::columns);
-  consider(Lanes::channels, PixelForm::columns);
-  if (p.x_strides[1] == 1 || p.c_per_group() == 1) {
-    consider(Lanes::channels, PixelForm::rows);
-    consider(Lanes::channels, PixelForm::patch);
-    consider(Lanes::channels, PixelForm::in_place);
   }
   return best;
 }

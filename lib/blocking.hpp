@@ -27,13 +27,22 @@ struct Tile {
 // Which operand lies along the vectors; the other is broadcast.
 enum class Lanes : std::int32_t { pixels, channels };
 
-// How the pixels reach the micro-kernel. All but columns ask for adjacent channels and are
-// broadcast.
+// How the pixels reach the micro-kernel. All but columns are broadcast; rows and in_place ask for
+// adjacent channels.
 enum class PixelForm : std::int32_t {
   columns,   // packed panels of NR pixels, either operand
   rows,      // the window of every pixel copied to a panel
   patch,     // the padded image under a block of pixels copied, windows read from it
   in_place,  // windows read from x
+};
+
+// The padded image under a block of output rows and columns, in steps that leave out what no
+// window reads.
+struct Patch {
+  Patch(const Problem& problem, std::int64_t output_rows, std::int64_t output_columns) noexcept;
+
+  Pair step;
+  std::int64_t rows, columns;
 };
 
 // How an implicit GEMM is cut. Per image and group it multiplies weights (gemm_m = K/groups) by the
@@ -63,8 +72,13 @@ double tile_cycles(std::int64_t rows, std::int64_t lanes, std::int64_t row_panel
 void split_for_threads(const Problem& problem, const Tile& tile, int threads,
                        Blocking& blocking) noexcept;
 
-// A pure function of its arguments. None of its results changes a bit of the output: every output
-// element is one chain of fma in ascending depth whatever the tile and the blocks.
+// The blocks of one form; false if it cannot serve the problem.
+bool make_blocking(const Problem& problem, const Tile& tile, const CacheSizes& caches, Lanes lanes,
+                   PixelForm form, Blocking& blocking) noexcept;
+
+// The form that costs least. A pure function of its arguments. None of its results changes a bit of
+// the output: every output element is one chain of fma in ascending depth whatever the tile and the
+// blocks.
 Blocking choose_blocking(const Problem& problem, const Tile& tile,
                          const CacheSizes& caches) noexcept;
 

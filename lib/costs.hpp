@@ -18,7 +18,7 @@ constexpr double kStepFar = 0.5;         // the same where the channels' planes 
 constexpr double kPage = 6.0;            // a store to another page than the last
 constexpr double kStoreVector = 2.0;     // epilogue and store
 constexpr double kTransform = 5.0;    // one vector of one point, into or out of Winograd's domain
-constexpr double kTranspose = 2.0;    // a vector's share of a transposed block
+constexpr double kTranspose = 0.45;   // one element of a transposed block, loaded and stored
 constexpr double kWeightByte = 0.02;  // of weights that are read anew for every block
 constexpr double kStoreScalar = 1.5;  // one element through a scratch tile
 

@@ -14,6 +14,8 @@ std::int64_t pack_elements(const Blocking& b, int nr) noexcept {
   return round_up(b.pack_elements + nr, 16);
 }
 
+constexpr Epilogue kNoEpilogue;
+
 // One block of pixels times one block of channels of one image and group.
 class BlockProduct {
  public:
@@ -34,6 +36,9 @@ class BlockProduct {
     }
     weights_ = g_.weights + group * g_.lanes_per_group * depth_;
     bias_ = g_.bias != nullptr ? g_.bias + group * g_.lanes_per_group : nullptr;
+    const std::size_t lane_axis = b_.lanes == Lanes::pixels ? 3 : 1;
+    lanes_adjacent_ = p_.y_strides[lane_axis] == 1 &&
+                      (residual_ == nullptr || g_.residual_strides[lane_axis] == 1);
   }
 
   void run(std::int64_t pixel, std::int64_t pixel_count, std::int64_t channel,
@@ -76,42 +81,46 @@ class BlockProduct {
  private:
   // Where the windows of a block are read: from a patch of the padded image, or from x itself.
   void place_windows(const PackArguments& pack) noexcept {
-    const auto& [kernel, stride, padding, dilation, mode] = p_.window;
+    const Window& window = p_.window;
     const std::int64_t oh = pack.first / p_.ow;
     const std::int64_t ow = pack.first % p_.ow;
-    column_stride_ = b_.pitch;
+    Pair step = 1;
+    Pair strides{p_.x_strides[2], b_.pitch};
+    windows_ = x_ + oh * window.stride.h * strides.h + ow * window.stride.w * strides.w;
     if (b_.form == PixelForm::patch) {
-      const std::int64_t columns = std::min(pack.count, p_.ow);
+      const Patch size(p_, ceil_div(pack.count, p_.ow), std::min(pack.count, p_.ow));
       RegionArguments patch;
       patch.problem = &p_;
       patch.x = x_;
       patch.channels = p_.c_per_group();
       patch.first_row = oh;
       patch.first_column = ow;
-      patch.rows = (ceil_div(pack.count, p_.ow) - 1) * stride.h + (kernel.h - 1) * dilation.h + 1;
-      patch.columns = (columns - 1) * stride.w + (kernel.w - 1) * dilation.w + 1;
+      patch.rows = size.rows;
+      patch.columns = size.columns;
+      patch.row_step = size.step.h;
+      patch.column_step = size.step.w;
       patch.pitch = b_.pitch;
       patch.out = pixels_;
       g_.table.pack_patch(patch);
-      row_stride_ = patch.columns * b_.pitch;
+      step = size.step;
+      strides.h = size.columns * b_.pitch;
       windows_ = pixels_;
-    } else {
-      row_stride_ = p_.x_strides[2];
-      windows_ = x_ + oh * stride.h * row_stride_ + ow * stride.w * column_stride_;
     }
+    output_stride_ = {window.stride.h / step.h * strides.h, window.stride.w / step.w * strides.w};
+    tap_stride_ = {window.dilation.h / step.h * strides.h, window.dilation.w / step.w * strides.w};
   }
 
   // The k-block's part of a window as stretches of memory; taps that touch are one.
   void list_segments(std::int64_t begin, std::int64_t end) noexcept {
-    const auto& [kernel, stride, padding, dilation, mode] = p_.window;
+    const Pair kernel = p_.window.kernel_size;
     const std::int64_t channels = p_.c_per_group();
     segment_count_ = 0;
     while (begin < end) {
       const std::int64_t tap = begin / channels;
       const std::int64_t channel = begin % channels;
       const std::int64_t length = std::min(channels - channel, end - begin);
-      const std::int64_t offset = tap / kernel.w * dilation.h * row_stride_ +
-                                  tap % kernel.w * dilation.w * column_stride_ + channel;
+      const std::int64_t offset =
+          tap / kernel.w * tap_stride_.h + tap % kernel.w * tap_stride_.w + channel;
       Segment* last = segments_ + segment_count_ - 1;
       if (segment_count_ > 0 && last->offset + last->length == offset) {
         last->length += length;
@@ -134,13 +143,12 @@ class BlockProduct {
   const float* window(std::int64_t pixel) const noexcept {
     if (b_.form == PixelForm::rows) return pixels_ + pixel * b_.pitch;
     const std::int64_t ow = first_pixel_ % p_.ow + pixel;
-    return windows_ + ow / p_.ow * p_.window.stride.h * row_stride_ +
-           (ow % p_.ow - first_pixel_ % p_.ow) * p_.window.stride.w * column_stride_;
+    return windows_ + ow / p_.ow * output_stride_.h +
+           (ow % p_.ow - first_pixel_ % p_.ow) * output_stride_.w;
   }
   std::int64_t even_rows(std::int64_t row) const noexcept {
     if (b_.form == PixelForm::columns) return nr_ - row % nr_;  // to the panel's end
-    const Pair stride = p_.window.stride;
-    if (b_.form == PixelForm::rows || p_.ow * stride.w * column_stride_ == stride.h * row_stride_) {
+    if (b_.form == PixelForm::rows || p_.ow * output_stride_.w == output_stride_.h) {
       return std::numeric_limits<std::int64_t>::max();
     }
     return p_.ow - (first_pixel_ + row) % p_.ow;  // to the end of the output row
@@ -154,13 +162,11 @@ class BlockProduct {
     const std::int64_t length = pack.depth_end - begin;
     TileArguments tile;
     tile.depth = length;
-    tile.epilogue = &g_.epilogue;
     tile.segments = segments_;
     tile.segment_count = segment_count_;
-    tile.a_row_stride = b_.form == PixelForm::rows ? b_.pitch : p_.window.stride.w * b_.pitch;
+    tile.a_row_stride = b_.form == PixelForm::rows ? b_.pitch : output_stride_.w;
     tile.first = begin == 0;
     tile.last = pack.depth_end == depth_;
-    tile.fetch_c = tile.last && b_.fetch_y;
     for (std::int64_t lane = 0; lane < lanes; lane += nr_) {
       tile.b = pixels_in_lanes ? pixel_panel(lane, length) : weight_panel(lane, begin);
       tile.lanes = static_cast<std::int32_t>(std::min<std::int64_t>(nr_, lanes - lane));
@@ -197,96 +203,111 @@ class BlockProduct {
         }
         row += tile.tiles * height;
       }
+      scatter_staged(tile, lane);
     }
   }
 
-  // Where a tile lies in a tensor of y's shape: lanes and rows by stride, if its pixels are evenly
-  // spaced and its lanes adjacent.
+  // Where tiles lie in a tensor of y's shape.
   struct Place {
-    bool direct = true;
-    std::int64_t offset = 0;
-    std::int64_t row_stride = 0;
+    bool even;  // their pixels are evenly spaced
+    std::int64_t offset;
+    std::int64_t row_stride;
   };
 
   std::int64_t pixel_offset(std::int64_t pixel, const Dims<4>& strides) const noexcept {
     const std::int64_t flat = first_pixel_ + pixel;
     return flat / p_.ow * strides[2] + flat % p_.ow * strides[3];
   }
+  // Of the pixels from one on, those that are evenly spaced.
+  std::int64_t even_pixels(std::int64_t pixel, const Dims<4>& strides) const noexcept {
+    if (strides[2] == p_.ow * strides[3]) return std::numeric_limits<std::int64_t>::max();
+    return p_.ow - (first_pixel_ + pixel) % p_.ow;
+  }
 
   Place place(std::int64_t pixel, std::int64_t pixels, std::int64_t channel,
               const Dims<4>& strides) const noexcept {
-    const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
-    const bool even =
-        strides[2] == p_.ow * strides[3] || (first_pixel_ + pixel) % p_.ow + pixels <= p_.ow;
-    const std::int64_t lane_stride = pixels_in_lanes ? strides[3] : strides[1];
-    return {even && lane_stride == 1, channel * strides[1] + pixel_offset(pixel, strides),
-            pixels_in_lanes ? strides[1] : strides[3]};
+    return {pixels <= even_pixels(pixel, strides),
+            channel * strides[1] + pixel_offset(pixel, strides),
+            b_.lanes == Lanes::pixels ? strides[1] : strides[3]};
   }
 
-  // Calls move(tensor element, tile element) for the elements of a tile that lies anyhow.
-  template <class Move>
-  void for_each_element(std::int64_t pixel, int pixels, std::int64_t channel, int channels,
-                        const Dims<4>& strides, Move move) const noexcept {
-    const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
-    const std::int64_t pixel_step = pixels_in_lanes ? 1 : nr_;
-    const std::int64_t channel_step = pixels_in_lanes ? nr_ : 1;
-    for (int i = 0; i < pixels;) {
-      // The pixels of one output row.
-      const std::int64_t in_row = p_.ow - (first_pixel_ + pixel + i) % p_.ow;
-      const int count = static_cast<int>(std::min<std::int64_t>(pixels - i, in_row));
-      const std::int64_t row = pixel_offset(pixel + i, strides) + channel * strides[1];
-      for (int k = 0; k < channels; ++k) {
-        for (int j = 0; j < count; ++j) {
-          move(row + k * strides[1] + j * strides[3], (i + j) * pixel_step + k * channel_step);
-        }
-      }
-      i += count;
-    }
-  }
-
-  // Runs the kernel on tiles of `rows` rows each and stores them; fewer than asked for, if these do
-  // not lie evenly spaced in y.
+  // Runs the kernel on tiles of `rows` rows each and stores them: in y, if their lanes are adjacent
+  // and their pixels evenly spaced there and in the residual, else on the stage. Fewer than asked
+  // for, if these do not go the same way.
   void store(MicroKernel kernel, TileArguments& tile, std::int64_t row, int rows,
              std::int64_t lane) noexcept {
     const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
-    const auto place_rows = [&](std::int64_t count, const Dims<4>& strides, const Place& panel) {
-      if (!pixels_in_lanes) return place(row, count, first_channel_ + lane, strides);
-      return Place{panel.direct, panel.offset + row * strides[1], panel.row_stride};
-    };
-    const std::int64_t all = tile.tiles * rows;
-    Place to = place_rows(all, p_.y_strides, panel_in_y_);
-    Place from;
-    if (residual_ != nullptr) from = place_rows(all, g_.residual_strides, panel_in_residual_);
-    if (!to.direct || !from.direct) {
-      tile.tiles = 1;
-      to = place_rows(rows, p_.y_strides, panel_in_y_);
-      if (residual_ != nullptr) from = place_rows(rows, g_.residual_strides, panel_in_residual_);
-    }
-    const std::int64_t pixel = pixels_in_lanes ? lane : row;
-    const int pixels = pixels_in_lanes ? tile.lanes : rows;
-    const std::int64_t channel = first_channel_ + (pixels_in_lanes ? row : lane);
-    const int channels = pixels_in_lanes ? rows : tile.lanes;
-    constexpr int kTile = kMaxRows * kMaxVectors * 16;
-    float gathered[kTile];
-    float scattered[kTile];
-    tile.bias = bias_ != nullptr ? bias_ + channel : nullptr;
+    tile.bias = nullptr;
+    if (bias_ != nullptr) tile.bias = bias_ + first_channel_ + (pixels_in_lanes ? row : lane);
     tile.bias_along_rows = pixels_in_lanes;
-    if (residual_ != nullptr) {
-      tile.residual = from.direct ? residual_ + from.offset : gathered;
-      tile.residual_row_stride = from.direct ? from.row_stride : nr_;
-      if (!from.direct) {
-        for_each_element(
-            pixel, pixels, channel, channels, g_.residual_strides,
-            [&](std::int64_t at, std::int64_t in_tile) { gathered[in_tile] = residual_[at]; });
+    if (lanes_adjacent_) {
+      const auto place_rows = [&](std::int64_t count, const Dims<4>& strides, const Place& panel) {
+        if (!pixels_in_lanes) return place(row, count, first_channel_ + lane, strides);
+        return Place{panel.even, panel.offset + row * strides[1], panel.row_stride};
+      };
+      for (const std::int64_t tiles : {tile.tiles, std::int64_t{1}}) {
+        const Place to = place_rows(tiles * rows, p_.y_strides, panel_in_y_);
+        Place from{true, 0, 0};
+        if (residual_ != nullptr) {
+          from = place_rows(tiles * rows, g_.residual_strides, panel_in_residual_);
+        }
+        if (!to.even || !from.even) continue;
+        tile.tiles = tiles;
+        tile.epilogue = &g_.epilogue;
+        tile.residual = residual_ != nullptr ? residual_ + from.offset : nullptr;
+        tile.residual_row_stride = from.row_stride;
+        tile.c = y_ + to.offset;
+        tile.c_row_stride = to.row_stride;
+        tile.fetch_c = b_.fetch_y;
+        kernel(tile);
+        return;
       }
+      tile.tiles = 1;
     }
-    tile.c = to.direct ? y_ + to.offset : scattered;
-    tile.c_row_stride = to.direct ? to.row_stride : nr_;
+    if (staged_rows_ + rows > kStagedRows || row != staged_row_ + staged_rows_) {
+      scatter_staged(tile, lane);
+      staged_row_ = row;
+    }
+    tile.tiles = std::min<std::int64_t>(tile.tiles, (kStagedRows - staged_rows_) / rows);
+    tile.epilogue = &kNoEpilogue;
+    tile.residual = nullptr;
+    tile.c = stage_ + staged_rows_ * nr_;
+    tile.c_row_stride = nr_;
+    tile.fetch_c = false;
     kernel(tile);
-    if (!to.direct) {
-      for_each_element(pixel, pixels, channel, channels, p_.y_strides,
-                       [&](std::int64_t at, std::int64_t in_tile) { y_[at] = scattered[in_tile]; });
+    staged_rows_ += tile.tiles * rows;
+  }
+
+  // Empties the stage into y.
+  void scatter_staged(const TileArguments& tile, std::int64_t lane) noexcept {
+    const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
+    const std::int64_t pixel = pixels_in_lanes ? lane : staged_row_;
+    const std::int64_t pixels = pixels_in_lanes ? tile.lanes : staged_rows_;
+    const std::int64_t channel = first_channel_ + (pixels_in_lanes ? staged_row_ : lane);
+    const auto along = [&](const Dims<4>& s) {
+      return pixels_in_lanes ? Dims<3>{s[3], 0, s[1]} : Dims<3>{s[1], 0, s[3]};
+    };
+    ScatterArguments scatter;
+    scatter.column_stride = nr_;
+    scatter.rows = 1;
+    scatter.y_strides = along(p_.y_strides);
+    scatter.residual_strides = along(g_.residual_strides);
+    scatter.epilogue = &g_.epilogue;
+    for (std::int64_t i = 0; staged_rows_ > 0 && i < pixels;) {
+      std::int64_t count = std::min(pixels - i, even_pixels(pixel + i, p_.y_strides));
+      scatter.y = y_ + channel * p_.y_strides[1] + pixel_offset(pixel + i, p_.y_strides);
+      if (residual_ != nullptr) {
+        count = std::min(count, even_pixels(pixel + i, g_.residual_strides));
+        scatter.residual = residual_ + channel * g_.residual_strides[1] +
+                           pixel_offset(pixel + i, g_.residual_strides);
+      }
+      scatter.sums = stage_ + (pixels_in_lanes ? i : i * nr_);
+      scatter.lanes = pixels_in_lanes ? static_cast<int>(count) : tile.lanes;
+      scatter.columns = pixels_in_lanes ? staged_rows_ : count;
+      g_.table.scatter(scatter);
+      i += count;
     }
+    staged_rows_ = 0;
   }
 
   const Operands& g_;
@@ -302,13 +323,20 @@ class BlockProduct {
   const float* residual_ = nullptr;
   float* y_;
   const float* windows_ = nullptr;
-  std::int64_t row_stride_ = 0;     // of the windows
-  std::int64_t column_stride_ = 0;  // of the windows
+  Pair output_stride_;  // floats from a window to the next one's
+  Pair tap_stride_;     // and within a window
   Segment segments_[kMaxSegments];
   int segment_count_ = 0;
   Place panel_in_y_, panel_in_residual_;  // of pixels along the vectors
   std::int64_t first_pixel_ = 0;
   std::int64_t first_channel_ = 0;
+  bool lanes_adjacent_;  // in y and the residual
+  // Rows of finished sums on their way to where lanes are apart, with the vector that scattering
+  // may read behind them. Whole vectors of whole tiles.
+  static constexpr std::int64_t kStagedRows = 112;
+  std::int64_t staged_row_ = 0;
+  std::int64_t staged_rows_ = 0;
+  alignas(64) float stage_[(kStagedRows * kMaxVectors + 1) * kMaxWidth];
 };
 
 }  // namespace

@@ -215,7 +215,7 @@ class Block {
     scatter.column_stride = nr_;
     scatter.rows = out.rows;
     scatter.columns = out.columns;
-    scatter.channels = channels;
+    scatter.lanes = channels;
     scatter.y = y;
     scatter.y_strides = {ys[1], ys[2], ys[3]};
     scatter.residual = residual;
@@ -308,7 +308,7 @@ WinogradBlocking choose_winograd(const Problem& p, int m, const Tile& tile,
   const std::int64_t out_vectors = ceil_div(p.k_per_group(), tile.width);
   const double images = real(p.groups);
   const double transform = b.points() * kTransform;
-  const double transposed = real((b.m + 2) * b.m) * (kCopyVector + kTranspose);
+  const double transposed = real((b.m + 2) * b.m * tile.width) * kTranspose;
   const std::int64_t height = std::min(of_image, limit);
   b.fma_cycles = images * b.points() * real(p.c_per_group()) *
                  tile_cycles(height, p.k_per_group(), height, tile) * real(of_image) / real(height);

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "../kernels/weights.hpp"
+#include "../lib/gemm.hpp"
 #include "check.hpp"
 #include "compare.hpp"
 
@@ -39,6 +41,10 @@ constexpr Case kCases[] = {
     {"mb45ic70ih1iw1oc40kh1kw1ph0pw0"},
     {"mb1ic50ih8oc17kh3ph2", PaddingMode::reflect},
     {"mb2ic33ih6oc9kh5ph2", PaddingMode::circular},
+    {"mb1ic40ih19iw37oc33kh1kw1"},
+    {"mb1ic50ih20iw75oc35kh1kw1sh2sw2"},
+    {"mb1ic48ih12iw43oc17kh3kw3ph2pw2sh4sw4dh1dw1"},
+    {"mb1ic256ih9iw20oc40kh3kw3ph1pw1sh2sw2"},
 };
 
 Problem parsed(const Case& c) {
@@ -104,6 +110,85 @@ Layer layer_of(const Problem& p, const Operands& operands, Isa isa) {
   return layer;
 }
 
+// Where x, y and a residual may lie, so that tiles go to y, to rows of it, or transposed.
+struct Place {
+  Layout x, y;
+  Layout residual;
+  bool has_residual = true;
+};
+constexpr Place kPlaces[] = {
+    {Layout::nchw, Layout::nchw, Layout::nchw},
+    {Layout::nchw, Layout::nchw, Layout::nchw, false},
+    {Layout::nhwc, Layout::nhwc, Layout::nhwc},
+    {Layout::nhwc, Layout::nhwc_crop, Layout::crop},
+    {Layout::every_second, Layout::crop, Layout::padded_rows},
+    {Layout::padded_rows, Layout::nhwc, Layout::nchw},
+    {Layout::chwn, Layout::nchw, Layout::broadcast},
+    {Layout::nhwc_flipped, Layout::every_second, Layout::nhwc_crop},
+};
+
+// Every form of the pixels that can serve a problem, whatever the model makes of it.
+void check_forms(const Problem& p, const Operands& operands, const Place& place, Isa isa,
+                 const Tensor& sums, Guard guard) {
+  const Dims<4>& shape = sums.view().shape;
+  const Tensor x(place.x, operands.x.view().shape, guard);
+  copy(operands.x.view(), x.view());
+  const Tensor residual(place.residual, shape, guard);
+  fill_floats(residual.view(), 4);
+  const Tensor expected(Layout::nchw, shape);
+  for_each_index(shape, [&](const Dims<4>& i) {
+    const float sum = at(sums.view(), i);
+    at(expected.view(), i) =
+        place.has_residual ? std::fmax(sum + at(residual.view(), i), 0.0F) : sum;
+  });
+
+  const KernelTable& table = *kernel_table(isa);
+  const std::int64_t groups = p.conv.groups;
+  const std::int64_t per_group = p.conv.out_channels / groups;
+  const std::int64_t lanes = (per_group + table.nr() - 1) / table.nr() * table.nr();
+  const auto floats = [](std::int64_t count) {
+    return GuardedBuffer(count * static_cast<std::int64_t>(sizeof(float)), Guard::before);
+  };
+  std::int64_t elements = 0;
+  REQUIRE(panel_elements(operands.weights.view().shape, groups, table.nr(), elements));
+  const GuardedBuffer weights = floats(elements);
+  pack_panels(operands.weights.view(), groups, table.nr(), weights.floats());
+  const GuardedBuffer bias = floats(groups * lanes);
+  for (std::int64_t k = 0; k < p.conv.out_channels; ++k) {
+    bias.floats()[k / per_group * lanes + k % per_group] = operands.bias.view().data[k];
+  }
+  Epilogue epilogue;
+  if (place.has_residual) epilogue.activation = Activation::relu;
+
+  int forms = 0;
+  for (const Lanes along : {Lanes::pixels, Lanes::channels}) {
+    for (const PixelForm form :
+         {PixelForm::columns, PixelForm::rows, PixelForm::patch, PixelForm::in_place}) {
+      CAPTURE(static_cast<int>(along));
+      CAPTURE(static_cast<int>(form));
+      const Tensor y(place.y, shape, guard);
+      fastconv::Problem problem;
+      REQUIRE(make_problem(p.conv, x.view(), y.view(), problem).ok());
+      Blocking blocking;
+      // Small caches, so that blocks meet.
+      if (!make_blocking(problem, {table.width, table.nr(), table.max_rows}, {16 << 10, 128 << 10},
+                         along, form, blocking)) {
+        continue;
+      }
+      const GuardedBuffer workspace(gemm_workspace_bytes(problem, blocking, table.nr()), guard);
+      const ConstTensorView from = residual.view();
+      gemm({problem, table, x.view().data, weights.floats(), lanes, bias.floats(), y.view().data,
+            place.has_residual ? from.data : nullptr, from.strides, epilogue},
+           blocking, 0, gemm_blocks(problem, blocking), workspace.data());
+      const Difference difference = compare_bits(y.view(), expected.view());
+      CHECK_MESSAGE(difference.none(), difference.text());
+      CHECK(y.gaps_are_untouched());
+      ++forms;
+    }
+  }
+  CHECK(forms >= 2);
+}
+
 // Calls function(layer, x, y) for every case, tested level and plain layout, y computed.
 template <class Function>
 void for_each_result(Function function) {
@@ -157,6 +242,25 @@ TEST_SUITE("bits") {
               const Difference difference = compare_bits(y.view(), expected.view());
               CHECK_MESSAGE(difference.none(), difference.text());
             }
+          }
+        }
+      }
+    }
+  }
+
+  TEST_CASE("every form of the pixels has those bits, wherever outputs and a residual lie") {
+    for (const Case& c : kCases) {
+      const Problem p = parsed(c);
+      CAPTURE(std::string(c.descriptor));
+      const Operands operands(p);
+      for (const Isa isa : tested_isas()) {
+        CAPTURE(std::string(name(isa)));
+        const Tensor sums = chain(p, operands, is_fused(isa));
+        for (const Place& place : kPlaces) {
+          CAPTURE(std::string(name(place.x)));
+          CAPTURE(std::string(name(place.y)));
+          for (const Guard guard : {Guard::before, Guard::after}) {
+            check_forms(p, operands, place, isa, sums, guard);
           }
         }
       }

@@ -109,12 +109,12 @@ void for_each_blocking(const std::vector<CacheSizes>& all_caches, Function funct
   }
 }
 
-// What a slot of workspace may take: the panels of eight tiles, or rows or a patch of a quarter of
-// L2, and sums of another quarter, of whole tiles at least; whatever the problem.
+// What a slot of workspace may take: panels, rows or a patch of a quarter of L2, and sums of
+// another quarter, of whole tiles at least; whatever the problem.
 std::int64_t workspace_bound(const Tile& tile, const CacheSizes& caches) {
   const std::int64_t nr = tile.nr;
   const std::int64_t floats_in_l2 = caches.l2 / static_cast<std::int64_t>(sizeof(float));
-  const std::int64_t columns = 8 * nr * (256 + 64);
+  const std::int64_t columns = floats_in_l2 / 4 + nr * 64;
   const std::int64_t rows = floats_in_l2 / 4 + tile.mr * (kMaxKc + 64);
   const std::int64_t fewest_sums = round_up(8 * nr, nr) * 512;
   const std::int64_t sums = std::max(floats_in_l2 / 4, fewest_sums) + nr * 512;
@@ -125,17 +125,16 @@ std::int64_t workspace_bound(const Tile& tile, const CacheSizes& caches) {
 
 TEST_SUITE("blocking") {
   TEST_CASE("blocks are within bounds for caches from small to large") {
-    for_each_blocking({std::begin(kCaches), std::end(kCaches)}, [](const fastconv::Problem& p,
-                                                                   const Tile& tile,
-                                                                   const CacheSizes& caches) {
-      const Blocking b = choose_blocking(p, tile, caches);
-      check_blocks(p, tile, b);
-      // A packed B panel leaves room in L1 for A, one of weights in L2, unless that made it
-      // shallow.
-      const std::int64_t room = b.form == PixelForm::columns ? caches.l1 * 3 / 4 : caches.l2 / 4;
-      CHECK((b.kc <= 64 || b.kc * tile.nr * static_cast<std::int64_t>(sizeof(float)) <= room));
-      CHECK(gemm_workspace_bytes(p, b, tile.nr) <= workspace_bound(tile, caches));
-    });
+    for_each_blocking({std::begin(kCaches), std::end(kCaches)},
+                      [](const fastconv::Problem& p, const Tile& tile, const CacheSizes& caches) {
+                        const Blocking b = choose_blocking(p, tile, caches);
+                        check_blocks(p, tile, b);
+                        // A B panel leaves room in L2, unless that made it shallow.
+                        const std::int64_t panel =
+                            b.kc * tile.nr * static_cast<std::int64_t>(sizeof(float));
+                        CHECK((b.kc <= 64 || panel <= caches.l2 / 4));
+                        CHECK(gemm_workspace_bytes(p, b, tile.nr) <= workspace_bound(tile, caches));
+                      });
   }
 
   TEST_CASE("absurd caches still give blocks that work") {
