@@ -3,6 +3,6 @@
 
 namespace fastconv {
 
-constexpr KernelTable kernels_avx512 = avx512::make_table<xsimd::avx512bw, 14>(Isa::avx512);
+constexpr KernelTable kernels_avx512 = avx512::make_table<xsimd::avx512bw, 14, 6>(Isa::avx512);
 
 }  // namespace fastconv

@@ -3,6 +3,6 @@
 
 namespace fastconv {
 
-constexpr KernelTable kernels_generic = generic::make_table<generic::Portable, 6>(Isa::generic);
+constexpr KernelTable kernels_generic = generic::make_table<generic::Portable, 6, 3>(Isa::generic);
 
 }  // namespace fastconv

@@ -3,6 +3,6 @@
 
 namespace fastconv {
 
-constexpr KernelTable kernels_neon = neon::make_table<xsimd::neon64, 8>(Isa::neon);
+constexpr KernelTable kernels_neon = neon::make_table<xsimd::neon64, 8, 4>(Isa::neon);
 
 }  // namespace fastconv

@@ -12,10 +12,13 @@
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
-template <class Arch, int MR, int NV, int NR, AForm Form, int Rows = MR>
+template <class Arch, int Rows, int NV, int NR>
 constexpr void fill_kernels(KernelTable& table) noexcept {
-  table.micro_gemm[static_cast<int>(Form)][Rows - 1][NV - 1] = micro_gemm<Arch, Rows, NV, NR, Form>;
-  if constexpr (Rows > 1) fill_kernels<Arch, MR, NV, NR, Form, Rows - 1>(table);
+  constexpr AForm columns = AForm::columns, rows = AForm::rows;
+  table.micro_gemm[static_cast<int>(columns)][Rows - 1][NV - 1] =
+      micro_gemm<Arch, Rows, NV, NR, columns>;
+  table.micro_gemm[static_cast<int>(rows)][Rows - 1][NV - 1] = micro_gemm<Arch, Rows, NV, NR, rows>;
+  if constexpr (Rows > 1) fill_kernels<Arch, Rows - 1, NV, NR>(table);
 }
 
 template <class Arch, int M, int NR>
@@ -25,10 +28,10 @@ constexpr void fill_winograd(KernelTable& table) noexcept {
   table.winograd_output[winograd_index(M)] = winograd_output<Arch, M, NR>;
 }
 
-// The table of one level: tiles of up to MR rows by two vectors.
-template <class Arch, int MR>
+// The table of one level: tiles of up to MR rows by two vectors, and of WideMR rows by four.
+template <class Arch, int MR, int WideMR>
 constexpr KernelTable make_table(Isa isa) noexcept {
-  static_assert(MR <= kMaxRows);
+  static_assert(WideMR <= MR && MR <= kMaxRows);
   constexpr int W = Vector<Arch>::width;
   constexpr int NR = kMaxVectors * W;
   KernelTable table{};
@@ -36,10 +39,11 @@ constexpr KernelTable make_table(Isa isa) noexcept {
   table.width = W;
   table.vectors = kMaxVectors;
   table.max_rows = MR;
-  fill_kernels<Arch, MR, 1, NR, AForm::columns>(table);
-  fill_kernels<Arch, MR, 2, NR, AForm::columns>(table);
-  fill_kernels<Arch, MR, 1, NR, AForm::rows>(table);
-  fill_kernels<Arch, MR, 2, NR, AForm::rows>(table);
+  table.wide_rows = WideMR;
+  fill_kernels<Arch, MR, 1, NR>(table);
+  fill_kernels<Arch, MR, 2, NR>(table);
+  fill_kernels<Arch, WideMR, 3, NR>(table);
+  fill_kernels<Arch, WideMR, 4, NR>(table);
   table.pack_columns = pack_columns<Arch, NR>;
   table.pack_rows = pack_rows<Arch>;
   table.pack_patch = pack_patch<Arch>;

@@ -34,15 +34,22 @@ class RowPointers {
   std::int64_t stride3_;
 };
 
+// Vector v of a row of B; those behind a panel's row are in the next panel.
+template <class V, int NR>
+FASTCONV_INLINE V load_b(const float* b, std::int64_t panel_stride, int v) noexcept {
+  constexpr int in_panel = NR / V::width;
+  return V::load(b + v / in_panel * panel_stride + v % in_panel * V::width);
+}
+
 // sum += A x B over `depth`, A in columns. Every step of k loads Vectors of B and broadcasts Rows
 // scalars of A.
 template <class V, int Rows, int Vectors, int NR>
-FASTCONV_INLINE void accumulate_columns(const float* a, const float* b, std::int64_t depth,
-                                        V (&sum)[Rows][Vectors]) noexcept {
+FASTCONV_INLINE void accumulate_columns(const float* a, const float* b, std::int64_t panel_stride,
+                                        std::int64_t depth, V (&sum)[Rows][Vectors]) noexcept {
   for (; depth > 0; --depth, a += NR, b += NR) {
     V column[Vectors];
     FASTCONV_UNROLL
-    for (int v = 0; v < Vectors; ++v) column[v] = V::load(b + v * V::width);
+    for (int v = 0; v < Vectors; ++v) column[v] = load_b<V, NR>(b, panel_stride, v);
     V scalars[V::has_fma_lane ? (Rows + V::width - 1) / V::width : 1];
     if constexpr (V::has_fma_lane) {
       FASTCONV_UNROLL
@@ -66,7 +73,8 @@ FASTCONV_INLINE void accumulate_columns(const float* a, const float* b, std::int
 // The same with A in rows, over one segment.
 template <class V, int Rows, int Vectors, int NR>
 FASTCONV_INLINE void accumulate_rows(const float* a, std::int64_t stride, const float* b,
-                                     std::int64_t depth, V (&sum)[Rows][Vectors]) noexcept {
+                                     std::int64_t panel_stride, std::int64_t depth,
+                                     V (&sum)[Rows][Vectors]) noexcept {
   RowPointers<Rows> row(a, stride);
   if constexpr (V::has_fma_lane) {
     // Four steps of k of a row come with one load.
@@ -79,7 +87,7 @@ FASTCONV_INLINE void accumulate_rows(const float* a, std::int64_t stride, const 
       for (int k = 0; k < V::width; ++k) {
         V column[Vectors];
         FASTCONV_UNROLL
-        for (int v = 0; v < Vectors; ++v) column[v] = V::load(b + k * NR + v * V::width);
+        for (int v = 0; v < Vectors; ++v) column[v] = load_b<V, NR>(b + k * NR, panel_stride, v);
         FASTCONV_UNROLL
         for (int m = 0; m < Rows; ++m) {
           FASTCONV_UNROLL
@@ -93,7 +101,7 @@ FASTCONV_INLINE void accumulate_rows(const float* a, std::int64_t stride, const 
   for (; depth > 0; --depth, b += NR) {
     V column[Vectors];
     FASTCONV_UNROLL
-    for (int v = 0; v < Vectors; ++v) column[v] = V::load(b + v * V::width);
+    for (int v = 0; v < Vectors; ++v) column[v] = load_b<V, NR>(b, panel_stride, v);
     FASTCONV_UNROLL
     for (int m = 0; m < Rows; ++m) {
       const V scalar = V::broadcast(*row[m]);
@@ -139,14 +147,15 @@ FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row) noe
   }
 
   if constexpr (Form == AForm::columns) {
-    accumulate_columns<V, Rows, Vectors, NR>(tile.a + row, tile.b, tile.depth, sum);
+    accumulate_columns<V, Rows, Vectors, NR>(tile.a + row, tile.b, tile.b_panel_stride, tile.depth,
+                                             sum);
   } else {
     const float* const a = tile.a + row * tile.a_row_stride;
     const float* b = tile.b;
     for (int i = 0; i < tile.segment_count; ++i) {
       const Segment& segment = tile.segments[i];
       accumulate_rows<V, Rows, Vectors, NR>(a + segment.offset, tile.a_row_stride, b,
-                                            segment.length, sum);
+                                            tile.b_panel_stride, segment.length, sum);
       b += segment.length * NR;
     }
   }

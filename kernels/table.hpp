@@ -30,10 +30,11 @@ struct TileArguments {
   std::int64_t a_row_stride = 0;      // rows only
   const Segment* segments = nullptr;  // rows only: their lengths add up to depth
   std::int32_t segment_count = 0;
-  std::int32_t lanes = 0;    // <= NR
-  const float* b = nullptr;  // depth x NR, from the tile's first column
-  float* sums = nullptr;     // [rows][NR] between k-blocks
-  float* c = nullptr;        // lanes of a row are adjacent
+  std::int32_t lanes = 0;           // <= NR, or twice that
+  const float* b = nullptr;         // depth x NR, from the tile's first column
+  std::int64_t b_panel_stride = 0;  // to the next panel, of a tile over two
+  float* sums = nullptr;            // [rows][NR] between k-blocks
+  float* c = nullptr;               // lanes of a row are adjacent
   std::int64_t c_row_stride = 0;
   const float* residual = nullptr;  // or null; lanes of a row are adjacent
   std::int64_t residual_row_stride = 0;
@@ -48,7 +49,7 @@ struct TileArguments {
 using MicroKernel = void (*)(const TileArguments& tile);
 
 constexpr int kMaxRows = 14;
-constexpr int kMaxVectors = 2;
+constexpr int kMaxVectors = 2;     // of a panel's row; a wide tile has twice as many
 constexpr int kMaxWidth = 16;      // floats per vector
 constexpr int kMaxKc = 1024;       // depth of a k-block
 constexpr int kMaxSegments = 256;  // stretches of memory that it may be read from
@@ -183,11 +184,12 @@ constexpr int winograd_index(int m) noexcept { return m / 2 - 1; }
 // All that leaves the translation unit of one instruction-set level.
 struct KernelTable {
   Isa isa;
-  int width;     // floats per vector
-  int vectors;   // NV: vectors per B row
-  int max_rows;  // MR
+  int width;      // floats per vector
+  int vectors;    // NV: vectors per B row
+  int max_rows;   // MR
+  int wide_rows;  // of a tile over two panels, which is for one k-block, first and last
   // micro_gemm[form][rows - 1][vectors - 1]
-  MicroKernel micro_gemm[2][kMaxRows][kMaxVectors];
+  MicroKernel micro_gemm[2][kMaxRows][2 * kMaxVectors];
   // Panels of NR pixels, [pixels / NR][depth][NR], padded with zeros to whole panels.
   void (*pack_columns)(const PackArguments& arguments);
   // The window of every pixel, [pixels][pitch]. Channels must be adjacent in x.

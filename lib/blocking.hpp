@@ -56,6 +56,7 @@ struct Blocking {
   std::int64_t channel_block = 0;  // channels per pass
   std::int64_t pitch = 0;          // floats from a packed pixel to the next, but for columns
   std::int64_t pack_elements = 0;  // of the buffer that a pack block fills
+  bool wide = false;               // tiles span two panels where their lanes follow on in y
   bool whole_rows = false;         // a block is whole output rows or part of one
   bool fetch_y = false;            // its lines are asked for before a tile is computed
   double fma_cycles = 0, pack_cycles = 0, store_cycles = 0;  // the cost model's terms

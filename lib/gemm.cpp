@@ -39,6 +39,10 @@ class BlockProduct {
     const std::size_t lane_axis = b_.lanes == Lanes::pixels ? 3 : 1;
     lanes_adjacent_ = p_.y_strides[lane_axis] == 1 &&
                       (residual_ == nullptr || g_.residual_strides[lane_axis] == 1);
+    const auto dense = [&](const Dims<4>& strides) {
+      return strides[lane_axis] == 1 && (p_.oh == 1 || strides[2] == p_.ow * strides[3]);
+    };
+    wide_ = b_.wide && dense(p_.y_strides) && (residual_ == nullptr || dense(g_.residual_strides));
   }
 
   void run(std::int64_t pixel, std::int64_t pixel_count, std::int64_t channel,
@@ -167,9 +171,13 @@ class BlockProduct {
     tile.a_row_stride = b_.form == PixelForm::rows ? b_.pitch : output_stride_.w;
     tile.first = begin == 0;
     tile.last = pack.depth_end == depth_;
-    for (std::int64_t lane = 0; lane < lanes; lane += nr_) {
+    tile.b_panel_stride = (pixels_in_lanes ? length : depth_) * nr_;
+    for (std::int64_t lane = 0; lane < lanes; lane += tile.lanes) {
+      const bool wide = wide_ && lanes - lane > nr_;
+      const std::int64_t most_lanes = wide ? 2 * nr_ : nr_;
+      const std::int64_t most_rows = wide ? g_.table.wide_rows : g_.table.max_rows;
       tile.b = pixels_in_lanes ? pixel_panel(lane, length) : weight_panel(lane, begin);
-      tile.lanes = static_cast<std::int32_t>(std::min<std::int64_t>(nr_, lanes - lane));
+      tile.lanes = static_cast<std::int32_t>(std::min(most_lanes, lanes - lane));
       const std::int64_t vectors = ceil_div(tile.lanes, g_.table.width);
       if (pixels_in_lanes && tile.last) {
         panel_in_y_ = place(lane, tile.lanes, first_channel_, p_.y_strides);
@@ -181,7 +189,7 @@ class BlockProduct {
         // Tiles of equal height, or of one row less, up to where the rows' addresses are no longer
         // evenly spaced.
         const std::int64_t left = std::min(rows - row, even_rows(row));
-        const std::int64_t tiles = ceil_div(left, g_.table.max_rows);
+        const std::int64_t tiles = ceil_div(left, most_rows);
         const std::int64_t height = ceil_div(left, tiles);
         tile.tiles = tiles - (tiles * height - left);
         AForm form = AForm::columns;
@@ -314,6 +322,7 @@ class BlockProduct {
   const Problem& p_;
   const Blocking& b_;
   int nr_;
+  bool wide_;  // tiles over two panels, as far as there are two
   std::int64_t depth_;
   float* pixels_;
   float* sums_;

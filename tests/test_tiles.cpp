@@ -10,7 +10,7 @@
 namespace fastconv::testing {
 namespace {
 
-constexpr std::int64_t kEdges[] = {1, 4, 6, 8, 14, 16, 24, 32, 48, 49};
+constexpr std::int64_t kEdges[] = {1, 4, 6, 8, 14, 16, 24, 32, 48, 49, 64, 96};
 
 // Each edge and its neighbours, once each.
 std::vector<std::int64_t> sizes() {
