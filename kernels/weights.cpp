@@ -170,6 +170,18 @@ void pack_panels(const ConstTensorView& weights, std::int64_t groups, int nr, fl
   if (streamed) end_stream();
 }
 
+bool all_finite(const float* weights, std::int64_t count) noexcept {
+  // An exponent of ones, without branches between the vectors that the compiler makes of it.
+  constexpr std::int32_t kExponent = 0x7f800000;
+  std::int32_t found = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::int32_t bits;
+    std::memcpy(&bits, weights + i, sizeof bits);
+    found |= (bits & kExponent) == kExponent ? 1 : 0;
+  }
+  return found == 0;
+}
+
 bool panel_elements(const Dims<4>& shape, std::int64_t groups, int nr,
                     std::int64_t& elements) noexcept {
   const std::int64_t per_group = shape[0] / groups;

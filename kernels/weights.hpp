@@ -20,6 +20,9 @@ void pack_dense(const ConstTensorView& weights, float* out) noexcept;
 // from it).
 void pack_panels(const ConstTensorView& weights, std::int64_t groups, int nr, float* out) noexcept;
 
+// No infinity and no NaN among them?
+bool all_finite(const float* weights, std::int64_t count) noexcept;
+
 // Elements of the panels; false if they exceed 64 bits.
 bool panel_elements(const Dims<4>& shape, std::int64_t groups, int nr,
                     std::int64_t& elements) noexcept;

@@ -36,6 +36,9 @@ class BlockProduct {
     }
     weights_ = g_.weights + group * g_.lanes_per_group * depth_;
     bias_ = g_.bias != nullptr ? g_.bias + group * g_.lanes_per_group : nullptr;
+    const Padding& padding = p_.window.padding;
+    skips_padding_ = g_.finite && p_.window.padding_mode == PaddingMode::zeros &&
+                     (padding.top > 0 || padding.bottom > 0);
     const std::size_t lane_axis = b_.lanes == Lanes::pixels ? 3 : 1;
     lanes_adjacent_ = p_.y_strides[lane_axis] == 1 &&
                       (residual_ == nullptr || g_.residual_strides[lane_axis] == 1);
@@ -158,25 +161,67 @@ class BlockProduct {
     return p_.ow - (first_pixel_ + row) % p_.ow;  // to the end of the output row
   }
 
+  // A part of the depth.
+  struct Depths {
+    std::int64_t begin, end;
+  };
+
+  // Output rows from `row` on of whose windows the same taps lie above and below the image.
+  std::int64_t rows_alike(std::int64_t row) const noexcept {
+    const auto& [kernel, stride, padding, dilation, mode] = p_.window;
+    const std::int64_t inside = ceil_div(padding.top, stride.h);
+    const std::int64_t room = p_.h - 1 + padding.top - (kernel.h - 1) * dilation.h;
+    const std::int64_t below = room < 0 ? 0 : room / stride.h + 1;
+    return row < inside || row >= below ? 1 : below - row;
+  }
+
+  // Of a k-block, what the windows of `pixels` read of the rows of the image. They find zeros above
+  // and below, which add nothing to a sum if the weights are finite.
+  Depths reach(std::int64_t pixel, std::int64_t pixels, const Depths& block) const noexcept {
+    if (!skips_padding_) return block;
+    const auto& [kernel, stride, padding, dilation, mode] = p_.window;
+    const std::int64_t first = (first_pixel_ + pixel) / p_.ow;
+    const std::int64_t last = (first_pixel_ + pixel + pixels - 1) / p_.ow;
+    const std::int64_t above = std::max<std::int64_t>(0, padding.top - last * stride.h);
+    const std::int64_t room = p_.h - 1 + padding.top - first * stride.h;
+    const std::int64_t row = p_.c_per_group() * kernel.w;  // of taps
+    const Depths inside{ceil_div(above, dilation.h) * row,
+                        room < 0 ? 0 : (room / dilation.h + 1) * row};
+    const std::int64_t begin = std::min(block.end, std::max(block.begin, inside.begin));
+    return {begin, std::max(begin, std::min(block.end, inside.end))};
+  }
+
+  // The segments of a part of the k-block from depth `begin` on.
+  void clip_segments(const Depths& part, std::int64_t begin, TileArguments& tile) noexcept {
+    tile.segments = segments_;
+    tile.segment_count = segment_count_;
+    if (!skips_padding_) return;
+    tile.segments = clipped_;
+    tile.segment_count = 0;
+    for (int i = 0; i < segment_count_ && begin < part.end; ++i) {
+      const Segment& all = segments_[i];
+      const std::int64_t from = std::max(begin, part.begin);
+      const std::int64_t to = std::min(begin + all.length, part.end);
+      if (from < to) clipped_[tile.segment_count++] = {all.offset + from - begin, to - from};
+      begin += all.length;
+    }
+  }
+
   // Every B panel meets every tile of A while it lies in L1.
   void multiply(const PackArguments& pack, std::int64_t rows, std::int64_t lanes,
                 float* sums) noexcept {
     const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
-    const std::int64_t begin = pack.depth_begin;
-    const std::int64_t length = pack.depth_end - begin;
+    const Depths block{pack.depth_begin, pack.depth_end};
+    const std::int64_t length = block.end - block.begin;
     TileArguments tile;
-    tile.depth = length;
-    tile.segments = segments_;
-    tile.segment_count = segment_count_;
     tile.a_row_stride = b_.form == PixelForm::rows ? b_.pitch : output_stride_.w;
-    tile.first = begin == 0;
-    tile.last = pack.depth_end == depth_;
+    tile.first = block.begin == 0;
+    tile.last = block.end == depth_;
     tile.b_panel_stride = (pixels_in_lanes ? length : depth_) * nr_;
     for (std::int64_t lane = 0; lane < lanes; lane += tile.lanes) {
       const bool wide = wide_ && lanes - lane > nr_;
       const std::int64_t most_lanes = wide ? 2 * nr_ : nr_;
       const std::int64_t most_rows = wide ? g_.table.wide_rows : g_.table.max_rows;
-      tile.b = pixels_in_lanes ? pixel_panel(lane, length) : weight_panel(lane, begin);
       tile.lanes = static_cast<std::int32_t>(std::min(most_lanes, lanes - lane));
       const std::int64_t vectors = ceil_div(tile.lanes, g_.table.width);
       if (pixels_in_lanes && tile.last) {
@@ -188,18 +233,35 @@ class BlockProduct {
       for (std::int64_t row = 0; row < rows;) {
         // Tiles of equal height, or of one row less, up to where the rows' addresses are no longer
         // evenly spaced.
-        const std::int64_t left = std::min(rows - row, even_rows(row));
+        std::int64_t left = std::min(rows - row, even_rows(row));
+        if (skips_padding_ && !pixels_in_lanes && p_.ow >= g_.table.max_rows / 2) {
+          const std::int64_t flat = first_pixel_ + row;
+          left = std::min(left, rows_alike(flat / p_.ow) * p_.ow - flat % p_.ow);
+        }
+        const Depths part =
+            pixels_in_lanes ? reach(lane, tile.lanes, block) : reach(row, left, block);
+        const std::int64_t skipped = part.begin - block.begin;
+        tile.depth = part.end - part.begin;
+        if (tile.depth == 0 && !tile.first && !tile.last) {
+          row += left;
+          continue;
+        }
         const std::int64_t tiles = ceil_div(left, most_rows);
         const std::int64_t height = ceil_div(left, tiles);
         tile.tiles = tiles - (tiles * height - left);
         AForm form = AForm::columns;
         if (pixels_in_lanes) {
-          tile.a = weight_panel(row, begin) + row % nr_;
-        } else if (b_.form == PixelForm::columns) {
-          tile.a = pixel_panel(row, length) + row % nr_;
+          tile.a = weight_panel(row, part.begin) + row % nr_;
+          tile.b = pixel_panel(lane, length) + skipped * nr_;
         } else {
-          form = AForm::rows;
-          tile.a = window(row);
+          tile.b = weight_panel(lane, part.begin);
+          if (b_.form == PixelForm::columns) {
+            tile.a = pixel_panel(row, length) + skipped * nr_ + row % nr_;
+          } else {
+            form = AForm::rows;
+            tile.a = window(row);
+            clip_segments(part, block.begin, tile);
+          }
         }
         tile.sums = sums + (lane / nr_ * rows + row) * nr_;
         const MicroKernel kernel =
@@ -334,8 +396,10 @@ class BlockProduct {
   const float* windows_ = nullptr;
   Pair output_stride_;  // floats from a window to the next one's
   Pair tap_stride_;     // and within a window
+  bool skips_padding_;  // tap by tap
   Segment segments_[kMaxSegments];
   int segment_count_ = 0;
+  Segment clipped_[kMaxSegments];         // to what a tile does not skip
   Place panel_in_y_, panel_in_residual_;  // of pixels along the vectors
   std::int64_t first_pixel_ = 0;
   std::int64_t first_channel_ = 0;

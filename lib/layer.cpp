@@ -195,6 +195,9 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   source.strides = used_strides(weights.shape, weights.strides);
   if (panels) {
     pack_panels(source, packed_groups, nr, packed->weights);
+    const Padding& padding = descriptor.padding;
+    packed->finite =
+        (padding.top > 0 || padding.bottom > 0) && all_finite(packed->weights, elements);
   } else {
     pack_dense(source, packed->weights);
   }

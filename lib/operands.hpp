@@ -15,6 +15,7 @@ struct Operands {
   const float* x;
   const float* weights;          // pack_panels, or transformed ones
   std::int64_t lanes_per_group;  // lanes of the panels from one group of the problem to the next
+  bool finite;                   // known of all of them: none makes more of a zero than a zero
   const float* bias;             // by lane, or null
   float* y;
   const float* residual;  // or null

@@ -20,6 +20,7 @@ struct Layer::Packed {
   std::int64_t lanes_per_group;
   std::int64_t bytes;  // of the allocation
   float* weights;      // dense for the baselines, else panels
+  bool finite;         // weights, all of them, as far as padding asks
   // By winograd_index: Winograd's transformed weights, [panels][points][C/groups][NR]; null if the
   // plan may not take them.
   const float* transformed[kWinogradSizes];

@@ -105,16 +105,16 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
   if (const Engine* engine = find_engine(state.algorithm)) {
     const int m = winograd_size(state.algorithm);
     const float* weights = m != 0 ? packed_->transformed[winograd_index(m)] : packed_->weights;
-    Job job{
-        state,
-        *engine,
-        {state.problem, *packed_->table, x.data, weights, packed_->lanes_per_group, packed_->bias,
-         y.data, options.residual.data, permuted(residual_strides, state.axes), state.epilogue},
-        engine->blocks(state),
-        state.tasks,
-        workspace,
-        flush,
-        {0}};
+    Job job{state,
+            *engine,
+            {state.problem, *packed_->table, x.data, weights, packed_->lanes_per_group,
+             packed_->finite, packed_->bias, y.data, options.residual.data,
+             permuted(residual_strides, state.axes), state.epilogue},
+            engine->blocks(state),
+            state.tasks,
+            workspace,
+            flush,
+            {0}};
     if (options.parallel_for.run != nullptr && state.slots > 1) {
       options.parallel_for.run(options.parallel_for.context, state.tasks, state.slots, Job::run,
                                &job);

@@ -35,6 +35,10 @@ constexpr Case kCases[] = {
     {"mb2ic3ih23oc18kh7sh2ph3"},
     {"mb2g3ic96ih8oc51kh3ph2dh1"},
     {"mb1ic64ih6oc64kh3ph0"},
+    // Taps whole rows of which lie in the padding, for some tiles, k-blocks or outputs all of them.
+    {"mb1ic300ih16oc33kh3ph6dh5"},
+    {"mb1ic300ih3iw20oc33kh2kw2ph5pw5"},
+    {"mb2ic300ih1oc40kh3ph1"},
     {"mb1ic40iw50oc20kw9pw4"},
     {"mb5ic20iw50oc40kw9pw4"},
     {"mb3ic20ih50iw1oc40kh5kw1ph2pw0"},
@@ -177,8 +181,8 @@ void check_forms(const Problem& p, const Operands& operands, const Place& place,
       }
       const GuardedBuffer workspace(gemm_workspace_bytes(problem, blocking, table.nr()), guard);
       const ConstTensorView from = residual.view();
-      gemm({problem, table, x.view().data, weights.floats(), lanes, bias.floats(), y.view().data,
-            place.has_residual ? from.data : nullptr, from.strides, epilogue},
+      gemm({problem, table, x.view().data, weights.floats(), lanes, true, bias.floats(),
+            y.view().data, place.has_residual ? from.data : nullptr, from.strides, epilogue},
            blocking, 0, gemm_blocks(problem, blocking), workspace.data());
       const Difference difference = compare_bits(y.view(), expected.view());
       CHECK_MESSAGE(difference.none(), difference.text());
