@@ -2,6 +2,7 @@
 #pragma once
 
 #include "depthwise.hpp"
+#include "depthwise_planes.hpp"
 #include "direct.hpp"
 #include "micro_gemm.hpp"
 #include "pack.hpp"
@@ -51,6 +52,7 @@ constexpr KernelTable make_table(Isa isa) noexcept {
   table.pack_planes = pack_planes<Arch>;
   table.copy_planes = copy_planes<Arch>;
   table.depthwise = depthwise<Arch>;
+  table.depthwise_planes = depthwise_planes<Arch>;
   fill_winograd<Arch, 2, NR>(table);
   fill_winograd<Arch, 4, NR>(table);
   fill_winograd<Arch, 6, NR>(table);

@@ -74,6 +74,48 @@ struct Constant {
   static constexpr int value = Value;
 };
 
+// The even lanes of a and b side by side, or the odd ones, within parts of four lanes: one
+// instruction, and Joined puts them in order.
+template <int Width, bool Odd>
+struct EverySecond {
+  static constexpr int lane(int i) noexcept {
+    return (i % 4 < 2 ? 0 : Width) + i / 4 * 4 + i % 2 * 2 + (Odd ? 1 : 0);
+  }
+};
+template <int Width>
+struct Joined {
+  static constexpr int lane(int i) noexcept {
+    return i % (Width / 2) / 2 * 4 + (i < Width / 2 ? 0 : 2) + i % 2;
+  }
+};
+
+template <class V>
+FASTCONV_INLINE void separate(V a, V b, V& even, V& odd) noexcept {
+  constexpr auto lanes = std::make_integer_sequence<int, V::width>();
+  even = shuffle<EverySecond<V::width, false>>(a, b, lanes);
+  odd = shuffle<EverySecond<V::width, true>>(a, b, lanes);
+}
+template <class V>
+FASTCONV_INLINE V join_separated(V v) noexcept {
+  return shuffle<Joined<V::width>>(v, v, std::make_integer_sequence<int, V::width>());
+}
+
+// Masks where the level has none: a bit for each lane.
+using LaneBits = unsigned;
+
+FASTCONV_INLINE LaneBits lane_bits(int begin, int end) noexcept {
+  return (1U << end) - (1U << begin);
+}
+
+template <class V>
+__attribute__((noinline)) V load_lane_bits(const float* p, LaneBits bits) noexcept {
+  float lanes[V::width] = {};
+  for (int i = 0; i < V::width; ++i) {
+    if ((bits >> i & 1U) != 0) lanes[i] = p[i];
+  }
+  return V::load(lanes);
+}
+
 #if defined(FASTCONV_PORTABLE_VECTORS)
 
 template <>
@@ -81,6 +123,7 @@ struct Vector<Portable> {
   static constexpr int width = 4;
   static constexpr int registers = 16;
   static constexpr bool has_masks = false;
+  static constexpr bool free_masks = false;
   static constexpr bool has_fma_lane = false;
   using Native = float __attribute__((vector_size(16)));
   using Raw = Native;  // the compiler's own type
@@ -107,6 +150,11 @@ struct Vector<Portable> {
     for (int i = 0; i < width; ++i) {
       if (i < count) p[i] = value[i];
     }
+  }
+  using Mask = LaneBits;
+  static FASTCONV_INLINE Mask mask(int begin, int end) noexcept { return lane_bits(begin, end); }
+  static FASTCONV_INLINE Vector load_lanes(const float* p, Mask mask) noexcept {
+    return load_lane_bits<Vector>(p, mask);
   }
   static FASTCONV_INLINE Vector load_even(const float* p) noexcept {
     return {Native{p[0], p[2], p[4], p[6]}};
@@ -188,6 +236,11 @@ template <class Arch>
 struct Vector {
   using Native = xsimd::batch<float, Arch>;
   static constexpr int width = static_cast<int>(Native::size);
+#if defined(__AVX512F__)
+  static constexpr bool free_masks = true;  // in registers of their own, as part of a load
+#else
+  static constexpr bool free_masks = false;
+#endif
 #if defined(__AVX512F__) || defined(__ARM_NEON)
   static constexpr int registers = 32;
 #else
@@ -239,7 +292,20 @@ struct Vector {
 #if defined(__AVX512F__)
     _mm512_mask_storeu_ps(p, first_mask(count), value);
 #elif defined(__AVX2__)
-    _mm256_maskstore_ps(p, first_mask(count), value);
+    // In pieces of 8, 4, 2 and 1: a masked store takes Zen 4 twelve cycles.
+    if (count == width) return store(p);
+    __m128 rest = _mm256_castps256_ps128(value);
+    if ((count & 4) != 0) {
+      _mm_storeu_ps(p, rest);
+      rest = _mm256_extractf128_ps(value, 1);
+      p += 4;
+    }
+    if ((count & 2) != 0) {
+      _mm_storel_pi(reinterpret_cast<__m64*>(p), rest);
+      rest = _mm_movehl_ps(rest, rest);
+      p += 2;
+    }
+    if ((count & 1) != 0) _mm_store_ss(p, rest);
 #else
     float lanes[width];
     store(lanes);
@@ -250,12 +316,15 @@ struct Vector {
   }
 
   // Lanes [begin, end) of a vector whose lane 0 lies at p. Only these are read; p itself and the
-  // rest may lie outside the tensor. The other lanes are those of `others`.
+  // rest may lie outside the tensor. The other lanes are zeros, or those of `others`.
 #if defined(__AVX512F__)
   static constexpr bool has_masks = true;
   using Mask = __mmask16;
   static FASTCONV_INLINE Mask mask(int begin, int end) noexcept {
     return static_cast<Mask>((1U << end) - (1U << begin));
+  }
+  static FASTCONV_INLINE Vector load_lanes(const float* p, Mask mask) noexcept {
+    return {Native(_mm512_maskz_loadu_ps(mask, p))};
   }
   static FASTCONV_INLINE Vector load_lanes(const float* p, Mask mask, Vector others) noexcept {
     return {Native(_mm512_mask_loadu_ps(others.value, mask, p))};
@@ -266,12 +335,20 @@ struct Vector {
   static FASTCONV_INLINE Mask mask(int begin, int end) noexcept {
     return _mm256_andnot_si256(first_mask(begin), first_mask(end));
   }
+  static FASTCONV_INLINE Vector load_lanes(const float* p, Mask mask) noexcept {
+    return {Native(_mm256_maskload_ps(p, mask))};
+  }
   static FASTCONV_INLINE Vector load_lanes(const float* p, Mask mask, Vector others) noexcept {
     return {Native(
         _mm256_blendv_ps(others.value, _mm256_maskload_ps(p, mask), _mm256_castsi256_ps(mask)))};
   }
 #else
   static constexpr bool has_masks = false;
+  using Mask = LaneBits;
+  static FASTCONV_INLINE Mask mask(int begin, int end) noexcept { return lane_bits(begin, end); }
+  static FASTCONV_INLINE Vector load_lanes(const float* p, Mask mask) noexcept {
+    return load_lane_bits<Vector>(p, mask);
+  }
 #endif
 
   // p[0], p[2], p[4], …; reads 2 * width - 1 elements.

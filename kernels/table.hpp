@@ -139,6 +139,25 @@ struct DepthwiseArguments {
   const float* bias = nullptr;  // or null
 };
 
+constexpr std::int64_t kMaxPlaneTaps = 16;    // of a filter's height and of its width
+constexpr std::int64_t kMaxPlaneReach = 128;  // columns from its first tap to its last
+
+// Some output rows of some output channels, each of one input channel, whose columns are adjacent
+// in x, y and the residual. Padded with zeros, strides of 1 or 2, the latter with dense columns.
+struct PlaneArguments {
+  const Problem* problem = nullptr;
+  const float* x = nullptr;  // channel 0, as in y and the residual
+  std::int64_t first_channel = 0, channels = 0;
+  std::int64_t first_row = 0, rows = 0;
+  const float* weights = nullptr;    // panels as micro_gemm's B, read as scalars
+  std::int64_t lanes_per_group = 0;  // of them
+  float* y = nullptr;
+  const float* residual = nullptr;  // or null
+  std::int64_t residual_channel_stride = 0, residual_row_stride = 0;
+  const Epilogue* epilogue = nullptr;
+  const float* bias = nullptr;  // by lane, or null
+};
+
 // Tiles of Winograd F(m x m, 3 x 3) that follow each other along a row of tiles, with (m + 2)^2
 // points each.
 struct WinogradInput {
@@ -205,6 +224,7 @@ struct KernelTable {
   void (*copy_planes)(const PlaneCopy& copy);
 
   void (*depthwise)(const DepthwiseArguments& arguments);
+  void (*depthwise_planes)(const PlaneArguments& arguments);
 
   // By winograd_index(m). The weights of one panel, [9 * depth][NR], become u, [points][depth][NR].
   // u lies at a multiple of 64 bytes; `streamed` past the caches.

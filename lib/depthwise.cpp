@@ -44,6 +44,30 @@ bool aliases(const Problem& p, const float* x, const float* y) noexcept {
          bytes % 1024 < 64;
 }
 
+// Does the kernel for adjacent columns serve the problem?
+bool has_planes(const Problem& p) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  const bool pads = padding.top > 0 || padding.bottom > 0 || padding.left > 0 || padding.right > 0;
+  return p.c_per_group() == 1 && (p.x_strides[3] == 1 || p.w == 1) &&
+         (p.y_strides[3] == 1 || p.ow == 1) && (mode == PaddingMode::zeros || !pads) &&
+         stride.h <= 2 && (stride.w == 1 || (stride.w == 2 && dilation.w == 1)) &&
+         kernel.h <= kMaxPlaneTaps && kernel.w <= kMaxPlaneTaps &&
+         (kernel.w - 1) * dilation.w <= kMaxPlaneReach;
+}
+
+// A block's planes of x and y together fit L1; its rows are whole tiles.
+void choose_planes(const Problem& p, const Tile& tile, DepthwiseBlocking& b) noexcept {
+  constexpr std::int64_t kOutputs = 4096;
+  b.lanes = Lanes::pixels;
+  b.pixels = p.ow;
+  b.rows = std::min(p.oh, std::max(kRows, kOutputs / p.ow / kRows * kRows));
+  b.channels = std::clamp<std::int64_t>(kOutputs / (b.rows * p.ow), 1, p.k);
+  const double vectors = real(p.k * p.oh * ceil_div(p.ow, tile.width));
+  b.fma_cycles = vectors * real(p.taps()) * kFma;
+  b.pack_cycles = vectors * real(p.window.kernel_size.w) * kLoadUnaligned;
+  b.store_cycles = vectors * kStoreVector;
+}
+
 }  // namespace
 
 bool is_depthwise(std::int64_t in_per_group, std::int64_t out_per_group, int width) noexcept {
@@ -53,10 +77,13 @@ bool is_depthwise(std::int64_t in_per_group, std::int64_t out_per_group, int wid
 }
 
 bool choose_depthwise(const Problem& p, const Tile& tile, DepthwiseBlocking& b) noexcept {
-  if (!is_depthwise(p.c_per_group(), p.k_per_group(), tile.width) || p.x_strides[1] != 1 ||
-      p.y_strides[1] != 1) {
-    return false;
+  if (!is_depthwise(p.c_per_group(), p.k_per_group(), tile.width)) return false;
+  if (p.x_strides[1] != 1 || p.y_strides[1] != 1) {
+    if (!has_planes(p)) return false;
+    choose_planes(p, tile, b);
+    return true;
   }
+  b.lanes = Lanes::channels;
   // Strides and dilations that leave many rows out share few.
   b.rows = p.window.stride.h <= 2 && p.window.dilation.h <= 4 ? std::min(p.oh, kRows) : 1;
   b.pixels = std::min(p.ow, kPixels);
@@ -72,6 +99,7 @@ bool choose_depthwise(const Problem& p, const Tile& tile, DepthwiseBlocking& b) 
 }
 
 std::int64_t depthwise_workspace_bytes(const Problem& p, const DepthwiseBlocking& b) noexcept {
+  if (b.lanes == Lanes::pixels) return 0;
   const std::int64_t pointers = rows_of(p, b, b.rows) * columns_of(p, b.pixels);
   return zero_bytes(b) + round_up(pointers * static_cast<std::int64_t>(sizeof(const float*)), 64);
 }
@@ -80,13 +108,56 @@ std::int64_t depthwise_blocks(const Problem& p, const DepthwiseBlocking& b) noex
   return p.n * ceil_div(p.oh, b.rows) * ceil_div(p.ow, b.pixels) * ceil_div(p.k, b.channels);
 }
 
+namespace {
+
+// A block of an image's channels and rows, in whole rows.
+void planes_block(const Operands& t, std::int64_t n, std::int64_t channel, std::int64_t channels,
+                  std::int64_t row, std::int64_t rows) noexcept {
+  const Problem& p = t.problem;
+  PlaneArguments d;
+  d.problem = &p;
+  d.x = t.x + n * p.x_strides[0];
+  d.first_channel = channel;
+  d.channels = channels;
+  d.first_row = row;
+  d.rows = rows;
+  d.weights = t.weights;
+  d.lanes_per_group = t.lanes_per_group;
+  d.y = t.y + n * p.y_strides[0];
+  d.epilogue = &t.epilogue;
+  d.bias = t.bias;
+  if (t.residual != nullptr) {
+    const Dims<4>& rs = t.residual_strides;
+    const Dims<4>& ys = p.y_strides;
+    d.residual = t.residual + n * rs[0];
+    d.residual_channel_stride = rs[1];
+    d.residual_row_stride = rs[2];
+    if (rs[3] != 1) {
+      // Taken to where the result will be, and added to from there.
+      const std::int64_t from = channel * rs[1] + row * rs[2];
+      const std::int64_t to = channel * ys[1] + row * ys[2];
+      t.table.copy_planes({{channels, rows, p.ow},
+                           d.residual + from,
+                           {rs[1], rs[2], rs[3]},
+                           d.y + to,
+                           {ys[1], ys[2], ys[3]}});
+      d.residual = d.y;
+      d.residual_channel_stride = ys[1];
+      d.residual_row_stride = ys[2];
+    }
+  }
+  t.table.depthwise_planes(d);
+}
+
+}  // namespace
+
 void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin, std::int64_t end,
                void* workspace) noexcept {
   const Problem& p = t.problem;
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
   auto* zeros = static_cast<float*>(workspace);
   auto* pointers = reinterpret_cast<const float**>(static_cast<char*>(workspace) + zero_bytes(b));
-  std::fill(zeros, zeros + b.channels, 0.0F);
+  if (b.lanes == Lanes::channels) std::fill(zeros, zeros + b.channels, 0.0F);
   const std::int64_t channel_blocks = ceil_div(p.k, b.channels);
   const std::int64_t pixel_blocks = ceil_div(p.ow, b.pixels);
   const std::int64_t row_blocks = ceil_div(p.oh, b.rows);
@@ -100,6 +171,10 @@ void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin
     const std::int64_t oh = rest % row_blocks * b.rows;
     const std::int64_t n = rest / row_blocks;
     const std::int64_t rows = std::min(b.rows, p.oh - oh);
+    if (b.lanes == Lanes::pixels) {
+      planes_block(t, n, channel, std::min(b.channels, p.k - channel), oh, rows);
+      continue;
+    }
     DepthwiseArguments d;
     const std::int64_t pixels = std::min(b.pixels, p.ow - ow);
     d.channels = static_cast<int>(std::min(b.channels, p.k - channel));

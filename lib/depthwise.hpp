@@ -10,10 +10,11 @@
 
 namespace fastconv {
 
-// Groups side by side in the lanes, of one channel (depthwise, with any multiplier) or a few;
-// channels are adjacent in x and y. Blocks of a few output rows, limited pixels and limited
-// channels.
+// Groups side by side in the lanes, of one channel (depthwise, with any multiplier) or a few, where
+// channels are adjacent in x and y; else pixels, where columns are, and groups of one input channel
+// one after the other. Blocks of a few output rows, limited pixels and limited channels.
 struct DepthwiseBlocking {
+  Lanes lanes = Lanes::channels;
   std::int64_t rows = 0;
   std::int64_t pixels = 0;
   std::int64_t channels = 0;

@@ -58,7 +58,7 @@ const char* meaning(Algorithm algorithm) noexcept {
     case Algorithm::direct:
       return "every tap read at its own offset, nothing packed by tap";
     case Algorithm::depthwise:
-      return "groups side by side in the lanes";
+      return "every channel by its own filter, or narrow groups side by side in the lanes";
     case Algorithm::gemm:
       return "implicit GEMM, packed im2col blocks and register tiles";
     case Algorithm::winograd_f2:
@@ -76,7 +76,7 @@ const char* limit(Algorithm algorithm) noexcept {
     case Algorithm::gemm:
       return "would leave most lanes of every group's panel empty";
     case Algorithm::depthwise:
-      return "takes adjacent channels in groups of one, or of a few that fill a vector";
+      return "takes groups of one channel, or of a few adjacent ones that fill a vector";
     case Algorithm::winograd_f4:
       return "takes 3x3 kernels of stride 1 and channels enough, if not strict";
     default:
@@ -147,7 +147,8 @@ Explanation explain(const PlanState& state) noexcept {
              b.output_elements > 0 ? ", results staged: the columns of y are apart" : "");
     costs(b);
   } else if (state.algorithm == Algorithm::depthwise) {
-    out.line("isa: %s, channels along vectors of %d\n", name(state.isa), state.tile.width);
+    out.line("isa: %s, %s along vectors of %d\n", name(state.isa),
+             state.depthwise.lanes == Lanes::pixels ? "pixels" : "channels", state.tile.width);
     out.line("blocks: %lld rows x %lld pixels, %lld channels\n", ll(state.depthwise.rows),
              ll(state.depthwise.pixels), ll(state.depthwise.channels));
     costs(state.depthwise);

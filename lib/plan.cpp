@@ -75,7 +75,8 @@ Status choose(bool merged, const float* const (&transformed)[kWinogradSizes], Al
     } else if (!any) {
       return fail(StatusCode::unsupported,
                   "algorithm: depthwise takes adjacent channels, got strides %lld in x and %lld "
-                  "in y",
+                  "in y; or adjacent columns, zeros around them, strides of 1 or 2 and groups of "
+                  "one input channel",
                   ll(p.x_strides[1]), ll(p.y_strides[1]));
     }
   }

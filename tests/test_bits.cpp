@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Implicit GEMM is one chain of multiply-adds for every output, in ascending depth (r, s, c): the
+// But for Winograd, every output is one chain of multiply-adds in ascending depth (r, s, c): the
 // same bits in every layout, cut into whatever blocks, at whatever level that rounds alike.
 #include <doctest/doctest.h>
 
@@ -23,6 +23,7 @@ bool is_fused(Isa isa) noexcept {
 struct Case {
   const char* descriptor;
   PaddingMode mode = PaddingMode::zeros;
+  Algorithm algorithm = Algorithm::gemm;
 };
 
 // More depth than a k-block holds, channels and pixels beside the tiles' multiples, every way in
@@ -49,6 +50,11 @@ constexpr Case kCases[] = {
     {"mb1ic50ih20iw75oc35kh1kw1sh2sw2"},
     {"mb1ic48ih12iw43oc17kh3kw3ph2pw2sh4sw4dh1dw1"},
     {"mb1ic256ih9iw20oc40kh3kw3ph1pw1sh2sw2"},
+    // Of one channel a group, on whichever kernel the strides allow.
+    {"mb2g35ic35ih7oc35kh3ph1", PaddingMode::zeros, Algorithm::automatic},
+    {"mb2g20ic20ih23oc20kh3sh2ph1", PaddingMode::zeros, Algorithm::automatic},
+    {"mb2g9ic9ih17iw40oc18kh5kw5ph2pw2", PaddingMode::zeros, Algorithm::automatic},
+    {"mb2g9ic9ih11oc9kh3ph2dh1", PaddingMode::zeros, Algorithm::automatic},
 };
 
 Problem parsed(const Case& c) {
@@ -99,17 +105,18 @@ Tensor chain(const Problem& p, const Operands& operands, bool fused) {
   return y;
 }
 
-LayerOptions gemm_at(Isa isa) {
+LayerOptions options_of(Algorithm algorithm, Isa isa) {
   LayerOptions options;
-  options.algorithm = Algorithm::gemm;
+  options.algorithm = algorithm;
+  options.strict = true;
   options.isa = isa;
   return options;
 }
 
-Layer layer_of(const Problem& p, const Operands& operands, Isa isa) {
+Layer layer_of(const Problem& p, const Operands& operands, Algorithm algorithm, Isa isa) {
   Layer layer;
   const Status status = Layer::create(p.conv, operands.weights.view(), operands.bias.view().data,
-                                      gemm_at(isa), layer);
+                                      options_of(algorithm, isa), layer);
   REQUIRE_MESSAGE(status.ok(), text(status));
   return layer;
 }
@@ -202,7 +209,7 @@ void for_each_result(Function function) {
     const Operands operands(p);
     for (const Isa isa : tested_isas()) {
       CAPTURE(std::string(name(isa)));
-      const Layer layer = layer_of(p, operands, isa);
+      const Layer layer = layer_of(p, operands, c.algorithm, isa);
       for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
         const Tensor x(layout, operands.x.view().shape);
         copy(operands.x.view(), x.view());
@@ -231,7 +238,7 @@ TEST_SUITE("bits") {
         const Tensor expected = chain(p, operands, fused);
         for (const Isa isa : levels) {
           CAPTURE(std::string(name(isa)));
-          const Layer layer = layer_of(p, operands, isa);
+          const Layer layer = layer_of(p, operands, c.algorithm, isa);
           for (int i = 0; name(static_cast<Layout>(i)) != nullptr; ++i) {
             const auto layout = static_cast<Layout>(i);
             if (!can_be_written(layout)) continue;
@@ -292,7 +299,7 @@ TEST_SUITE("bits") {
         const Tensor x(layout, operands.x.view().shape);
         copy(operands.x.view(), x.view());
         const Tensor whole(layout, {1, 90, 18, 18});
-        const Layer layer = layer_of(p, operands, isa);
+        const Layer layer = layer_of(p, operands, Algorithm::gemm, isa);
         REQUIRE(layer.run(x.view(), whole.view()).ok());
         for (const std::int64_t size : {1, 2, 5, 13, 17}) {
           const Tensor part(layout, {1, 90, size, size});
@@ -305,7 +312,8 @@ TEST_SUITE("bits") {
           conv.out_channels = channels;
           Layer narrow;
           REQUIRE(Layer::create(conv, operands.weights.view().slice(0, 5, channels),
-                                operands.bias.view().data + 5, gemm_at(isa), narrow)
+                                operands.bias.view().data + 5, options_of(Algorithm::gemm, isa),
+                                narrow)
                       .ok());
           const Tensor part(layout, {1, channels, 18, 18});
           REQUIRE(narrow.run(x.view(), part.view()).ok());

@@ -146,6 +146,55 @@ TEST_SUITE("tiles") {
       }
     }
   }
+
+  // Adjacent columns: tiles of rows x vectors, two rows to a vector, masks on every side.
+  TEST_CASE("depthwise planes: kernel x width x height") {
+    Sweep sweep(false);
+    std::uint64_t seed = 0;
+    const Pair kernels[] = {3, 5, 7, 2, {1, 3}, {3, 1}, {5, 3}, {9, 11}};
+    const Layout layouts[] = {Layout::nchw, Layout::padded_rows, Layout::crop};
+    for (const Pair kernel : kernels) {
+      for (const std::int64_t width : {1, 2, 3, 4, 5, 7, 8, 9, 14, 16, 17, 31, 33, 70}) {
+        for (const std::int64_t height : {1, 2, 3, 4, 7, 8, 11, 15}) {
+          Conv2d conv = conv_of(3, 3, kernel, {kernel.h / 2, kernel.w / 2}, 3);
+          if (++seed % 3 == 0) conv.stride = 2;
+          if (seed % 7 == 0) conv.stride = {2, 1};
+          if (seed % 11 == 0) conv.stride = {1, 2};
+          if (seed % 5 == 0) conv.padding = {kernel.h, 0, 0, kernel.w + 1};
+          PostOps post_ops;
+          post_ops.sum = seed % 4 == 0;
+          if (seed % 8 == 0) post_ops.epilogue.activation = Activation::relu;
+          sweep.run(problem_of(conv, 2, height + kernel.h, width + kernel.w - 1), layouts[seed % 3],
+                    Fill::integers, seed, seed % 2 == 0,
+                    seed % 2 == 0 ? Guard::after : Guard::before, post_ops);
+        }
+      }
+    }
+  }
+
+  TEST_CASE("depthwise planes: dilation x multiplier x channels") {
+    Sweep sweep(false);
+    std::uint64_t seed = 0;
+    for (const Pair dilation : {Pair{1, 1}, Pair{2, 2}, Pair{3, 1}, Pair{1, 4}, Pair{5, 12}}) {
+      for (const std::int64_t multiplier : {1, 2, 3, 8}) {
+        for (const std::int64_t channels : {1, 2, 33, 70}) {
+          for (const std::int64_t size : {4, 7, 13, 20}) {
+            Conv2d conv =
+                conv_of(channels, channels * multiplier, 3, {dilation.h, dilation.w}, channels);
+            conv.dilation = dilation;
+            if (++seed % 4 == 0) conv.stride = {1 + static_cast<std::int64_t>(seed % 8 == 0), 1};
+            sweep.run(problem_of(conv, 1, size, size), Layout::nchw, Fill::integers, seed, true,
+                      seed % 2 == 0 ? Guard::after : Guard::before);
+          }
+        }
+      }
+    }
+    // More rows and channels than a block has.
+    sweep.run(problem_of(conv_of(5, 5, 3, 1, 5), 2, 150, 61), Layout::nchw, Fill::integers, 1);
+    sweep.run(problem_of(conv_of(700, 700, 3, 1, 700), 2, 6, 7), Layout::nchw, Fill::integers, 2);
+    sweep.run(problem_of(conv_of(2, 2, 3, 1, 2), 1, 33, 900), Layout::nchw, Fill::integers, 3);
+    sweep.run(problem_of(conv_of(9, 9, 5, 2, 9), 1, 40, 6), Layout::nchw, Fill::integers, 4);
+  }
 }
 
 }  // namespace fastconv::testing
