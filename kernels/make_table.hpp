@@ -24,7 +24,7 @@ constexpr void fill_kernels(KernelTable& table) noexcept {
 
 template <class Arch, int M, int NR>
 constexpr void fill_winograd(KernelTable& table) noexcept {
-  table.winograd_weights[winograd_index(M)] = winograd_weights<Arch, M, NR>;
+  table.winograd_weights[winograd_index(M)] = winograd_weights<Arch, M>;
   table.winograd_input[winograd_index(M)] = winograd_input<Arch, M>;
   table.winograd_output[winograd_index(M)] = winograd_output<Arch, M, NR>;
 }

@@ -137,8 +137,6 @@ struct Vector<Portable> {
     return v;
   }
   FASTCONV_INLINE void store(float* p) const noexcept { __builtin_memcpy(p, &value, sizeof value); }
-  FASTCONV_INLINE void stream(float* p) const noexcept { store(p); }
-  static FASTCONV_INLINE void end_stream() noexcept {}
   static FASTCONV_INLINE Vector load_first(const float* p, int count) noexcept {
     float lanes[width] = {};
     for (int i = 0; i < width; ++i) {
@@ -255,24 +253,6 @@ struct Vector {
     return {Native::load_unaligned(p)};
   }
   FASTCONV_INLINE void store(float* p) const noexcept { value.store_unaligned(p); }
-  // Past the caches, to a p aligned to the vector: what is not in a cache is otherwise read before
-  // it is written. end_stream comes before other threads may look.
-  FASTCONV_INLINE void stream(float* p) const noexcept {
-#if defined(__AVX512F__)
-    _mm512_stream_ps(p, value);
-#elif defined(__AVX2__)
-    _mm256_stream_ps(p, value);
-#elif defined(__SSE2__)
-    _mm_stream_ps(p, value);
-#else
-    store(p);
-#endif
-  }
-  static FASTCONV_INLINE void end_stream() noexcept {
-#if defined(__SSE2__)
-    _mm_sfence();
-#endif
-  }
 
   // The first `count` lanes (0 <= count <= width) and nothing behind them in memory; zeros follow.
   static FASTCONV_INLINE Vector load_first(const float* p, int count) noexcept {

@@ -158,6 +158,15 @@ struct PlaneArguments {
   const float* bias = nullptr;  // by lane, or null
 };
 
+// A part of a panel of weights on its way into Winograd's domain.
+struct WinogradWeights {
+  const float* g = nullptr;  // of the first tap
+  std::int64_t tap_stride = 0;
+  std::int64_t count = 0;  // of each tap, whole vectors
+  float* u = nullptr;      // [points][point_stride]
+  std::int64_t point_stride = 0;
+};
+
 // Tiles of Winograd F(m x m, 3 x 3) that follow each other along a row of tiles, with (m + 2)^2
 // points each.
 struct WinogradInput {
@@ -226,10 +235,8 @@ struct KernelTable {
   void (*depthwise)(const DepthwiseArguments& arguments);
   void (*depthwise_planes)(const PlaneArguments& arguments);
 
-  // By winograd_index(m). The weights of one panel, [9 * depth][NR], become u, [points][depth][NR].
-  // u lies at a multiple of 64 bytes; `streamed` past the caches.
-  void (*winograd_weights[kWinogradSizes])(const float* panel, std::int64_t depth, float* u,
-                                           bool streamed);
+  // By winograd_index(m).
+  void (*winograd_weights[kWinogradSizes])(const WinogradWeights& arguments);
   void (*winograd_input[kWinogradSizes])(const WinogradInput& arguments);
   void (*winograd_output[kWinogradSizes])(const WinogradOutput& arguments);
   // Finishes and stores sums whose lanes do not lie in y and the residual as they do in the sums.

@@ -24,6 +24,10 @@ void pack_dense(const ConstTensorView& weights, float* out) noexcept {
 
 namespace {
 
+// Floats from which on packed weights are written past the caches; fewer stay in one until they
+// are used.
+constexpr std::int64_t kStreamed = (1 << 20) + 1;
+
 // Four floats in whatever vectors the platform has; the compiler's own type, so that this file
 // needs no instruction set.
 using Four = float __attribute__((vector_size(16)));

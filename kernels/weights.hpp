@@ -6,10 +6,6 @@
 
 namespace fastconv {
 
-// Floats from which on packed weights are written past the caches; fewer stay in one until they
-// are used.
-constexpr std::int64_t kStreamed = (1 << 20) + 1;
-
 // Weights of shape (K, C/groups, R, S) and any strides in the orders that kernels read.
 
 // (K, C/groups, R, S), dense: the baselines' order.

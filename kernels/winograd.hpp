@@ -28,43 +28,39 @@ struct VectorArithmetic {
   }
 };
 
-template <class Arch, int M, int NR>
-void winograd_weights(const float* panel, std::int64_t depth, float* u, bool streamed) {
+// Unrolled, unlike the others: this one is all stores, and what lies between the passes in memory
+// would add half as many.
+template <class Arch, int M>
+void winograd_weights(const WinogradWeights& in) {
   using V = Vector<Arch>;
   using T = Winograd<M, VectorArithmetic<V>>;
   constexpr int P = M + 2;
-  constexpr int kChunk = 2 * NR;
-  const std::int64_t tap = depth * NR;
-  // Points lie so far apart in u that they share cache sets: some lines of each at a time.
-  float chunk[P * P][kChunk];
-  for (std::int64_t begin = 0; begin < tap; begin += kChunk) {
-    const std::int64_t count = tap - begin < kChunk ? tap - begin : kChunk;
-    for (std::int64_t i = 0; i < count; i += V::width) {
-      V half[3][P];
-      for (int s = 0; s < 3; ++s) {
-        const float* g = panel + s * tap + begin + i;
-        T::weights(V::load(g), V::load(g + 3 * tap), V::load(g + 6 * tap), half[s]);
-      }
-      for (int r = 0; r < P; ++r) {
-        V row[P];
-        T::weights(half[0][r], half[1][r], half[2][r], row);
-        FASTCONV_UNROLL
-        for (int s = 0; s < P; ++s) row[s].store(chunk[r * P + s] + i);
-      }
+  constexpr int kAhead = 256;  // nine streams are too many for hardware to follow
+  const std::int64_t tap = in.tap_stride;
+  const float* g = in.g;
+  std::int64_t at[P];  // of a row's points, kept, or each store would take arithmetic
+  for (int i = 0; i < P; ++i) at[i] = i * in.point_stride;
+  const std::int64_t row_stride = P * in.point_stride;
+  float* u = in.u;
+  for (const float* const end = g + in.count; g < end; g += V::width, u += V::width) {
+    V half[3][P];
+    FASTCONV_UNROLL
+    for (int s = 0; s < 3; ++s) {
+      const float* t = g + s * tap;
+      T::weights(V::load(t), V::load(t + 3 * tap), V::load(t + 6 * tap), half[s]);
+      FASTCONV_UNROLL
+      for (int r = 0; r < 3; ++r) __builtin_prefetch(t + 3 * r * tap + kAhead);
     }
-    for (int point = 0; point < P * P; ++point) {
-      float* out = u + point * tap + begin;
-      for (std::int64_t i = 0; i < count; i += V::width) {
-        const V row = V::load(chunk[point] + i);
-        if (streamed) {
-          row.stream(out + i);
-        } else {
-          row.store(out + i);
-        }
-      }
+    float* out = u;
+    FASTCONV_UNROLL
+    for (int r = 0; r < P; ++r) {
+      V row[P];
+      T::weights(half[0][r], half[1][r], half[2][r], row);
+      FASTCONV_UNROLL
+      for (int s = 0; s < P; ++s) row[s].store(out + at[s]);
+      out += row_stride;
     }
   }
-  if (streamed) V::end_stream();
 }
 
 template <class Arch, int M>

@@ -17,9 +17,11 @@ constexpr double kStep = 0.3;            // a vector's share of a direct tile's 
 constexpr double kStepFar = 0.5;         // the same where the channels' planes are many pages
 constexpr double kPage = 6.0;            // a store to another page than the last
 constexpr double kStoreVector = 2.0;     // epilogue and store
-constexpr double kTransform = 5.0;    // one vector of one point, into or out of Winograd's domain
-constexpr double kTranspose = 0.45;   // one element of a transposed block, loaded and stored
-constexpr double kWeightByte = 0.02;  // of weights that are read anew for every block
-constexpr double kStoreScalar = 1.5;  // one element through a scratch tile
+constexpr double kTransform = 5.0;  // one vector of one point, into or out of Winograd's domain
+constexpr double kTransformWeight = 1.7;  // one vector of weights on the way in, tap or point
+constexpr double kTranspose = 0.45;       // one element of a transposed block, loaded and stored
+constexpr double kWeightByte = 0.02;      // of weights that are read anew for every block
+constexpr double kWeightByteFar = 0.1;    // the same where near caches do not hold them
+constexpr double kStoreScalar = 1.5;      // one element through a scratch tile
 
 }  // namespace fastconv

@@ -158,6 +158,7 @@ Explanation explain(const PlanState& state) noexcept {
              name(state.isa), b.m, b.m, state.tile.mr, state.tile.nr);
     out.line("blocks: %lld tiles (an image has %lld), %lld channels\n", ll(b.tiles),
              ll(tiles_of_image(p, b)), ll(std::min(b.panels * state.tile.nr, p.k_per_group())));
+    out.line("weights: transformed %s\n", b.u_elements > 0 ? "by every block" : "by the layer");
     out.line("error: %s times direct summation's\n", b.m == 2 ? "0.7" : b.m == 4 ? "2" : "8");
     costs(b);
   } else {
@@ -178,7 +179,8 @@ Explanation explain(const PlanState& state) noexcept {
     } others[] = {{Algorithm::gemm, state.gemm.cycles()},
                   {Algorithm::direct, state.direct.cycles()},
                   {Algorithm::depthwise, state.depthwise.cycles()},
-                  {Algorithm::winograd_f4, state.winograd.cycles()}};
+                  {state.winograd.m == 2 ? Algorithm::winograd_f2 : Algorithm::winograd_f4,
+                   state.winograd.cycles()}};
     for (const auto& [algorithm, cycles] : others) {
       if (algorithm == state.algorithm) continue;
       const double scale = algorithm == Algorithm::gemm ? real(p.groups) : 1.0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fastconv/layer.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
@@ -168,13 +169,19 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   const std::int64_t weight_bytes = align_up(elements * float_bytes);
   const std::int64_t bias_bytes =
       bias != nullptr ? align_up(packed_groups * lanes * float_bytes) : 0;
-  // Few channels never pay for the transforms.
+  // Few channels never pay for the transforms. The weights of many, four times as many when
+  // transformed, would crowd the caches, and F(2x2)'s are soon transformed.
+  const std::int64_t pairs = shape[1] * per_group;
   const bool winograd = options.algorithm == Algorithm::automatic && !options.strict && !merged &&
-                        is_winograd(descriptor) && shape[1] >= kWinogradChannels &&
-                        per_group >= kWinogradChannels;
-  const int size = named != 0 ? named : winograd ? 4 : 0;
+                        is_winograd(descriptor) &&
+                        std::min(shape[1], per_group) >= kWinogradChannels;
+  const int owned = named != 0 ? named : winograd ? 4 : 0;
+  const int packed_size = owned == 2 || pairs > kMostTransformed ? 0 : owned;
+  const std::int64_t tap = shape[1] * nr;  // of a panel
+  const std::int64_t points = (packed_size + 2) * (packed_size + 2);
+  const std::int64_t point_stride = winograd_point_stride(tap);
   const std::int64_t transformed_bytes =
-      size != 0 ? elements / 9 * (size + 2) * (size + 2) * float_bytes : 0;
+      packed_size != 0 ? elements / (9 * tap) * points * point_stride * float_bytes : 0;
   bytes = header + weight_bytes + bias_bytes + transformed_bytes;
   void* memory = allocate(options.allocator, bytes);
   if (memory == nullptr) {
@@ -201,17 +208,22 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   } else {
     pack_dense(source, packed->weights);
   }
-  if (size != 0) {
-    const std::int64_t tap = shape[1] * nr;  // of a panel
-    const std::int64_t points = (size + 2) * (size + 2);
-    float* const u =
+  for (const int m : {2, 4, 6}) {
+    packed->winograd[winograd_index(m)].allowed = named != 0 ? m == named : winograd && m != 6;
+  }
+  if (packed_size != 0) {
+    auto* const u =
         reinterpret_cast<float*>(static_cast<char*>(memory) + header + weight_bytes + bias_bytes);
+    WinogradWeights transform;
+    transform.tap_stride = tap;
+    transform.count = tap;
+    transform.point_stride = point_stride;
     for (std::int64_t i = 0; i < elements / (9 * tap); ++i) {
-      table->winograd_weights[winograd_index(size)](packed->weights + i * 9 * tap, shape[1],
-                                                    u + i * points * tap,
-                                                    elements / 9 * points >= kStreamed);
+      transform.g = packed->weights + i * 9 * tap;
+      transform.u = u + i * points * point_stride;
+      table->winograd_weights[winograd_index(packed_size)](transform);
     }
-    packed->transformed[winograd_index(size)] = u;
+    packed->winograd[winograd_index(packed_size)].weights = u;
   }
   if (bias != nullptr) {
     packed->bias = reinterpret_cast<float*>(static_cast<char*>(memory) + header + weight_bytes);

@@ -13,7 +13,7 @@ struct Operands {
   const Problem& problem;
   const KernelTable& table;
   const float* x;
-  const float* weights;          // pack_panels, or transformed ones
+  const float* weights;          // panels
   std::int64_t lanes_per_group;  // lanes of the panels from one group of the problem to the next
   bool finite;                   // known of all of them: none makes more of a zero than a zero
   const float* bias;             // by lane, or null
@@ -21,6 +21,7 @@ struct Operands {
   const float* residual;  // or null
   Dims<4> residual_strides;
   const Epilogue& epilogue;
+  const float* transformed = nullptr;  // Winograd's weights, if the layer owns them
 };
 
 }  // namespace fastconv

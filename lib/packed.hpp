@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <fastconv/layer.hpp>
 
-#include "../kernels/table.hpp"
+#include "winograd.hpp"
 
 namespace fastconv {
 
@@ -18,13 +18,11 @@ struct Layer::Packed {
   // direct and depthwise read those.
   bool merged;
   std::int64_t lanes_per_group;
-  std::int64_t bytes;  // of the allocation
-  float* weights;      // dense for the baselines, else panels
-  bool finite;         // weights, all of them, as far as padding asks
-  // By winograd_index: Winograd's transformed weights, [panels][points][C/groups][NR]; null if the
-  // plan may not take them.
-  const float* transformed[kWinogradSizes];
-  float* bias;  // null if the layer has none; padded like the panels
+  std::int64_t bytes;                       // of the allocation
+  float* weights;                           // dense for the baselines, else panels
+  bool finite;                              // weights, all of them, as far as padding asks
+  PackedWinograd winograd[kWinogradSizes];  // by winograd_index
+  float* bias;                              // null if the layer has none; padded like the panels
 };
 
 // Slots of scratch memory and a layer's arrays are aligned to this many bytes.

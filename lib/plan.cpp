@@ -50,7 +50,7 @@ constexpr Engine kWinograd{
        void* workspace) { winograd(t, s.winograd, begin, end, workspace); }};
 
 // The algorithm, by the cost model if not by name, and its blocks.
-Status choose(bool merged, const float* const (&transformed)[kWinogradSizes], Algorithm asked,
+Status choose(bool merged, const PackedWinograd (&packed)[kWinogradSizes], Algorithm asked,
               PlanState& state) noexcept {
   const Problem& p = state.problem;
   const CacheSizes caches = detected_caches();
@@ -83,10 +83,14 @@ Status choose(bool merged, const float* const (&transformed)[kWinogradSizes], Al
   for (const Algorithm algorithm :
        {Algorithm::winograd_f2, Algorithm::winograd_f4, Algorithm::winograd_f6}) {
     const int m = winograd_size(algorithm);
-    if (transformed[winograd_index(m)] == nullptr) continue;
-    const WinogradBlocking blocking = choose_winograd(p, m, state.tile, caches);
+    const PackedWinograd& weights = packed[winograd_index(m)];
+    if (!weights.allowed) continue;
+    const WinogradBlocking blocking =
+        choose_winograd(p, m, weights.weights != nullptr, state.tile, caches);
     consider(algorithm, blocking.cycles());
-    if (state.algorithm == algorithm || state.winograd.m == 0) state.winograd = blocking;
+    if (state.winograd.m == 0 || blocking.cycles() < state.winograd.cycles()) {
+      state.winograd = blocking;
+    }
   }
   return {};
 }
@@ -176,7 +180,7 @@ Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan,
   if (uses_panels(asked) && !empty) state.axes = useful_axes(state.asked);
   state.problem = permuted(state.asked, state.axes);
   if (uses_panels(asked) && !empty) {
-    FASTCONV_TRY(choose(packed_->merged, packed_->transformed, asked, state));
+    FASTCONV_TRY(choose(packed_->merged, packed_->winograd, asked, state));
     share_among_threads(threads, *find_engine(state.algorithm), state);
   } else {
     state.algorithm = empty && asked == Algorithm::automatic ? Algorithm::gemm : asked;

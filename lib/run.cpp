@@ -104,12 +104,12 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
 
   if (const Engine* engine = find_engine(state.algorithm)) {
     const int m = winograd_size(state.algorithm);
-    const float* weights = m != 0 ? packed_->transformed[winograd_index(m)] : packed_->weights;
+    const float* transformed = m != 0 ? packed_->winograd[winograd_index(m)].weights : nullptr;
     Job job{state,
             *engine,
-            {state.problem, *packed_->table, x.data, weights, packed_->lanes_per_group,
+            {state.problem, *packed_->table, x.data, packed_->weights, packed_->lanes_per_group,
              packed_->finite, packed_->bias, y.data, options.residual.data,
-             permuted(residual_strides, state.axes), state.epilogue},
+             permuted(residual_strides, state.axes), state.epilogue, transformed},
             engine->blocks(state),
             state.tasks,
             workspace,

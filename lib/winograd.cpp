@@ -10,8 +10,11 @@ namespace fastconv {
 namespace {
 
 constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
-constexpr std::int64_t kLine = 16;        // floats of a cache line
-constexpr std::int64_t kLeastTiles = 28;  // that share a pass of the weights
+constexpr std::int64_t kLine = 16;          // floats of a cache line
+constexpr std::int64_t kPartFloats = 2048;  // of a point of weights that are transformed at a time
+constexpr double kNearWeights = 1 << 22;    // bytes
+constexpr double kRepeated = 0.03;          // share of all cycles
+constexpr std::int64_t kLeastTiles = 28;    // that share a pass of the weights
 
 // Of one block.
 class Block {
@@ -26,7 +29,8 @@ class Block {
         size_(winograd_index(blocking.m)),
         step_(operands.problem.window.dilation),
         group_(group),
-        v_(static_cast<float*>(workspace)),
+        u_(static_cast<float*>(workspace)),
+        v_(u_ + b_.u_elements),
         m_(v_ + b_.points() * b_.v_stride),
         patch_(m_ + b_.points() * b_.m_stride),
         staged_(patch_ + b_.patch_elements) {}
@@ -139,29 +143,49 @@ class Block {
 
   // All points' products of a panel of channels out.
   void multiply(std::int64_t panel, std::int64_t tiles) noexcept {
-    const std::int64_t depth = p_.c_per_group();
     const std::int64_t panels = ceil_div(p_.k_per_group(), nr_);
-    const Segment segment{0, depth};
+    const std::int64_t depth = p_.c_per_group();
+    const std::int64_t index = group_ * panels + panel;
     TileArguments tile;
-    tile.depth = depth;
     tile.a_row_stride = b_.pitch;
-    tile.segments = &segment;
     tile.segment_count = 1;
     tile.last = false;
     const int vectors = p_.k_per_group() - panel * nr_ > width_ ? 2 : 1;
-    for (int point = 0; point < b_.points(); ++point) {
-      tile.b = t_.weights + ((group_ * panels + panel) * b_.points() + point) * depth * nr_;
-      for (std::int64_t row = 0; row < tiles;) {
-        const std::int64_t left = tiles - row;
-        const std::int64_t count = ceil_div(left, t_.table.max_rows);
-        const std::int64_t height = ceil_div(left, count);
-        tile.tiles = count - (count * height - left);  // the others are one row less
-        tile.a = v_ + point * b_.v_stride + row * b_.pitch;
-        tile.sums = m_ + point * b_.m_stride + row * nr_;
-        t_.table.micro_gemm[static_cast<int>(AForm::rows)][height - 1][vectors - 1](tile);
-        row += tile.tiles * height;
+    for (std::int64_t begin = 0; begin < depth; begin += b_.depth) {
+      const Segment segment{0, std::min(b_.depth, depth - begin)};
+      tile.depth = segment.length;
+      tile.segments = &segment;
+      tile.first = begin == 0;
+      const float* u = u_;
+      if (b_.u_elements == 0) {
+        u = t_.transformed + index * b_.points() * b_.u_stride;
+      } else {
+        transform_weights(t_.weights + (index * 9 * depth + begin) * nr_, segment.length);
+      }
+      for (int point = 0; point < b_.points(); ++point) {
+        tile.b = u + point * b_.u_stride;
+        for (std::int64_t row = 0; row < tiles;) {
+          const std::int64_t left = tiles - row;
+          const std::int64_t count = ceil_div(left, t_.table.max_rows);
+          const std::int64_t height = ceil_div(left, count);
+          tile.tiles = count - (count * height - left);  // the others are one row less
+          tile.a = v_ + point * b_.v_stride + row * b_.pitch + begin;
+          tile.sums = m_ + point * b_.m_stride + row * nr_;
+          t_.table.micro_gemm[static_cast<int>(AForm::rows)][height - 1][vectors - 1](tile);
+          row += tile.tiles * height;
+        }
       }
     }
+  }
+
+  void transform_weights(const float* panel, std::int64_t depth) noexcept {
+    WinogradWeights weights;
+    weights.g = panel;
+    weights.tap_stride = p_.c_per_group() * nr_;
+    weights.count = depth * nr_;
+    weights.u = u_;
+    weights.point_stride = b_.u_stride;
+    t_.table.winograd_weights[size_](weights);
   }
 
   void transform_output(const Run& run, std::int64_t panel) noexcept {
@@ -232,6 +256,7 @@ class Block {
   int size_;   // index into the table
   Pair step_;  // between the outputs of a tile, and its inputs
   std::int64_t group_;
+  float* u_;       // a part of a panel's transformed weights, [points][depth][NR]
   float* v_;       // transformed input, [points][tiles][pitch]
   float* m_;       // products of a panel, [points][tiles][NR]
   float* patch_;   // the padded image under a run
@@ -240,15 +265,79 @@ class Block {
 
 // Sizes that follow from the tiles of a block.
 void set_sizes(const Tile& tile, WinogradBlocking& b) noexcept {
-  // An odd number of lines between points, so that a tile's points do not share cache sets.
-  const auto odd_lines = [](std::int64_t floats) {
-    return round_up(floats + kLine, 2 * kLine) - kLine;
-  };
-  b.v_stride = odd_lines(b.tiles * b.pitch);
-  b.m_stride = odd_lines(b.tiles * tile.nr);
+  b.v_stride = winograd_point_stride(b.tiles * b.pitch);
+  b.m_stride = winograd_point_stride(b.tiles * tile.nr);
   const std::int64_t run = std::min(b.tiles, b.tile_columns);
   b.patch_elements = round_up((b.m + 2) * (run * b.m + 2) * b.patch_channels + tile.nr, kLine);
   b.staged_elements = b.m * run * b.m * tile.nr;
+}
+
+// With the layer's transformed weights or with its own.
+WinogradBlocking cut(const Problem& p, int m, bool owned, const Tile& tile,
+                     const CacheSizes& caches) noexcept {
+  WinogradBlocking b;
+  b.m = m;
+  const Pair step = p.window.dilation;
+  b.tile_rows = ceil_div(ceil_div(p.oh, step.h), m);
+  b.tile_columns = ceil_div(ceil_div(p.ow, step.w), m);
+  b.panels = ceil_div(p.k_per_group(), tile.nr);
+  b.depth = owned ? p.c_per_group() : std::min(p.c_per_group(), kPartFloats / tile.nr);
+  b.u_stride = winograd_point_stride(b.depth * tile.nr);
+  b.u_elements = owned ? 0 : b.points() * b.u_stride;
+  // An odd number of lines between tiles, as between the rows of any A.
+  b.pitch = round_up(p.c_per_group(), 2 * kLine) + kLine;
+  b.patch_channels = p.x_strides[1] == 1 ? 64 : tile.width;
+  // V takes half of L2, where it is read once a panel; or more, if it takes more tiles to pay for
+  // the weights, which are read, and transformed unless the layer has done so, once a block. From
+  // L3 it comes as fast, as long as that is not full of it.
+  const std::int64_t tiles = p.n * tiles_of_image(p, b);
+  const std::int64_t tile_bytes = b.points() * b.pitch * kFloat;
+  const std::int64_t least = owned ? kLeastTiles : 2 * kLeastTiles;
+  std::int64_t limit = std::max<std::int64_t>(caches.l2 / 2 / tile_bytes, least);
+  limit = std::clamp<std::int64_t>(caches.l2 * (owned ? 2 : 8) / tile_bytes, 1, limit);
+  limit = std::min(limit, tiles);
+  // Whole rows of tiles, or equal parts of one.
+  b.tiles = limit >= b.tile_columns ? limit / b.tile_columns * b.tile_columns
+                                    : ceil_div(b.tile_columns, ceil_div(b.tile_columns, limit));
+  set_sizes(tile, b);
+
+  // Of one image: the choice must not depend on the batch.
+  const std::int64_t of_image = tiles_of_image(p, b);
+  const std::int64_t in_vectors = ceil_div(p.c_per_group(), tile.width);
+  const std::int64_t out_vectors = ceil_div(p.k_per_group(), tile.width);
+  const double images = real(p.groups);
+  const double transform = b.points() * kTransform;
+  const double transposed = real((b.m + 2) * b.m * tile.width) * kTranspose;
+  const std::int64_t height = std::min(of_image, limit);
+  b.fma_cycles = images * b.points() * real(p.c_per_group()) *
+                 tile_cycles(height, p.k_per_group(), height, tile) * real(of_image) / real(height);
+  // What touches the border, or has no adjacent channels, is copied first.
+  const auto inner = [&](std::int64_t tile_count, std::int64_t before, std::int64_t after) {
+    return std::max<std::int64_t>(0, tile_count - (before > 0 ? 1 : 0) - (after > 0 ? 1 : 0));
+  };
+  const Padding& padding = p.window.padding;
+  const double in_place =
+      real(inner(b.tile_rows, padding.top, padding.bottom)) / real(b.tile_rows) *
+      real(inner(b.tile_columns, padding.left, padding.right)) / real(b.tile_columns);
+  const double copied =
+      p.x_strides[1] == 1 ? (1 - in_place) * real((b.m + 2) * (b.m + 2)) * kCopyVector : transposed;
+  b.input_cycles = images * real(of_image) * real(in_vectors) * (transform + copied);
+  const double weight_vectors =
+      images * real(p.c_per_group()) * real(b.panels * tile.nr / tile.width);
+  const double blocks = real(ceil_div(of_image, limit));
+  if (owned) {
+    // Read while the last ones are multiplied.
+    const double bytes = weight_vectors * real(b.points() * tile.width * kFloat);
+    const double rate = bytes < kNearWeights ? kWeightByte : kWeightByteFar;
+    b.weight_cycles = std::max(0.0, bytes * rate - b.fma_cycles / blocks);
+  } else {
+    b.weight_cycles = weight_vectors * (b.points() + 9) * kTransformWeight;
+  }
+  b.pack_cycles = b.input_cycles + blocks * b.weight_cycles;
+  b.store_cycles =
+      images * real(of_image) * real(out_vectors) *
+      (transform + real(b.m * b.m) * kStoreVector / 2 + (p.y_strides[1] == 1 ? 0.0 : transposed));
+  return b;
 }
 
 }  // namespace
@@ -279,74 +368,40 @@ bool is_winograd(const Conv2d& d) noexcept {
   return is(d.kernel_size, 3) && is(d.stride, 1) && d.dilation.h < kMost && d.dilation.w < kMost;
 }
 
-WinogradBlocking choose_winograd(const Problem& p, int m, const Tile& tile,
+WinogradBlocking choose_winograd(const Problem& p, int m, bool owned, const Tile& tile,
                                  const CacheSizes& caches) noexcept {
-  WinogradBlocking b;
-  b.m = m;
-  const Pair step = p.window.dilation;
-  b.tile_rows = ceil_div(ceil_div(p.oh, step.h), m);
-  b.tile_columns = ceil_div(ceil_div(p.ow, step.w), m);
-  b.panels = ceil_div(p.k_per_group(), tile.nr);
-  // An odd number of lines between tiles, as between the rows of any A.
-  b.pitch = round_up(p.c_per_group(), 2 * kLine) + kLine;
-  b.patch_channels = p.x_strides[1] == 1 ? 64 : tile.width;
-  // V takes half of L2, or what two passes of tiles over the weights need, up to twice L2: it is
-  // read once a panel, the weights once a block.
-  const std::int64_t tiles = p.n * tiles_of_image(p, b);
-  const std::int64_t tile_bytes = b.points() * b.pitch * kFloat;
-  std::int64_t limit = std::max<std::int64_t>(caches.l2 / 2 / tile_bytes, kLeastTiles);
-  limit = std::clamp<std::int64_t>(caches.l2 * 2 / tile_bytes, 1, limit);
-  limit = std::min(limit, tiles);
-  // Whole rows of tiles, or equal parts of one.
-  b.tiles = limit >= b.tile_columns ? limit / b.tile_columns * b.tile_columns
-                                    : ceil_div(b.tile_columns, ceil_div(b.tile_columns, limit));
-  set_sizes(tile, b);
-
-  // Of one image: the choice must not depend on the batch.
-  const std::int64_t of_image = tiles_of_image(p, b);
-  const std::int64_t in_vectors = ceil_div(p.c_per_group(), tile.width);
-  const std::int64_t out_vectors = ceil_div(p.k_per_group(), tile.width);
-  const double images = real(p.groups);
-  const double transform = b.points() * kTransform;
-  const double transposed = real((b.m + 2) * b.m * tile.width) * kTranspose;
-  const std::int64_t height = std::min(of_image, limit);
-  b.fma_cycles = images * b.points() * real(p.c_per_group()) *
-                 tile_cycles(height, p.k_per_group(), height, tile) * real(of_image) / real(height);
-  // What touches the border, or has no adjacent channels, is copied first.
-  const auto inner = [&](std::int64_t tile_count, std::int64_t before, std::int64_t after) {
-    return std::max<std::int64_t>(0, tile_count - (before > 0 ? 1 : 0) - (after > 0 ? 1 : 0));
-  };
-  const Padding& padding = p.window.padding;
-  const double in_place =
-      real(inner(b.tile_rows, padding.top, padding.bottom)) / real(b.tile_rows) *
-      real(inner(b.tile_columns, padding.left, padding.right)) / real(b.tile_columns);
-  const double copied =
-      p.x_strides[1] == 1 ? (1 - in_place) * real((b.m + 2) * (b.m + 2)) * kCopyVector : transposed;
-  b.pack_cycles = images * (real(of_image) * real(in_vectors) * (transform + copied) +
-                            real(ceil_div(of_image, limit)) * b.points() * real(p.c_per_group()) *
-                                real(p.k_per_group()) * kFloat * kWeightByte);
-  b.store_cycles =
-      images * real(of_image) * real(out_vectors) *
-      (transform + real(b.m * b.m) * kStoreVector / 2 + (p.y_strides[1] == 1 ? 0.0 : transposed));
-  return b;
+  const WinogradBlocking b = cut(p, m, false, tile, caches);
+  if (!owned) return b;
+  const WinogradBlocking of_layer = cut(p, m, true, tile, caches);
+  return of_layer.cycles() <= b.cycles() ? of_layer : b;
 }
 
 void split_for_threads(const Problem& p, const Tile& tile, int threads,
                        WinogradBlocking& b) noexcept {
-  while (b.tiles >= 2 * tile.mr && winograd_blocks(p, tile.nr, b) < 3 * std::int64_t{threads}) {
-    b.tiles = ceil_div(b.tiles, 2);
-  }
   const std::int64_t tiles = p.n * tiles_of_image(p, b);
-  const std::int64_t tile_blocks = ceil_div(tiles, b.tiles);
-  if (tile_blocks >= threads) b.tiles = ceil_div(tiles, round_up(tile_blocks, threads));
-  // Blocks of other panels transform their input again, so there are no more than threads.
-  const std::int64_t blocks = winograd_blocks(p, tile.nr, b);
-  if (blocks < threads) b.panels = ceil_div(b.panels, ceil_div(threads, blocks));
+  const std::int64_t panels = b.panels;
+  const auto tile_blocks = [&] { return ceil_div(tiles, b.tiles); };
+  const auto panel_blocks = [&] { return ceil_div(panels, b.panels); };
+  // More blocks of tiles repeat what is done to the weights, more blocks of panels to the input:
+  // what costs less, and little once every thread has a block.
+  const double all = real(p.n) * b.cycles();
+  for (;;) {
+    const std::int64_t blocks = p.groups * tile_blocks() * panel_blocks();
+    if (blocks >= 3 * std::int64_t{threads}) break;
+    const double by_tiles = b.tiles >= 2 * tile.mr ? real(tile_blocks()) * b.weight_cycles : all;
+    const double by_panels = b.panels > 1 ? real(panel_blocks() * p.n) * b.input_cycles : all;
+    if (std::min(by_tiles, by_panels) >= (blocks < threads ? all : kRepeated * all)) break;
+    std::int64_t& part = by_tiles <= by_panels ? b.tiles : b.panels;
+    part = ceil_div(part, 2);
+  }
+  if (tile_blocks() >= threads) b.tiles = ceil_div(tiles, round_up(tile_blocks(), threads));
   set_sizes(tile, b);
 }
 
 std::int64_t winograd_workspace_bytes(const WinogradBlocking& b) noexcept {
-  return (b.points() * (b.v_stride + b.m_stride) + b.patch_elements + b.staged_elements) * kFloat;
+  return (b.u_elements + b.points() * (b.v_stride + b.m_stride) + b.patch_elements +
+          b.staged_elements) *
+         kFloat;
 }
 
 std::int64_t winograd_blocks(const Problem& p, int nr, const WinogradBlocking& b) noexcept {

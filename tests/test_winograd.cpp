@@ -232,6 +232,45 @@ TEST_SUITE("winograd") {
     check_variants(problem_of(conv_of(300, 33), 1, 5, 70), Layout::nchw, Fill::floats, 10);
   }
 
+  // Of 300 x 225 channels a layer does not own transformed weights; of some of its outputs, but for
+  // F(2 x 2), it does.
+  TEST_CASE("weights transformed as they are used") {
+    constexpr std::int64_t c = 300, k = 225, some = 97, part = 30;
+    static_assert(c * k > kMostTransformed && c * part <= kMostTransformed);
+    check_variants(problem_of(conv_of(c, k), 1, 9, 14), Layout::nchw, Fill::floats, 2);
+    check_variants(problem_of(conv_of(c, k), 1, 3, 31), Layout::nhwc, Fill::floats, 5);
+    for_each_variant([](const LayerOptions& options, Layout layout) {
+      const Tensor x(layout, {2, c, 11, 18}), weights(Layout::nchw, {k, c, 3, 3});
+      const Tensor y(layout, {2, k, 11, 18}), expected(layout, {2, part, 11, 18});
+      fill_floats(x.view(), 1);
+      fill_floats(weights.view(), 2);
+      const auto planned = [&](const ConstTensorView& w, const TensorView& out, int threads) {
+        Layer layer;
+        REQUIRE(Layer::create(conv_of(c, w.shape[0]), w, nullptr, options, layer).ok());
+        Plan plan;
+        REQUIRE(layer.plan(x.view(), out, plan, threads).ok());
+        const GuardedBuffer workspace(plan.workspace_bytes(), Guard::after);
+        ThreadPool pool(threads);
+        RunOptions run;
+        run.workspace = workspace.data();
+        run.workspace_bytes = workspace.bytes();
+        run.parallel_for = pool.parallel_for();
+        REQUIRE(layer.run(plan, x.view(), out, run).ok());
+        return std::string(plan.explain().text);
+      };
+      const auto has = [](const std::string& text, const char* words) {
+        return text.find(words) != std::string::npos;
+      };
+      const bool owned = has(planned(weights.view().slice(0, some, part), expected.view(), 1),
+                             "transformed by the layer");
+      CHECK(owned == (options.algorithm != Algorithm::winograd_f2));
+      for (const int threads : {1, 2, 5}) {
+        CHECK(has(planned(weights.view(), y.view(), threads), "transformed by every block"));
+        CHECK(compare_bits(y.view().slice(1, some, part), expected.view()).none());
+      }
+    });
+  }
+
   TEST_CASE("the bits depend on neither batch, threads nor alignment") {
     for_each_variant([](const LayerOptions& options, Layout layout) {
       const Tensor x(layout, {3, 20, 17, 22}), weights(Layout::nchw, {70, 20, 3, 3});
@@ -369,7 +408,7 @@ TEST_SUITE("winograd") {
                               nullptr, options, layer)
                     .ok());
         std::int64_t least = 0;
-        for (const std::int64_t size : {64, 512, 4096}) {
+        for (const std::int64_t size : {512, 1024, 4096}) {
           // Planned, not run: the views are of memory that is not there.
           const auto make = layout == Layout::nchw ? nchw<float> : nhwc<float>;
           const TensorView y = make(some.data(), 7, 8, size, size);
@@ -377,7 +416,7 @@ TEST_SUITE("winograd") {
           Plan plan;
           REQUIRE(layer.plan(x, y, plan).ok());
           CHECK(plan.algorithm() == options.algorithm);
-          if (size == 64) least = plan.workspace_bytes();
+          if (size == 512) least = plan.workspace_bytes();
           CHECK(plan.workspace_bytes() <= 2 * least + (1 << 20));
           CHECK(plan.workspace_bytes() <= 16 << 20);
         }

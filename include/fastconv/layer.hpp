@@ -11,7 +11,7 @@
 namespace fastconv {
 
 enum class Algorithm : std::int32_t {
-  automatic = 0,   // the fastest of all but winograd_f2 and winograd_f6 that the options allow
+  automatic = 0,   // the fastest of all but winograd_f6 that the options allow
   naive,           // the seven loops
   im2col,          // im2col by loops, then a plain matrix product
   strided_im2col,  // im2col gathered from the 6-D window view, then the same matrix product
@@ -25,8 +25,8 @@ enum class Algorithm : std::int32_t {
   // outputs: 2.25, 4 and 5.06 times fewer multiplications, and about 0.7, 2 and 8 times the
   // rounding error of `gemm`. Refused with `strict`, and as unsupported for other kernels and
   // for dilations from 2^30 on.
-  // `automatic` takes f4 where it wins. (Lavin and Gray, Fast Algorithms for Convolutional Neural
-  // Networks, CVPR 2016.)
+  // `automatic` takes f4, or f2, where it wins. (Lavin and Gray, Fast Algorithms for Convolutional
+  // Neural Networks, CVPR 2016.)
   winograd_f2,
   winograd_f4,
   winograd_f6,
@@ -120,7 +120,7 @@ class Plan {
 
  private:
   friend class Layer;
-  static constexpr std::size_t kStateBytes = 960;
+  static constexpr std::size_t kStateBytes = 992;
   alignas(8) unsigned char state_[kStateBytes];
 };
 
