@@ -10,11 +10,11 @@ namespace {
 
 // Channels x Rows x Vectors sums of neighbouring outputs: pixels lie along the vectors, weights are
 // broadcast, and x is read at every tap's own offset without packing. Where output rows lie one
-// image row apart (FilterRows > 0, the filter's height), a loaded row serves all the output rows
-// under it: for a 3x3 filter and four rows half a load an FMA instead of one.
+// image row apart a loaded row can serve all those over it (Shared, for filters of Rows - 1 rows
+// and more): for a 3x3 filter and four rows half a load an FMA instead of one.
 //
 // Every output is one chain of fma in the order (r, s, c), as in micro_gemm, with the same bits.
-template <class Arch, int Channels, int Rows, int Vectors, int FilterRows, bool Partial>
+template <class Arch, int Channels, int Rows, int Vectors, bool Shared, bool Partial>
 void direct_tile(const DirectArguments& d, const float* x, const float* weights, int channel,
                  std::int64_t y_offset, std::int64_t residual_offset, int lanes) noexcept {
   using V = Vector<Arch>;
@@ -26,13 +26,16 @@ void direct_tile(const DirectArguments& d, const float* x, const float* weights,
     for (int v = 0; v < Vectors; ++v) sum[i][v] = V::zero();
   }
   const auto load = [&](const float* p) __attribute__((always_inline)) {
-    return Partial ? V::load_first(p, lanes) : V::load(p);
+    if constexpr (Partial) return V::load_first(p, lanes);
+    // Without sharing 16 registers do not hold what has been loaded.
+    constexpr bool once = Shared || (Channels > 1 && V::registers == 32);
+    return once ? V::load_once(p) : V::load(p);
   };
-  const std::int64_t row_weights = d.kernel_w * d.channels * d.weight_step;
-  if constexpr (FilterRows > 0) {
-    FASTCONV_UNROLL
-    for (int h = 0; h < Rows + FilterRows - 1; ++h) {
-      const float* w = weights;
+  if constexpr (Shared) {
+    const std::int64_t row_weights = d.kernel_w * d.channels * d.weight_step;
+    // Adds image row h to the output rows from first to last.
+    const auto add_row = [&](std::int64_t h, int first, int last) __attribute__((always_inline)) {
+      const float* w = weights + (h - last) * row_weights;
       for (std::int64_t s = 0; s < d.kernel_w; ++s) {
         const float* in = x + h * d.row_stride + d.tap_column[s];
         for (std::int64_t c = 0; c < d.channels; ++c, in += d.channel_stride, w += d.weight_step) {
@@ -41,11 +44,10 @@ void direct_tile(const DirectArguments& d, const float* x, const float* weights,
           for (int v = 0; v < Vectors; ++v) column[v] = load(in + v * W);
           FASTCONV_UNROLL
           for (int row = 0; row < Rows; ++row) {
-            const int r = h - row;
-            if (r < 0 || r >= FilterRows) continue;
+            if (row < first || row > last) continue;
             FASTCONV_UNROLL
             for (int k = 0; k < Channels; ++k) {
-              const V weight = V::broadcast(w[r * row_weights + k]);
+              const V weight = V::broadcast(w[(last - row) * row_weights + k]);
               FASTCONV_UNROLL
               for (int v = 0; v < Vectors; ++v) {
                 V& out = sum[k * Rows + row][v];
@@ -55,7 +57,12 @@ void direct_tile(const DirectArguments& d, const float* x, const float* weights,
           }
         }
       }
-    }
+    };
+    FASTCONV_UNROLL
+    for (int row = 0; row < Rows - 1; ++row) add_row(row, 0, row);
+    for (std::int64_t h = Rows - 1; h < d.kernel_h; ++h) add_row(h, 0, Rows - 1);
+    FASTCONV_UNROLL
+    for (int row = 1; row < Rows; ++row) add_row(d.kernel_h - 1 + row, row, Rows - 1);
   } else {
     const float* w = weights;
     for (std::int64_t r = 0; r < d.kernel_h; ++r) {
@@ -115,31 +122,27 @@ void direct_tile(const DirectArguments& d, const float* x, const float* weights,
 template <class Arch, int Channels, int Rows, int Vectors>
 void direct_channels(const DirectArguments& d, const float* weights, int channel) noexcept {
   constexpr int W = Vector<Arch>::width;
-  const bool shared = d.stride_h == 1 && d.dilation_h == 1;
   using TileFunction = void (*)(const DirectArguments&, const float*, const float*, int,
                                 std::int64_t, std::int64_t, int) noexcept;
   // By the rows that are left (all of Rows, or one) and the columns (all of Vectors, one vector, a
   // part of one).
-  TileFunction tall[3] = {direct_tile<Arch, Channels, Rows, Vectors, 0, false>,
-                          direct_tile<Arch, Channels, Rows, 1, 0, false>,
-                          direct_tile<Arch, Channels, Rows, 1, 0, true>};
-  const auto share = [&](auto filter_rows) {
-    constexpr int F = decltype(filter_rows)::value;
-    tall[0] = direct_tile<Arch, Channels, Rows, Vectors, F, false>;
-    tall[1] = direct_tile<Arch, Channels, Rows, 1, F, false>;
-    tall[2] = direct_tile<Arch, Channels, Rows, 1, F, true>;
-  };
-  // Four channels have work enough for every load without.
-  if constexpr (Channels < 4) {
-    if (shared && d.kernel_h == 3) share(Constant<3>{});
-    if (shared && d.kernel_h == 5) share(Constant<5>{});
-  }
-  const TileFunction flat[3] = {direct_tile<Arch, Channels, 1, Vectors, 0, false>,
-                                direct_tile<Arch, Channels, 1, 1, 0, false>,
-                                direct_tile<Arch, Channels, 1, 1, 0, true>};
+  // Four channels have work enough for every load without sharing.
+  constexpr bool can_share = Channels < 4;
+  static constexpr TileFunction apart[3] = {
+      direct_tile<Arch, Channels, Rows, Vectors, false, false>,
+      direct_tile<Arch, Channels, Rows, 1, false, false>,
+      direct_tile<Arch, Channels, Rows, 1, false, true>};
+  static constexpr TileFunction shared[3] = {
+      direct_tile<Arch, Channels, Rows, Vectors, can_share, false>,
+      direct_tile<Arch, Channels, Rows, 1, can_share, false>,
+      direct_tile<Arch, Channels, Rows, 1, can_share, true>};
+  static constexpr TileFunction flat[3] = {direct_tile<Arch, Channels, 1, Vectors, false, false>,
+                                           direct_tile<Arch, Channels, 1, 1, false, false>,
+                                           direct_tile<Arch, Channels, 1, 1, false, true>};
+  const bool share = d.stride_h == 1 && d.dilation_h == 1 && d.kernel_h >= Rows - 1;
   for (std::int64_t row = 0; row < d.rows;) {
     const bool is_tall = d.rows - row >= Rows;
-    const TileFunction* tiles = is_tall ? tall : flat;
+    const TileFunction* tiles = !is_tall ? flat : share ? shared : apart;
     const float* x = d.x + row * d.stride_h * d.row_stride;
     const std::int64_t y = channel * d.y_channel_stride + row * d.y_row_stride;
     const std::int64_t residual = channel * d.residual_channel_stride + row * d.residual_row_stride;
@@ -174,10 +177,10 @@ void direct(const DirectArguments& d) {
       direct_channels<Arch, 3, 2, many ? 4 : 2>(d, weights, channel);
       channel += 3;
     } else if (left == 2) {
-      direct_channels<Arch, 2, many ? 4 : 2, many ? 3 : 2>(d, weights, channel);
+      direct_channels<Arch, 2, many ? 4 : 2, 3>(d, weights, channel);
       channel += 2;
     } else {
-      direct_channels<Arch, 1, 4, many ? 4 : 2>(d, weights, channel);
+      direct_channels<Arch, 1, 4, many ? 4 : 3>(d, weights, channel);
       channel += 1;
     }
   }

@@ -136,6 +136,7 @@ struct Vector<Portable> {
     __builtin_memcpy(&v.value, p, sizeof v.value);
     return v;
   }
+  static FASTCONV_INLINE Vector load_once(const float* p) noexcept { return load(p); }
   FASTCONV_INLINE void store(float* p) const noexcept { __builtin_memcpy(p, &value, sizeof value); }
   static FASTCONV_INLINE Vector load_first(const float* p, int count) noexcept {
     float lanes[width] = {};
@@ -253,6 +254,16 @@ struct Vector {
     return {Native::load_unaligned(p)};
   }
   FASTCONV_INLINE void store(float* p) const noexcept { value.store_unaligned(p); }
+  // Where a load is used more than once GCC makes it an operand of every use, and loads as often.
+  static FASTCONV_INLINE Vector load_once(const float* p) noexcept {
+    Raw raw = load(p).value;
+#if defined(__AVX512F__)
+    asm("" : "+v"(raw));
+#elif defined(__SSE2__)
+    asm("" : "+x"(raw));
+#endif
+    return {Native(raw)};
+  }
 
   // The first `count` lanes (0 <= count <= width) and nothing behind them in memory; zeros follow.
   static FASTCONV_INLINE Vector load_first(const float* p, int count) noexcept {

@@ -73,7 +73,7 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
   const double depth = real(p.c_per_group() * p.taps());
   const double images = real(p.groups);
   const double vectors = real(p.oh * ceil_div(p.ow, tile.width));
-  const bool shared = stride.h == 1 && dilation.h == 1 && (kernel.h == 3 || kernel.h == 5);
+  const bool shared = stride.h == 1 && dilation.h == 1 && kernel.h >= kTileRows - 1;
   for (std::int64_t k = 0; k < p.k_per_group(); k += 4) {
     const double channels = real(std::min<std::int64_t>(4, p.k_per_group() - k));
     const double tile_rows = channels > 2 ? 2 : 4;
@@ -176,10 +176,16 @@ void direct_block(const Operands& t, const DirectBlocking& b, std::int64_t n, st
     d.row_stride = planes.phase_count * b.pitch;
     d.channel_stride = planes.rows * d.row_stride;
   }
+  if (d.channels == 1 && stride.w == 1) {
+    // Taps of a row are as evenly spaced as channels are, and one loop over them is shorter.
+    d.channels = kernel.w;
+    d.channel_stride = dilation.w;
+    d.kernel_w = 1;
+  }
   d.tap_column = tap_column;
   d.weights = t.weights;
   d.weight_step = t.table.nr();
-  d.depth = d.channels * p.taps();
+  d.depth = p.c_per_group() * p.taps();
   d.first_lane = group * t.lanes_per_group;
   d.out_channels = static_cast<int>(p.k_per_group());
   d.rows = rows;

@@ -88,6 +88,27 @@ TEST_SUITE("tiles") {
     }
   }
 
+  TEST_CASE("few channels x kernel height x rows") {
+    // Image rows are loaded once for all output rows over them, where these are one apart.
+    Sweep sweep(false);
+    std::uint64_t seed = 0;
+    for (const std::int64_t k : {1, 2, 3, 4}) {
+      for (const std::int64_t height : {1, 2, 3, 4, 5, 7}) {
+        for (const std::int64_t rows : {1, 2, 3, 4, 5, 9}) {
+          for (const std::int64_t width : {3, 16, 40, 70}) {
+            Conv2d conv = conv_of(1 + static_cast<std::int64_t>(seed % 2), k, {height, 3}, {0, 1});
+            conv.stride.h = 1 + static_cast<std::int64_t>(seed % 7 == 0);
+            conv.dilation = {1 + static_cast<std::int64_t>(seed % 5 == 0),
+                             1 + static_cast<std::int64_t>(seed % 3 == 0)};
+            const std::int64_t reach = (height - 1) * conv.dilation.h + 1;
+            run_both_ways(sweep, problem_of(conv, 1, (rows - 1) * conv.stride.h + reach, width + 2),
+                          ++seed);
+          }
+        }
+      }
+    }
+  }
+
   TEST_CASE("channels of a group") {
     Sweep sweep;
     std::uint64_t seed = 0;
