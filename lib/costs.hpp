@@ -21,7 +21,7 @@ constexpr double kTransform = 5.0;  // one vector of one point, into or out of W
 constexpr double kTransformWeight = 1.7;  // one vector of weights on the way in, tap or point
 constexpr double kTranspose = 0.45;       // one element of a transposed block, loaded and stored
 constexpr double kWeightByte = 0.02;      // of weights that are read anew for every block
-constexpr double kWeightByteFar = 0.1;    // the same where near caches do not hold them
+constexpr double kWeightByteFar = 0.05;   // the same where near caches do not hold them
 constexpr double kStoreScalar = 1.5;      // one element through a scratch tile
 
 }  // namespace fastconv
