@@ -44,9 +44,16 @@ FASTCONV_INLINE V load_b(const float* b, std::int64_t panel_stride, int v) noexc
 // sum += A x B over `depth`, A in columns. Every step of k loads Vectors of B and broadcasts Rows
 // scalars of A.
 template <class V, int Rows, int Vectors, int NR>
-FASTCONV_INLINE void accumulate_columns(const float* a, const float* b, std::int64_t panel_stride,
-                                        std::int64_t depth, V (&sum)[Rows][Vectors]) noexcept {
-  for (; depth > 0; --depth, a += NR, b += NR) {
+FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& tile,
+                                        V (&sum)[Rows][Vectors]) noexcept {
+  constexpr int kLine = 16;
+  const float* b = tile.b;
+  const std::int64_t panel_stride = tile.b_panel_stride;
+  const std::int64_t stride = tile.b_stride;
+  const std::int64_t ahead = tile.b_ahead;
+  for (std::int64_t depth = tile.depth; depth > 0; --depth, a += NR, b += stride) {
+    FASTCONV_UNROLL
+    for (int i = 0; i < Vectors * V::width; i += kLine) __builtin_prefetch(b + ahead + i);
     V column[Vectors];
     FASTCONV_UNROLL
     for (int v = 0; v < Vectors; ++v) column[v] = load_b<V, NR>(b, panel_stride, v);
@@ -147,8 +154,7 @@ FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row) noe
   }
 
   if constexpr (Form == AForm::columns) {
-    accumulate_columns<V, Rows, Vectors, NR>(tile.a + row, tile.b, tile.b_panel_stride, tile.depth,
-                                             sum);
+    accumulate_columns<V, Rows, Vectors, NR>(tile.a + row, tile, sum);
   } else {
     const float* const a = tile.a + row * tile.a_row_stride;
     const float* b = tile.b;

@@ -33,6 +33,8 @@ struct TileArguments {
   std::int32_t lanes = 0;           // <= NR, or twice that
   const float* b = nullptr;         // depth x NR, from the tile's first column
   std::int64_t b_panel_stride = 0;  // to the next panel, of a tile over two
+  std::int64_t b_stride = 0;        // columns only: floats from a step of depth to the next
+  std::int64_t b_ahead = 0;         // columns only: floats to what is fetched meanwhile
   float* sums = nullptr;            // [rows][NR] between k-blocks
   float* c = nullptr;               // lanes of a row are adjacent
   std::int64_t c_row_stride = 0;

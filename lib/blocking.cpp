@@ -58,14 +58,13 @@ class Candidate {
         if (!patch()) return false;
         break;
       case PixelForm::in_place:
-        if (!in_place()) return false;
-        b_.pack_elements = 0;
+        if (b_.lanes == Lanes::pixels ? !panels_in_place() : !windows_in_place()) return false;
         break;
     }
     b_.pack_cycles *= real(ceil_div(channels_, b_.channel_block));
     const std::int64_t unit = b_.lanes == Lanes::pixels ? p_.y_strides[3] : p_.y_strides[1];
-    b_.store_cycles =
-        real(pixels_ * channels_) * (kStoreVector / tile_.width + (unit == 1 ? 0.0 : kTranspose));
+    const double transposed = unit == 1 ? 0.0 : kCopyVector + kTranspose;
+    b_.store_cycles = real(pixels_ * channels_) / tile_.width * (kStoreVector + transposed);
     if (b_.lanes == Lanes::pixels && p_.y_strides[1] * kFloat >= 4096) {
       b_.store_cycles += real(ceil_div(pixels_, tile_.nr) * channels_) * kPage;
     }
@@ -110,12 +109,14 @@ class Candidate {
     }
   }
 
-  void columns() noexcept {
+  void block_panels(double least_step) noexcept {
     block_packed(tile_.nr);
     b_.pack_elements = round_up(b_.pack_block, tile_.nr) * b_.kc;
-    b_.fma_cycles = real(depth_) * (b_.lanes == Lanes::pixels
-                                        ? tile_cycles(channels_, pixels_, tile_.nr, tile_)
-                                        : tile_cycles(pixels_, channels_, tile_.nr, tile_));
+    b_.fma_cycles = real(depth_) * tile_cycles(channels_, pixels_, tile_.nr, tile_, least_step);
+  }
+
+  void columns() noexcept {
+    block_panels(kFmaLatency);
     const std::int64_t step = p_.window.stride.w * p_.x_strides[3];
     const double element = step == 1   ? kCopyVector / tile_.width
                            : step == 2 ? 2 * kCopyVector / tile_.width
@@ -123,6 +124,19 @@ class Candidate {
     const double runs = 1.0 + real(tile_.nr) / real(p_.ow);
     b_.pack_cycles =
         real(ceil_div(pixels_, tile_.nr) * depth_) * (tile_.nr * element + runs * kRun);
+  }
+
+  // The image is a matrix of channels and pixels.
+  bool panels_in_place() noexcept {
+    const Window& window = p_.window;
+    if (p_.taps() > 1 || window.stride.h > 1 || window.stride.w > 1 || window.padding.top > 0 ||
+        window.padding.left > 0 || p_.oh > p_.h || p_.ow > p_.w || p_.x_strides[3] != 1 ||
+        p_.x_strides[2] != p_.w || aliases(p_.x_strides[1])) {
+      return false;
+    }
+    block_panels(kStepInPlace);
+    b_.pack_cycles = 0;
+    return true;
   }
 
   void rows() noexcept {
@@ -188,22 +202,26 @@ class Candidate {
     const bool whole = patch.columns == p_.w && p_.x_strides[2] == p_.w * p_.x_strides[3];
     const std::int64_t unit = whole ? 1 : tile_.width;
     const std::int64_t element_step = step.w * p_.x_strides[3];
-    const double element = element_step <= 2 ? real(element_step) * kTranspose : kCopyScalar;
-    b_.pack_cycles =
-        rows * real(vectors) * (real(round_up(patch.columns, unit) * tile_.width) * element + kRun);
+    const double vector = element_step <= 2 ? real(element_step) * kCopyVector + kTranspose
+                                            : tile_.width * kCopyScalar;
+    b_.pack_cycles = rows * real(vectors) * (real(round_up(patch.columns, unit)) * vector + kRun);
     return true;
   }
 
-  bool in_place() noexcept {
+  bool windows_in_place() noexcept {
     const Window& window = p_.window;
     const auto reach = [](std::int64_t outputs, std::int64_t stride, std::int64_t kernel,
                           std::int64_t dilation) {
       return (outputs - 1) * stride + (kernel - 1) * dilation + 1;
     };
-    return window.padding.top == 0 && window.padding.left == 0 &&
-           reach(p_.oh, window.stride.h, window.kernel_size.h, window.dilation.h) <= p_.h &&
-           reach(p_.ow, window.stride.w, window.kernel_size.w, window.dilation.w) <= p_.w &&
-           !aliases(window.stride.w * p_.x_strides[3]) && block_rows(p_.x_strides[3]);
+    if (window.padding.top > 0 || window.padding.left > 0 ||
+        reach(p_.oh, window.stride.h, window.kernel_size.h, window.dilation.h) > p_.h ||
+        reach(p_.ow, window.stride.w, window.kernel_size.w, window.dilation.w) > p_.w ||
+        aliases(window.stride.w * p_.x_strides[3]) || !block_rows(p_.x_strides[3])) {
+      return false;
+    }
+    b_.pack_elements = 0;
+    return true;
   }
 
   const Problem& p_;
@@ -228,8 +246,8 @@ Patch::Patch(const Problem& p, std::int64_t output_rows, std::int64_t output_col
   columns = fit(output_columns, w.stride.w, w.kernel_size.w, w.dilation.w, step.w);
 }
 
-double tile_cycles(std::int64_t rows, std::int64_t lanes, std::int64_t row_panel,
-                   const Tile& tile) noexcept {
+double tile_cycles(std::int64_t rows, std::int64_t lanes, std::int64_t row_panel, const Tile& tile,
+                   double least_step) noexcept {
   double cycles = 0;
   for (const std::int64_t part : {rows / row_panel * row_panel, rows % row_panel}) {
     if (part == 0) continue;
@@ -237,7 +255,7 @@ double tile_cycles(std::int64_t rows, std::int64_t lanes, std::int64_t row_panel
     const std::int64_t tiles = part / panel * ceil_div(panel, tile.mr);
     const double height = real(part) / real(tiles);
     const auto cost = [&](std::int64_t vectors) {
-      return std::max(height * real(vectors) * kFma, kFmaLatency) * real(tiles);
+      return std::max(height * real(vectors) * kFma, least_step) * real(tiles);
     };
     cycles += real(lanes / tile.nr) * cost(tile.nr / tile.width);
     const std::int64_t rest = ceil_div(lanes % tile.nr, tile.width);
@@ -262,9 +280,10 @@ CacheSizes detected_caches() noexcept {
 bool make_blocking(const Problem& p, const Tile& tile, const CacheSizes& caches, Lanes lanes,
                    PixelForm form, Blocking& blocking) noexcept {
   const bool adjacent = p.x_strides[1] == 1 || p.c_per_group() == 1;
-  const bool broadcast = form != PixelForm::columns;
-  const bool as_they_lie = form == PixelForm::rows || form == PixelForm::in_place;
-  if ((broadcast && lanes == Lanes::pixels) || (as_they_lie && !adjacent)) return false;
+  const bool serves = lanes == Lanes::pixels
+                          ? form == PixelForm::columns || form == PixelForm::in_place
+                          : form == PixelForm::patch || (form != PixelForm::columns && adjacent);
+  if (!serves) return false;
   Candidate candidate(p, tile, caches, lanes, form);
   if (!candidate.build()) return false;
   blocking = candidate.blocking();
@@ -290,9 +309,9 @@ void split_for_threads(const Problem& p, const Tile& tile, int threads, Blocking
   const std::int64_t images = p.n * p.groups;
   const std::int64_t pixels = p.oh * p.ow;
   // Pixels are cut at what the form packs or reads as one.
-  const std::int64_t unit = b.whole_rows                   ? std::min(b.pixel_block, p.ow)
-                            : b.form == PixelForm::columns ? tile.nr
-                                                           : tile.mr;
+  const std::int64_t unit = b.whole_rows               ? std::min(b.pixel_block, p.ow)
+                            : b.lanes == Lanes::pixels ? tile.nr
+                                                       : tile.mr;
   const auto halve = [](std::int64_t block, std::int64_t step) {
     return round_up(ceil_div(block, 2), step);
   };

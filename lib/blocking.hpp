@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "../kernels/table.hpp"
+#include "costs.hpp"
 #include "geometry.hpp"
 
 namespace fastconv {
@@ -27,13 +28,13 @@ struct Tile {
 // Which operand lies along the vectors; the other is broadcast.
 enum class Lanes : std::int32_t { pixels, channels };
 
-// How the pixels reach the micro-kernel. All but columns are broadcast; rows and in_place ask for
-// adjacent channels.
+// How the pixels reach the micro-kernel: those along the vectors as columns or in place, those that
+// are broadcast in any form but columns.
 enum class PixelForm : std::int32_t {
-  columns,   // packed panels of NR pixels, either operand
-  rows,      // the window of every pixel copied to a panel
+  columns,   // packed panels of NR pixels
+  rows,      // the window of every pixel, with adjacent channels, copied to a panel
   patch,     // the padded image under a block of pixels copied, windows read from it
-  in_place,  // windows read from x
+  in_place,  // read from x: windows of adjacent channels, or adjacent pixels of a 1x1 kernel
 };
 
 // The padded image under a block of output rows and columns, in steps that leave out what no
@@ -65,9 +66,9 @@ struct Blocking {
 };
 
 // Cycles of one step of depth of all tiles of rows x lanes, where tiles end at multiples of
-// `row_panel`.
-double tile_cycles(std::int64_t rows, std::int64_t lanes, std::int64_t row_panel,
-                   const Tile& tile) noexcept;
+// `row_panel`; a tile's step takes at least `least_step`.
+double tile_cycles(std::int64_t rows, std::int64_t lanes, std::int64_t row_panel, const Tile& tile,
+                   double least_step = kFmaLatency) noexcept;
 
 // Shrinks blocks until there are a few for every thread, if the problem has that many.
 void split_for_threads(const Problem& problem, const Tile& tile, int threads,

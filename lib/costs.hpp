@@ -7,6 +7,7 @@ namespace fastconv {
 // their ratios matter: they choose between forms and algorithms.
 constexpr double kFma = 0.5;             // one vector FMA
 constexpr double kFmaLatency = 4.0;      // a tile's k-step takes at least this
+constexpr double kStepInPlace = 5.7;     // the same where the next one's pixels are a page away
 constexpr double kLoadUnaligned = 0.75;  // one vector load, every second of which splits a line
 constexpr double kLoadScalar = 0.5;      // one broadcast
 constexpr double kCopyVector = 2.0;      // load and store while packing
@@ -19,7 +20,7 @@ constexpr double kPage = 6.0;            // a store to another page than the las
 constexpr double kStoreVector = 2.0;     // epilogue and store
 constexpr double kTransform = 5.0;  // one vector of one point, into or out of Winograd's domain
 constexpr double kTransformWeight = 1.7;  // one vector of weights on the way in, tap or point
-constexpr double kTranspose = 0.45;       // one element of a transposed block, loaded and stored
+constexpr double kTranspose = 2.0;        // a vector's share of a transposed block
 constexpr double kWeightByte = 0.02;      // of weights that are read anew for every block
 constexpr double kWeightByteFar = 0.05;   // the same where near caches do not hold them
 constexpr double kStoreScalar = 1.5;      // one element through a scratch tile

@@ -15,6 +15,7 @@ std::int64_t pack_elements(const Blocking& b, int nr) noexcept {
 }
 
 constexpr Epilogue kNoEpilogue;
+constexpr std::int64_t kStepsAhead = 8;  // of depth, that a tile fetches from L2
 
 // One block of pixels times one block of channels of one image and group.
 class BlockProduct {
@@ -58,7 +59,7 @@ class BlockProduct {
     pack.count = pixel_count;
     pack.pitch = b_.pitch;
     pack.out = pixels_;
-    const bool windows = b_.form == PixelForm::patch || b_.form == PixelForm::in_place;
+    const bool windows = b_.lanes == Lanes::channels && b_.form != PixelForm::rows;
     if (windows) place_windows(pack);
     for (std::int64_t begin = 0; begin < depth_; begin += b_.kc) {
       pack.depth_begin = begin;
@@ -67,8 +68,8 @@ class BlockProduct {
       for (std::int64_t done = 0; done < pixel_count; done += b_.pack_block) {
         pack.first = pixel + done;
         pack.count = std::min(b_.pack_block, pixel_count - done);
-        if (b_.form == PixelForm::columns) {
-          g_.table.pack_columns(pack);
+        if (b_.lanes == Lanes::pixels) {
+          pack_panels(pack);
         } else if (b_.form == PixelForm::rows) {
           g_.table.pack_rows(pack);
           segments_[0] = {0, pack.depth_end - begin};
@@ -142,8 +143,27 @@ class BlockProduct {
   const float* weight_panel(std::int64_t channel, std::int64_t begin) const noexcept {
     return weights_ + ((first_channel_ + channel) / nr_ * depth_ + begin) * nr_;
   }
-  const float* pixel_panel(std::int64_t pixel, std::int64_t length) const noexcept {
-    return pixels_ + pixel / nr_ * length * nr_;
+
+  // In place, only what the image's end leaves of a panel is packed.
+  void pack_panels(PackArguments pack) noexcept {
+    in_place_ = b_.form == PixelForm::in_place ? pack.count / nr_ * nr_ : 0;
+    pack.first += in_place_;
+    pack.count -= in_place_;
+    if (pack.count > 0) g_.table.pack_columns(pack);
+  }
+  // The panels of pixels of a tile, from depth `begin` on of a k-block.
+  void place_pixels(std::int64_t pixel, std::int64_t begin, const PackArguments& pack,
+                    TileArguments& tile) const noexcept {
+    if (pixel < in_place_) {
+      tile.b = x_ + begin * p_.x_strides[1] + first_pixel_ + pixel;
+      tile.b_stride = p_.x_strides[1];
+      tile.b_panel_stride = nr_;
+    } else {
+      const std::int64_t length = pack.depth_end - pack.depth_begin;
+      tile.b = pixels_ + (pixel - in_place_) * length + (begin - pack.depth_begin) * nr_;
+      tile.b_stride = nr_;
+      tile.b_panel_stride = length * nr_;
+    }
   }
 
   // The window of a pixel of the block, and how many from it on are evenly spaced.
@@ -154,7 +174,7 @@ class BlockProduct {
            (ow % p_.ow - first_pixel_ % p_.ow) * output_stride_.w;
   }
   std::int64_t even_rows(std::int64_t row) const noexcept {
-    if (b_.form == PixelForm::columns) return nr_ - row % nr_;  // to the panel's end
+    if (b_.lanes == Lanes::pixels) return nr_ - row % nr_;  // to the panel's end
     if (b_.form == PixelForm::rows || p_.ow * output_stride_.w == output_stride_.h) {
       return std::numeric_limits<std::int64_t>::max();
     }
@@ -212,17 +232,18 @@ class BlockProduct {
                 float* sums) noexcept {
     const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
     const Depths block{pack.depth_begin, pack.depth_end};
-    const std::int64_t length = block.end - block.begin;
     TileArguments tile;
     tile.a_row_stride = b_.form == PixelForm::rows ? b_.pitch : output_stride_.w;
     tile.first = block.begin == 0;
     tile.last = block.end == depth_;
-    tile.b_panel_stride = (pixels_in_lanes ? length : depth_) * nr_;
+    tile.b_panel_stride = depth_ * nr_;
     for (std::int64_t lane = 0; lane < lanes; lane += tile.lanes) {
-      const bool wide = wide_ && lanes - lane > nr_;
+      // A tile is all in place or all packed.
+      const std::int64_t rest = (pixels_in_lanes && lane < in_place_ ? in_place_ : lanes) - lane;
+      const bool wide = wide_ && rest > nr_;
       const std::int64_t most_lanes = wide ? 2 * nr_ : nr_;
       const std::int64_t most_rows = wide ? g_.table.wide_rows : g_.table.max_rows;
-      tile.lanes = static_cast<std::int32_t>(std::min(most_lanes, lanes - lane));
+      tile.lanes = static_cast<std::int32_t>(std::min(most_lanes, rest));
       const std::int64_t vectors = ceil_div(tile.lanes, g_.table.width);
       if (pixels_in_lanes && tile.last) {
         panel_in_y_ = place(lane, tile.lanes, first_channel_, p_.y_strides);
@@ -240,7 +261,6 @@ class BlockProduct {
         }
         const Depths part =
             pixels_in_lanes ? reach(lane, tile.lanes, block) : reach(row, left, block);
-        const std::int64_t skipped = part.begin - block.begin;
         tile.depth = part.end - part.begin;
         if (tile.depth == 0 && !tile.first && !tile.last) {
           row += left;
@@ -252,16 +272,16 @@ class BlockProduct {
         AForm form = AForm::columns;
         if (pixels_in_lanes) {
           tile.a = weight_panel(row, part.begin) + row % nr_;
-          tile.b = pixel_panel(lane, length) + skipped * nr_;
+          place_pixels(lane, part.begin, pack, tile);
+          // The first tiles over pixels in place fetch those of the next ones, which lie on other
+          // pages than the steps ahead.
+          const bool next = row < nr_ && lane < in_place_;
+          tile.b_ahead = next ? most_lanes : kStepsAhead * tile.b_stride;
         } else {
+          form = AForm::rows;
+          tile.a = window(row);
           tile.b = weight_panel(lane, part.begin);
-          if (b_.form == PixelForm::columns) {
-            tile.a = pixel_panel(row, length) + skipped * nr_ + row % nr_;
-          } else {
-            form = AForm::rows;
-            tile.a = window(row);
-            clip_segments(part, block.begin, tile);
-          }
+          clip_segments(part, block.begin, tile);
         }
         tile.sums = sums + (lane / nr_ * rows + row) * nr_;
         const MicroKernel kernel =
@@ -394,9 +414,10 @@ class BlockProduct {
   const float* residual_ = nullptr;
   float* y_;
   const float* windows_ = nullptr;
-  Pair output_stride_;  // floats from a window to the next one's
-  Pair tap_stride_;     // and within a window
-  bool skips_padding_;  // tap by tap
+  std::int64_t in_place_ = 0;  // pixels of a pack block, of whole panels
+  Pair output_stride_;         // floats from a window to the next one's
+  Pair tap_stride_;            // and within a window
+  bool skips_padding_;         // tap by tap
   Segment segments_[kMaxSegments];
   int segment_count_ = 0;
   Segment clipped_[kMaxSegments];         // to what a tile does not skip

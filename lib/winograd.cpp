@@ -307,7 +307,7 @@ WinogradBlocking cut(const Problem& p, int m, bool owned, const Tile& tile,
   const std::int64_t out_vectors = ceil_div(p.k_per_group(), tile.width);
   const double images = real(p.groups);
   const double transform = b.points() * kTransform;
-  const double transposed = real((b.m + 2) * b.m * tile.width) * kTranspose;
+  const double transposed = real((b.m + 2) * b.m) * (kCopyVector + kTranspose);
   const std::int64_t height = std::min(of_image, limit);
   b.fma_cycles = images * b.points() * real(p.c_per_group()) *
                  tile_cycles(height, p.k_per_group(), height, tile) * real(of_image) / real(height);

@@ -117,6 +117,7 @@ void run_tile(benchmark::State& state, const KernelTable& table, int form, int r
   tile.segment_count = 1;
   tile.lanes = vectors * table.width;
   tile.b = b.data();
+  tile.b_stride = nr;
   tile.sums = sums.data();
   tile.first = false;
   tile.last = false;

@@ -75,11 +75,12 @@ void check_blocks(const fastconv::Problem& p, const Tile& tile, const Blocking& 
   CHECK(b.channel_block <= round_up(p.k_per_group(), tile.nr));
   CHECK((b.channel_block % tile.nr == 0 || b.channel_block >= p.k_per_group()));
   CHECK(b.pack_elements >= 0);
-  if (b.form == PixelForm::columns) {
+  if (b.lanes == Lanes::pixels) {
     // A pack block begins with a panel.
     CHECK((b.pack_block % tile.nr == 0 || b.pack_block >= p.oh * p.ow));
+    CHECK((b.form == PixelForm::columns || b.form == PixelForm::in_place));
   } else {
-    CHECK(b.lanes == Lanes::channels);
+    CHECK(b.form != PixelForm::columns);
     CHECK(b.pitch >= (b.form == PixelForm::rows ? b.kc : p.c_per_group()));
   }
   if (b.whole_rows) {
