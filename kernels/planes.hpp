@@ -121,28 +121,28 @@ void pack_planes(const RegionArguments& arguments) {
   const std::int64_t left = arguments.first_column * stride.w - padding.left;
   const std::int64_t step = stride.w * p.x_strides[3];
   const std::int64_t plane = arguments.rows * arguments.phase_count * arguments.pitch;
+  const std::int64_t row_pitch = arguments.phase_count * arguments.pitch;
   // Adjacent channels are read together, others one after the other.
   const bool together = p.x_strides[1] == 1 && step > 1;
   const std::int64_t at_once = together ? arguments.channels : 1;
-  for (std::int64_t c = 0; c < arguments.channels; c += at_once) {
-    float* out = arguments.out + c * plane;
-    for (std::int64_t i = 0; i < arguments.rows; ++i) {
-      const std::int64_t h = source_index(top + i * arguments.row_step, p.h, mode);
-      const float* row = arguments.x + c * p.x_strides[1] + h * p.x_strides[2];
-      for (std::int64_t k = 0; k < arguments.phase_count; ++k, out += arguments.pitch) {
-        const std::int64_t phase = arguments.phases[k];
-        const std::int64_t count = (arguments.columns - phase + stride.w - 1) / stride.w;
+  for (std::int64_t k = 0; k < arguments.phase_count; ++k) {
+    const std::int64_t first = left + arguments.phases[k];
+    const std::int64_t count = (arguments.columns - arguments.phases[k] + stride.w - 1) / stride.w;
+    // Columns [begin, end) of the phase lie in the image.
+    std::int64_t begin = first >= 0 ? 0 : (-first + stride.w - 1) / stride.w;
+    std::int64_t end = first < p.w ? (p.w - 1 - first) / stride.w + 1 : 0;
+    if (begin > count) begin = count;
+    if (end > count) end = count;
+    if (end < begin) end = begin;
+    for (std::int64_t c = 0; c < arguments.channels; c += at_once) {
+      float* out = arguments.out + c * plane + k * arguments.pitch;
+      for (std::int64_t i = 0; i < arguments.rows; ++i, out += row_pitch) {
+        const std::int64_t h = source_index(top + i * arguments.row_step, p.h, mode);
         if (h < 0) {
           for (std::int64_t n = 0; n < at_once; ++n) fill_zeros<Arch>(out + n * plane, count);
           continue;
         }
-        // Columns [begin, end) of the phase lie in the image.
-        const std::int64_t first = left + phase;
-        std::int64_t begin = first >= 0 ? 0 : (-first + stride.w - 1) / stride.w;
-        std::int64_t end = first < p.w ? (p.w - 1 - first) / stride.w + 1 : 0;
-        if (begin > count) begin = count;
-        if (end > count) end = count;
-        if (end < begin) end = begin;
+        const float* row = arguments.x + c * p.x_strides[1] + h * p.x_strides[2];
         const auto border = [&](std::int64_t j) {
           // C++17 lets no lambda capture a structured binding, hence the long names.
           const std::int64_t w =

@@ -136,12 +136,14 @@ void direct_block(const Operands& t, const DirectBlocking& b, std::int64_t n, st
   auto* tap_column = reinterpret_cast<std::int64_t*>(workspace);
   std::int64_t* phases = tap_column + kernel.w;
   workspace += tap_elements(p);
-  const float* x = t.x + n * p.x_strides[0] + group * p.c_per_group() * p.x_strides[1];
+  const std::int64_t channels = p.c_per_group();
+  const float* x = t.x + n * p.x_strides[0] + group * channels * p.x_strides[1];
+  const std::int64_t out_channels = p.k_per_group();
   const std::int64_t rows = std::min(b.rows, p.oh - row);
   const std::int64_t columns = std::min(b.columns, p.ow - column);
 
   DirectArguments d;
-  d.channels = p.c_per_group();
+  d.channels = channels;
   d.kernel_h = kernel.h;
   d.kernel_w = kernel.w;
   d.stride_h = stride.h;
@@ -164,11 +166,14 @@ void direct_block(const Operands& t, const DirectBlocking& b, std::int64_t n, st
     planes.pitch = b.pitch;
     planes.out = workspace;
     planes.phases = phases;
+    std::int64_t phase = 0, column_of_phase = 0;  // of tap s, without dividing
     for (std::int64_t s = 0; s < kernel.w; ++s) {
-      const std::int64_t phase = s * dilation.w % stride.w;
-      const auto at = std::find(phases, phases + planes.phase_count, phase) - phases;
+      if (s > 0) phase += dilation.w;
+      for (; phase >= stride.w; phase -= stride.w) ++column_of_phase;
+      std::int64_t at = 0;
+      while (at < planes.phase_count && phases[at] != phase) ++at;
       if (at == planes.phase_count) phases[planes.phase_count++] = phase;
-      tap_column[s] = at * b.pitch + s * dilation.w / stride.w;
+      tap_column[s] = at * b.pitch + column_of_phase;
     }
     t.table.pack_planes(planes);
     d.x = workspace;
@@ -185,19 +190,19 @@ void direct_block(const Operands& t, const DirectBlocking& b, std::int64_t n, st
   d.tap_column = tap_column;
   d.weights = t.weights;
   d.weight_step = t.table.nr();
-  d.depth = p.c_per_group() * p.taps();
+  d.depth = channels * p.taps();
   d.first_lane = group * t.lanes_per_group;
-  d.out_channels = static_cast<int>(p.k_per_group());
+  d.out_channels = static_cast<int>(out_channels);
   d.rows = rows;
   d.columns = columns;
   d.epilogue = &t.epilogue;
   d.bias = t.bias != nullptr ? t.bias + d.first_lane : nullptr;
 
-  const std::int64_t first_channel = group * p.k_per_group();
+  const std::int64_t first_channel = group * out_channels;
   const auto at = [&](const Dims<4>& s) {
     return n * s[0] + first_channel * s[1] + row * s[2] + column * s[3];
   };
-  const Dims<3> shape{p.k_per_group(), rows, columns};
+  const Dims<3> shape{out_channels, rows, columns};
   const std::int64_t staged_row = round_up(columns, 16);
   const Dims<3> staged{rows * staged_row, staged_row, 1};
   float* staged_y = workspace + round_up(b.plane_elements + d.weight_step, 16);
@@ -231,13 +236,18 @@ void direct(const Operands& t, const DirectBlocking& b, std::int64_t begin, std:
             void* workspace) noexcept {
   const Problem& p = t.problem;
   const std::int64_t column_blocks = ceil_div(p.ow, b.columns);
+  std::int64_t column = begin % column_blocks * b.columns;
   const std::int64_t row_blocks = ceil_div(p.oh, b.rows);
+  std::int64_t row = begin / column_blocks % row_blocks * b.rows;
+  std::int64_t image = begin / column_blocks / row_blocks;
   for (std::int64_t block = begin; block < end; ++block) {
-    const std::int64_t column = block % column_blocks * b.columns;
-    const std::int64_t row = block / column_blocks % row_blocks * b.rows;
-    const std::int64_t image = block / column_blocks / row_blocks;
     direct_block(t, b, image / p.groups, image % p.groups, row, column,
                  static_cast<float*>(workspace));
+    if ((column += b.columns) < p.ow) continue;
+    column = 0;
+    if ((row += b.rows) < p.oh) continue;
+    row = 0;
+    ++image;
   }
 }
 
