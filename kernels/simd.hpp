@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The bridge to vectors: the only includer of xsimd (8.1 to 14) and the only place of intrinsics.
+// The bridge to vectors: the only includer of xsimd (8.1 to 14), and where kernels have their
+// intrinsics.
 // A kernel is a template on an architecture below and reads as arithmetic:
 //   using V = Vector<Arch>;  V::width, load, store, load_first, store_first, broadcast, fma …
 //

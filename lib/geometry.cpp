@@ -117,10 +117,10 @@ Status same_padding(Pair kernel_size, Pair stride, Pair dilation, std::int64_t h
   std::int64_t rows = 0, columns = 0;
   FASTCONV_TRY(total("height", height, kernel_size.h, stride.h, dilation.h, rows));
   FASTCONV_TRY(total("width", width, kernel_size.w, stride.w, dilation.w, columns));
-  const std::int64_t extra = extra_before ? 1 : 0;
-  padding.bottom = (rows - extra + 1) / 2;
+  const std::int64_t extra_behind = extra_before ? 0 : 1;
+  padding.bottom = rows / 2 + rows % 2 * extra_behind;
   padding.top = rows - padding.bottom;
-  padding.right = (columns - extra + 1) / 2;
+  padding.right = columns / 2 + columns % 2 * extra_behind;
   padding.left = columns - padding.right;
   return {};
 }
@@ -183,11 +183,9 @@ Status set_window(const Window& window, const ConstTensorView& x, Pair output,
   return {};
 }
 
-namespace {
-
-// Products that algorithms form, with room for their rounding. What they copy or point to of the
-// padded image: eight bytes for each of C * (padded height) * (padded width), columns counted
-// twice, and the taps' own columns. The largest is one image's im2col matrix, C*R*S*OH*OW*4 bytes.
+// What algorithms copy or point to of the padded image: eight bytes for each of C * (padded height)
+// * (padded width), columns counted twice, and the taps' own columns. The largest product is one
+// image's im2col matrix, C*R*S*OH*OW*4 bytes.
 Status check_products(const Problem& p) noexcept {
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
   std::int64_t matrix = sizeof(float);
@@ -217,6 +215,8 @@ Status check_products(const Problem& p) noexcept {
   }
   return {};
 }
+
+namespace {
 
 // What a window does along one axis.
 struct Axis {

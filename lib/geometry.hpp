@@ -31,6 +31,10 @@ Dims<4> used_strides(const Dims<4>& shape, const Dims<4>& strides) noexcept;
 Status set_window(const Window& window, const ConstTensorView& x, Pair output,
                   Problem& problem) noexcept;
 
+// Products that algorithms form of a problem whose window and channels are set, with room for their
+// rounding.
+Status check_products(const Problem& problem) noexcept;
+
 // Sizes of the descriptor alone; nothing that depends on an image.
 Status check_descriptor(const Conv2d& descriptor) noexcept;
 

@@ -39,6 +39,7 @@ Status fill_matrix(const ConstTensorView& x, const Window& window, const View<fl
       -1};
   FASTCONV_TRY(check_disjoint("x", x, "matrix", destination));
   FASTCONV_TRY(set_window(window, x, output, p));
+  FASTCONV_TRY(check_products(p));
   for (std::int64_t n = 0; n < p.n; ++n) {
     function(p, x.data + n * x.strides[0], matrix.data + n * matrix.strides[0], matrix.strides[1],
              matrix.strides[2]);
@@ -59,9 +60,10 @@ Status window_view(const ConstTensorView& x, const Window& window,
                 "padding: a view holds none, got top %lld, bottom %lld, left %lld, right %lld",
                 ll(p.top), ll(p.bottom), ll(p.left), ll(p.right));
   }
-  // A step that is never taken may be of any size, so products are kept for axes of two or more.
+  // A step that is never taken may be of any size: of an axis of one element, or of an empty view.
   const auto step = [](std::int64_t count, std::int64_t factor, std::int64_t stride) {
-    return count > 1 ? factor * stride : stride;
+    std::int64_t product = 0;
+    return count > 1 && multiply(factor, stride, product) ? product : stride;
   };
   const Dims<4>& s = x.strides;
   windows = as_strided(x,

@@ -58,10 +58,6 @@ bool is_supported(Isa isa) noexcept {
 }
 
 Status select_isa(Isa requested, IsaSet available, const char* cap, Isa& resolved) noexcept {
-  Isa highest = Isa::automatic;
-  if (cap != nullptr && cap[0] != '\0') {
-    FASTCONV_TRY(find_value(kNames, "FASTCONV_ISA", cap, highest));
-  }
   if (requested != Isa::automatic) {
     if ((available & isa_bit(requested)) == 0) {
       return fail(StatusCode::unsupported,
@@ -70,6 +66,10 @@ Status select_isa(Isa requested, IsaSet available, const char* cap, Isa& resolve
     }
     resolved = requested;
     return {};
+  }
+  Isa highest = Isa::automatic;
+  if (cap != nullptr && cap[0] != '\0') {
+    FASTCONV_TRY(find_value(kNames, "FASTCONV_ISA", cap, highest));
   }
   bool below_cap = highest == Isa::automatic;
   for (const Isa level : kLevels) {

@@ -167,8 +167,11 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   const std::int64_t lanes = round_up(per_group, nr);
   const std::int64_t header = align_up(static_cast<std::int64_t>(sizeof(Packed)));
   const std::int64_t weight_bytes = align_up(elements * float_bytes);
+  const Padding& padding = descriptor.padding;
+  const bool pads = panels && descriptor.padding_mode == PaddingMode::zeros &&
+                    (padding.top > 0 || padding.bottom > 0);
   const std::int64_t bias_bytes =
-      bias != nullptr ? align_up(packed_groups * lanes * float_bytes) : 0;
+      bias != nullptr || pads ? align_up(packed_groups * lanes * float_bytes) : 0;
   // Few channels never pay for the transforms. The weights of many, four times as many when
   // transformed, would crowd the caches, and F(2x2)'s are soon transformed.
   const std::int64_t pairs = shape[1] * per_group;
@@ -202,9 +205,7 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   source.strides = used_strides(weights.shape, weights.strides);
   if (panels) {
     pack_panels(source, packed_groups, nr, packed->weights);
-    const Padding& padding = descriptor.padding;
-    packed->finite =
-        (padding.top > 0 || padding.bottom > 0) && all_finite(packed->weights, elements);
+    packed->finite = pads && all_finite(packed->weights, elements);
   } else {
     pack_dense(source, packed->weights);
   }
@@ -225,11 +226,15 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
     }
     packed->winograd[winograd_index(packed_size)].weights = u;
   }
-  if (bias != nullptr) {
+  packed->has_bias = bias != nullptr;
+  if (bias_bytes != 0) {
+    // Zeros, too, and none of them -0: of sums that underflowed to -0 all become 0, those that met
+    // the padding's products and those that passed over them.
     packed->bias = reinterpret_cast<float*>(static_cast<char*>(memory) + header + weight_bytes);
     for (std::int64_t group = 0; group < packed_groups; ++group) {
       for (std::int64_t k = 0; k < lanes; ++k) {
-        packed->bias[group * lanes + k] = k < per_group ? bias[group * per_group + k] : 0.0F;
+        const bool given = bias != nullptr && k < per_group;
+        packed->bias[group * lanes + k] = given ? bias[group * per_group + k] + 0.0F : 0.0F;
       }
     }
   }

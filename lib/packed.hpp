@@ -22,7 +22,8 @@ struct Layer::Packed {
   float* weights;                           // dense for the baselines, else panels
   bool finite;                              // weights, all of them, as far as padding asks
   PackedWinograd winograd[kWinogradSizes];  // by winograd_index
-  float* bias;                              // null if the layer has none; padded like the panels
+  bool has_bias;                            // of the caller's
+  float* bias;                              // or null; padded like the panels
 };
 
 // Slots of scratch memory and a layer's arrays are aligned to this many bytes.

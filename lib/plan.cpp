@@ -171,7 +171,7 @@ Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan,
   state.chosen = asked == Algorithm::automatic;
   state.isa = table.isa;
   state.epilogue = packed_->options.epilogue;
-  state.has_bias = packed_->bias != nullptr;
+  state.has_bias = packed_->has_bias;
   state.strict = packed_->options.strict;
   state.flush_denormals = packed_->options.flush_denormals;
   state.tile = {table.width, table.nr(), table.max_rows};

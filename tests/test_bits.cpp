@@ -296,6 +296,39 @@ TEST_SUITE("bits") {
     });
   }
 
+  TEST_CASE("sums that underflow are 0 and not -0, whatever passes over the padding") {
+    const Problem p = parsed({"mb1ic64ih12iw3oc256kh3kw3ph3pw3dh2dw2"});
+    const Operands operands(p);
+    for_each_index(operands.weights.view().shape, [&](const Dims<4>& i) {
+      at(operands.weights.view(), i) = i[2] < 2 ? -1e-30F : 1e-30F;
+    });
+    for (const Isa isa : tested_isas()) {
+      CAPTURE(std::string(name(isa)));
+      Layer layer;
+      LayerOptions options;
+      options.algorithm = Algorithm::gemm;
+      options.isa = isa;
+      REQUIRE(Layer::create(p.conv, operands.weights.view(), nullptr, options, layer).ok());
+      for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
+        const Tensor x(layout, operands.x.view().shape);
+        for_each_index(x.view().shape, [&](const Dims<4>& i) { at(x.view(), i) = 1e-30F; });
+        for (const int threads : {1, 8}) {
+          const Tensor y(layout, {p.mb, p.conv.out_channels, p.oh, p.ow});
+          Plan plan;
+          REQUIRE(layer.plan(x.view(), y.view(), plan, threads).ok());
+          std::vector<char> workspace(static_cast<std::size_t>(plan.workspace_bytes()));
+          REQUIRE(
+              layer.run(plan, x.view(), y.view(), {workspace.data(), plan.workspace_bytes()}).ok());
+          std::int64_t negative = 0;
+          for_each_index(y.view().shape, [&](const Dims<4>& i) {
+            negative += std::signbit(at(y.view(), i)) ? 1 : 0;
+          });
+          CHECK(negative == 0);
+        }
+      }
+    }
+  }
+
   TEST_CASE("a part of the output has the bits it has in the whole") {
     // Smaller images and fewer channels are cut into other blocks and tiles.
     const Problem p = parsed({"mb1ic70ih20oc90kh3ph0"});
