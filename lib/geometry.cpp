@@ -243,7 +243,9 @@ Status make_problem(const Conv2d& d, const ConstTensorView& x, const TensorView&
   FASTCONV_TRY(check_shape("y", y.shape, y.strides));
   if (x.shape[1] != d.in_channels) {
     return fail(StatusCode::shape_mismatch,
-                "x: has %lld channels, the layer takes in_channels %lld", ll(x.shape[1]),
+                "x: has %lld channels (its N, C, H and W are %lld, %lld, %lld, %lld), the layer "
+                "takes in_channels %lld",
+                ll(x.shape[1]), ll(x.shape[0]), ll(x.shape[1]), ll(x.shape[2]), ll(x.shape[3]),
                 ll(d.in_channels));
   }
   Pair output;

@@ -59,10 +59,16 @@ bool is_supported(Isa isa) noexcept {
 
 Status select_isa(Isa requested, IsaSet available, const char* cap, Isa& resolved) noexcept {
   if (requested != Isa::automatic) {
+    if (!has_name(kNames, requested)) {
+      return fail(StatusCode::unsupported, "isa: %d is no level", static_cast<int>(requested));
+    }
     if ((available & isa_bit(requested)) == 0) {
+      bool known = false;
+      for (const Isa level : kLevels) known = known || level == requested;
       return fail(StatusCode::unsupported,
-                  "isa: this CPU or its operating system lacks %s (value %d)", name(requested),
-                  static_cast<int>(requested));
+                  known ? "isa: this CPU or its operating system lacks %s"
+                        : "isa: %s is no level of this architecture",
+                  name(requested));
     }
     resolved = requested;
     return {};

@@ -28,13 +28,17 @@ struct Job {
   std::int64_t tasks;
   char* workspace;
   bool flush_denormals;
+  // Of the caller's parallel_for; 0 is never a bad one.
+  std::atomic<std::int64_t> bad_task;
   std::atomic<int> bad_slot;
+  std::atomic<std::int64_t> ended;
 
   static void run(void* data, std::int64_t task, int slot) {
     Job& job = *static_cast<Job*>(data);
     const PlanState& state = job.state;
-    if (slot < 0 || slot >= state.slots) {
-      job.bad_slot.store(slot, std::memory_order_relaxed);
+    if (slot < 0 || slot >= state.slots || task < 0 || task >= job.tasks) {
+      if (slot < 0 || slot >= state.slots) job.bad_slot.store(slot, std::memory_order_relaxed);
+      if (task < 0 || task >= job.tasks) job.bad_task.store(task, std::memory_order_relaxed);
       return;
     }
     const DenormalMode mode(job.flush_denormals);
@@ -42,6 +46,23 @@ struct Job {
     const std::int64_t end = job.blocks * (task + 1) / job.tasks;
     void* workspace = job.workspace + slot * state.slot_bytes;
     job.engine.run(job.operands, state, begin, end, workspace);
+    job.ended.fetch_add(1, std::memory_order_relaxed);
+  }
+
+  Status check() const noexcept {
+    if (const int slot = bad_slot.load(std::memory_order_relaxed); slot != 0) {
+      return fail(StatusCode::invalid_argument, "parallel_for: passed slot %d of %d", slot,
+                  state.slots);
+    }
+    if (const std::int64_t task = bad_task.load(std::memory_order_relaxed); task != 0) {
+      return fail(StatusCode::invalid_argument, "parallel_for: passed task %lld of %lld", ll(task),
+                  ll(tasks));
+    }
+    if (const std::int64_t count = ended.load(std::memory_order_relaxed); count != tasks) {
+      return fail(StatusCode::invalid_argument, "parallel_for: ran %lld tasks of %lld", ll(count),
+                  ll(tasks));
+    }
+    return {};
   }
 };
 
@@ -54,6 +75,18 @@ bool is_planned(const ConstTensorView& view, const Dims<4>& shape,
     same = same && view.shape[i] == shape[i] && (shape[i] <= 1 || view.strides[i] == strides[i]);
   }
   return same;
+}
+
+Status check_planned(const char* argument, const ConstTensorView& view, const Dims<4>& shape,
+                     const Dims<4>& strides) noexcept {
+  if (is_planned(view, shape, strides)) return {};
+  const bool same_shape = view.shape == shape;
+  const Dims<4>& got = same_shape ? view.strides : view.shape;
+  const Dims<4>& planned = same_shape ? strides : shape;
+  return fail(StatusCode::shape_mismatch,
+              "%s: has %s %lld, %lld, %lld, %lld, the plan was made for %lld, %lld, %lld, %lld",
+              argument, same_shape ? "strides" : "shape", ll(got[0]), ll(got[1]), ll(got[2]),
+              ll(got[3]), ll(planned[0]), ll(planned[1]), ll(planned[2]), ll(planned[3]));
 }
 
 Status check_residual(const Problem& p, const ConstTensorView& residual,
@@ -76,16 +109,15 @@ Status check_residual(const Problem& p, const ConstTensorView& residual,
 Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& y,
                   const RunOptions& options) const noexcept {
   const PlanState& state = state_of(plan.state_);
-  if (packed_ == nullptr || state.layer_id != packed_->id) {
+  if (packed_ == nullptr) {
+    return fail(StatusCode::invalid_argument, "layer: is empty; Layer::create makes one");
+  }
+  if (state.layer_id != packed_->id) {
     return fail(StatusCode::invalid_argument, "plan: was not made by this layer");
   }
   const Problem& p = state.asked;
-  if (!is_planned(x, {p.n, p.c, p.h, p.w}, p.x_strides)) {
-    return fail(StatusCode::shape_mismatch, "x: shape or strides differ from the plan's");
-  }
-  if (!is_planned(y, {p.n, p.k, p.oh, p.ow}, p.y_strides)) {
-    return fail(StatusCode::shape_mismatch, "y: shape or strides differ from the plan's");
-  }
+  FASTCONV_TRY(check_planned("x", x, {p.n, p.c, p.h, p.w}, p.x_strides));
+  FASTCONV_TRY(check_planned("y", y, {p.n, p.k, p.oh, p.ow}, p.y_strides));
   FASTCONV_TRY(check_memory("x", x));
   FASTCONV_TRY(check_memory("y", y));
   FASTCONV_TRY(check_disjoint("x", x, "y", y));
@@ -112,6 +144,8 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
             state.tasks,
             workspace,
             flush,
+            {0},
+            {0},
             {0}};
     if (options.parallel_for.run != nullptr && state.slots > 1) {
       options.parallel_for.run(options.parallel_for.context, state.tasks, state.slots, Job::run,
@@ -120,11 +154,7 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
       job.tasks = 1;
       Job::run(&job, 0, 0);
     }
-    if (const int slot = job.bad_slot.load(std::memory_order_relaxed); slot != 0) {
-      return fail(StatusCode::invalid_argument, "parallel_for: passed slot %d of %d", slot,
-                  state.slots);
-    }
-    return {};
+    return job.check();
   }
 
   const DenormalMode mode(flush);

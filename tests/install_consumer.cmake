@@ -35,6 +35,10 @@ function(build_with_cmake)
       -D CMAKE_C_COMPILER=${CC} -D CMAKE_C_FLAGS=${C_FLAGS} -D CMAKE_CXX_COMPILER=${CXX}
       -D CMAKE_CXX_FLAGS=${CXX_FLAGS} -D FASTCONV_FROM=${WAY} ${ARGV})
   run(COMMAND ${CMAKE_COMMAND} --build ${WORK_DIR}/build)
+  run(COMMAND ${WORK_DIR}/build/network OUTPUT said)
+  if(NOT said STREQUAL "ok 6.52961")  # (48 x (4 x 0.01 + 0.02) x 64 x 0.03) + 1, at a corner
+    message(FATAL_ERROR "network says: ${said}")
+  endif()
   file(RENAME ${WORK_DIR}/build/consumer ${WORK_DIR}/consumer)
   file(RENAME ${WORK_DIR}/build/c_consumer ${WORK_DIR}/c_consumer)
   # The consumer's file is compiled with the consumer's flags alone.

@@ -246,6 +246,36 @@ TEST_SUITE("threads") {
     }
   }
 
+  TEST_CASE("a task too many, another's or one left out is noticed") {
+    Case c(kShapes[0], Layout::nhwc, {});
+    c.plan_for(4);
+    REQUIRE(c.plan.slots() > 1);
+    using Run = void (*)(void*, std::int64_t, int, ParallelFor::Body, void*);
+    const struct {
+      Run run;
+      const char* word;
+    } bad[] = {{[](void*, std::int64_t tasks, int, ParallelFor::Body body, void* data) {
+                  for (std::int64_t task = 0; task <= tasks; ++task) body(data, task, 0);
+                },
+                "passed task"},
+               {[](void*, std::int64_t tasks, int, ParallelFor::Body body, void* data) {
+                  for (std::int64_t task = -1; task < tasks; ++task) body(data, task, 0);
+                },
+                "passed task -1"},
+               {[](void*, std::int64_t tasks, int, ParallelFor::Body body, void* data) {
+                  for (std::int64_t task = 1; task < tasks; ++task) body(data, task, 0);
+                },
+                "ran"},
+               {[](void*, std::int64_t, int, ParallelFor::Body, void*) {}, "ran 0 tasks"}};
+    for (const auto& one : bad) {
+      const Status status = c.run(c.y, {one.run, nullptr});
+      CHECK(status.code() == StatusCode::invalid_argument);
+      CHECK_MESSAGE(std::string(status.message()).find(one.word) != std::string::npos,
+                    text(status));
+    }
+    CHECK(c.y.gaps_are_untouched());
+  }
+
   TEST_CASE("a slot that the plan does not have is refused") {
     Case c(kShapes[0], Layout::nchw, {});
     c.plan_for(2);
