@@ -8,16 +8,20 @@
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
-template <class Arch, int Pixels>
+// Only `lanes` of a pixel's last vector are outputs.
+template <class Arch, int Pixels, int Vectors>
 FASTCONV_INLINE void finish_pixels(const DepthwiseArguments& d, int channel, int lanes,
                                    std::int64_t row, std::int64_t pixel, float* y,
                                    std::int64_t y_pixel_stride,
-                                   Vector<Arch> (&sum)[Pixels][1]) noexcept {
+                                   Vector<Arch> (&sum)[Pixels][Vectors]) noexcept {
   using V = Vector<Arch>;
   if (d.bias != nullptr) {
-    const V bias = V::load(d.bias + channel);
     FASTCONV_UNROLL
-    for (int p = 0; p < Pixels; ++p) sum[p][0] = sum[p][0] + bias;
+    for (int v = 0; v < Vectors; ++v) {
+      const V bias = V::load(d.bias + channel + v * V::width);
+      FASTCONV_UNROLL
+      for (int p = 0; p < Pixels; ++p) sum[p][v] = sum[p][v] + bias;
+    }
   }
   finish_tile<Arch>(
       *d.epilogue, d.residual,
@@ -33,41 +37,55 @@ FASTCONV_INLINE void finish_pixels(const DepthwiseArguments& d, int channel, int
 // Taps > 0 is the width of a dense filter moved by Stride: a loaded pixel then serves all the
 // outputs over it, about Stride / Taps loads an FMA; a sum still takes its taps in the order (r,
 // s).
-template <class Arch, int Pixels, int Taps, int Stride, bool Partial>
+template <class Arch, int Pixels, int Vectors, int Taps, int Stride, bool Partial>
 void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int channel, int lanes,
                     std::int64_t row, std::int64_t pixel) noexcept {
   using V = Vector<Arch>;
-  constexpr int NR = kMaxVectors * V::width;
-  V sum[Pixels][1];
+  constexpr int W = V::width;
+  constexpr int NR = kMaxVectors * W;
+  static_assert(Vectors == 1 || (Vectors == kMaxVectors && !Partial));
+  V sum[Pixels][Vectors];
   FASTCONV_UNROLL
-  for (int p = 0; p < Pixels; ++p) sum[p][0] = V::zero();
-  const auto load = [&](const float* in) __attribute__((always_inline)) {
-    return Partial ? V::load_first(in + channel, lanes) : V::load(in + channel);
+  for (int p = 0; p < Pixels; ++p) {
+    FASTCONV_UNROLL
+    for (int v = 0; v < Vectors; ++v) sum[p][v] = V::zero();
+  }
+  const auto load = [&](const float* in, int v) __attribute__((always_inline)) {
+    return Partial ? V::load_first(in + channel, lanes) : V::load(in + channel + v * W);
   };
   const float* weight = d.weights + channel / NR * d.kernel_h * d.kernel_w * NR + channel % NR;
   for (std::int64_t r = 0; r < d.kernel_h; ++r, pixels += d.row_step) {
     if constexpr (Taps > 0) {
-      V taps[Taps];
+      V taps[Taps][Vectors];
       FASTCONV_UNROLL
-      for (int s = 0; s < Taps; ++s) taps[s] = V::load(weight + s * NR);
+      for (int s = 0; s < Taps; ++s) {
+        FASTCONV_UNROLL
+        for (int v = 0; v < Vectors; ++v) taps[s][v] = V::load(weight + s * NR + v * W);
+      }
       FASTCONV_UNROLL
       for (int j = 0; j < (Pixels - 1) * Stride + Taps; ++j) {
-        const V x = load(pixels[j]);
         FASTCONV_UNROLL
-        for (int s = 0; s < Taps; ++s) {
-          const int p = (j - s) / Stride;
-          if (j < s || (j - s) % Stride != 0 || p >= Pixels) continue;
-          sum[p][0] = V::fma(x, taps[s], sum[p][0]);
+        for (int v = 0; v < Vectors; ++v) {
+          const V x = load(pixels[j], v);
+          FASTCONV_UNROLL
+          for (int s = 0; s < Taps; ++s) {
+            const int p = (j - s) / Stride;
+            if (j < s || (j - s) % Stride != 0 || p >= Pixels) continue;
+            sum[p][v] = V::fma(x, taps[s][v], sum[p][v]);
+          }
         }
       }
       weight += Taps * NR;
     } else {
       for (std::int64_t s = 0; s < d.kernel_w; ++s, weight += NR) {
-        const V tap = V::load(weight);
         FASTCONV_UNROLL
-        for (int p = 0; p < Pixels; ++p) {
-          const V x = load(pixels[p * d.stride_w + s * d.dilation_w]);
-          sum[p][0] = V::fma(x, tap, sum[p][0]);
+        for (int v = 0; v < Vectors; ++v) {
+          const V tap = V::load(weight + v * W);
+          FASTCONV_UNROLL
+          for (int p = 0; p < Pixels; ++p) {
+            const V x = load(pixels[p * d.stride_w + s * d.dilation_w], v);
+            sum[p][v] = V::fma(x, tap, sum[p][v]);
+          }
         }
       }
     }
@@ -211,36 +229,53 @@ void rolling_tile(const DepthwiseArguments& d, const float* const* pixels, int c
 }
 
 // Calls tile(pixels of a tile, pixel) for the pixels of a row.
-template <class Tile>
+template <int Most = 7, class Tile>
 FASTCONV_INLINE void cover_row(std::int64_t pixels, Tile tile) noexcept {
   std::int64_t pixel = 0;
-  const auto tiles = [&](auto count) __attribute__((always_inline)) {
+  const auto tiles = [&](auto count, std::int64_t end) __attribute__((always_inline)) {
     constexpr int P = decltype(count)::value;
-    for (; pixel + P <= pixels; pixel += P) tile(count, pixel);
+    for (; pixel + P <= end; pixel += P) tile(count, pixel);
   };
-  tiles(Constant<7>{});  // image sizes like 7, 14, 28, 56 are multiples of it
-  tiles(Constant<3>{});
-  tiles(Constant<1>{});
+  // Image sizes like 7, 14, 28, 56 are multiples of 7, or fours and a few threes.
+  const std::int64_t threes = Most == 4 && pixels >= 6 ? (4 - pixels % 4) % 4 : 0;
+  tiles(Constant<Most>{}, pixels - 3 * threes);
+  tiles(Constant<3>{}, pixels);
+  tiles(Constant<1>{}, pixels);
 }
 
-// Calls tile(whether partial, channel, lanes) for the vectors of channels.
+// Calls tile(whether partial, channel, lanes) for the vectors of channels [channel, channels);
+// where masks cost nothing all are partial.
 template <class Arch, class Tile>
-FASTCONV_INLINE void cover_channels(int channels, Tile tile) noexcept {
+FASTCONV_INLINE void cover_channels(int channel, int channels, Tile tile) noexcept {
   constexpr int W = Vector<Arch>::width;
-  int channel = 0;
-  for (; channel + W <= channels; channel += W) tile(Constant<0>{}, channel, W);
-  if (channel < channels) tile(Constant<1>{}, channel, channels - channel);
+  if constexpr (!Vector<Arch>::free_masks) {
+    for (; channel + W <= channels; channel += W) tile(Constant<0>{}, channel, W);
+  }
+  for (; channel < channels; channel += W) {
+    tile(Constant<1>{}, channel, channel + W <= channels ? W : channels - channel);
+  }
 }
 
 template <class Arch, int Taps, int Stride>
 void depthwise_rows(const DepthwiseArguments& d) noexcept {
+  // Two vectors of 8 lanes are a cache line: where pixels share a few sets of L1, its second half
+  // would not be there any more.
+  constexpr bool pairs = Vector<Arch>::registers == 16 && (Taps == 0 || Taps == 3);
   for (std::int64_t row = 0; row < d.rows; ++row) {
-    cover_row(d.pixels, [&](auto count, std::int64_t pixel) {
+    cover_row<pairs ? 4 : 7>(d.pixels, [&](auto count, std::int64_t pixel) {
       constexpr int P = decltype(count)::value;
       const float* const* pixels = d.inputs + row * d.row_stride + pixel * d.stride_w;
-      cover_channels<Arch>(d.channels, [&](auto partial, int channel, int lanes) {
+      int done = 0;
+      if constexpr (pairs) {
+        constexpr int Two = kMaxVectors * Vector<Arch>::width;
+        for (; done + Two <= d.channels; done += Two) {
+          depthwise_tile<Arch, P, kMaxVectors, Taps, Stride, false>(
+              d, pixels, done, Vector<Arch>::width, row, pixel);
+        }
+      }
+      cover_channels<Arch>(done, d.channels, [&](auto partial, int channel, int lanes) {
         constexpr bool Partial = decltype(partial)::value != 0;
-        depthwise_tile<Arch, P, Taps, Stride, Partial>(d, pixels, channel, lanes, row, pixel);
+        depthwise_tile<Arch, P, 1, Taps, Stride, Partial>(d, pixels, channel, lanes, row, pixel);
       });
     });
   }
@@ -252,7 +287,7 @@ void rolling_rows(const DepthwiseArguments& d) noexcept {
     constexpr int P = decltype(count)::value;
     const float* const* pixels = d.inputs + pixel * d.stride_w;
     alignas(64) float late[kMaxDepthwiseRows * P * Vector<Arch>::width];
-    cover_channels<Arch>(d.channels, [&](auto partial, int channel, int lanes) {
+    cover_channels<Arch>(0, d.channels, [&](auto partial, int channel, int lanes) {
       constexpr bool Partial = decltype(partial)::value != 0;
       rolling_tile<Arch, P, Stride, Partial>(d, pixels, channel, lanes, pixel, late);
       for (std::int64_t row = 0; d.y_aliases && channel + lanes == d.channels && row < d.rows;

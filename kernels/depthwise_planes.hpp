@@ -17,11 +17,11 @@ namespace {
 // it is under, about Stride / K loads an FMA. With stride 2 two loads are separated into even and
 // odd columns, which are two taps. Every output is one chain of fma in the order (r, s).
 
-constexpr int kPlaneRows = 7;    // of the tallest tile
-constexpr int kPlaneLoads = 16;  // that a tap has masks for
+inline constexpr int kPlaneRows = 7;    // of the tallest tile
+inline constexpr int kPlaneLoads = 16;  // that a tap has masks for
 
 // What rows in the padding read.
-alignas(64) constexpr float kZeroRow[4 * 16 + kMaxPlaneReach] = {};
+alignas(64) inline constexpr float kZeroRow[4 * 16 + kMaxPlaneReach] = {};
 
 // K: the filter's height and width, or 0 for any. Packed: a vector holds two whole rows of an
 // image, which follow each other in memory, so that its masks depend on the row.

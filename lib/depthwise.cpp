@@ -16,10 +16,20 @@ constexpr std::int64_t kRows = kMaxDepthwiseRows;
 constexpr std::int64_t kPixels = 56;
 constexpr std::int64_t kChannels = 128;  // bounds the zeros
 
-// Rows of pointers of a block; of a single output row, only those under its taps.
-std::int64_t rows_of(const Problem& p, const DepthwiseBlocking& b, std::int64_t rows) noexcept {
-  const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  return b.rows == 1 ? kernel.h : (rows - 1) * stride.h + (kernel.h - 1) * dilation.h + 1;
+// Rows that a dilated filter visits are an image of their own, in which it is dense: one of every
+// so many rows.
+std::int64_t row_phases(const Problem& p, const DepthwiseBlocking& b) noexcept {
+  return b.lanes == Lanes::channels ? std::min(p.window.dilation.h, p.oh) : 1;
+}
+
+std::int64_t row_blocks(const Problem& p, const DepthwiseBlocking& b) noexcept {
+  const std::int64_t phases = row_phases(p, b);
+  return phases * ceil_div(ceil_div(p.oh, phases), b.rows);
+}
+
+// Rows of pointers of a block.
+std::int64_t rows_of(const Problem& p, std::int64_t rows) noexcept {
+  return (rows - 1) * p.window.stride.h + p.window.kernel_size.h;
 }
 
 // Columns of the padded image under a block.
@@ -36,9 +46,9 @@ std::int64_t zero_bytes(const DepthwiseBlocking& b) noexcept {
 // Do pixels of x and y agree in the address bits by which a CPU tells loads from stores before
 // them? Tensors often begin alike in their pages, and pixels are then a multiple of 1 or 2 KiB
 // apart.
-bool aliases(const Problem& p, const float* x, const float* y) noexcept {
+bool aliases(const Problem& p, std::int64_t phases, const float* x, const float* y) noexcept {
   constexpr std::int64_t kApart = 512;  // floats from one output's pixels to the next one's
-  const std::int64_t stride = p.window.stride.w;
+  const std::int64_t stride = p.window.stride.w * phases;
   const auto bytes = reinterpret_cast<std::uintptr_t>(y) - reinterpret_cast<std::uintptr_t>(x);
   return p.x_strides[3] * stride % kApart == 0 && p.y_strides[3] * stride % kApart == 0 &&
          bytes % 1024 < 64;
@@ -84,28 +94,27 @@ bool choose_depthwise(const Problem& p, const Tile& tile, DepthwiseBlocking& b) 
     return true;
   }
   b.lanes = Lanes::channels;
-  // Strides and dilations that leave many rows out share few.
-  b.rows = p.window.stride.h <= 2 && p.window.dilation.h <= 4 ? std::min(p.oh, kRows) : 1;
+  // Strides that leave many rows out share few.
+  b.rows = p.window.stride.h <= 2 ? std::min(ceil_div(p.oh, row_phases(p, b)), kRows) : 1;
   b.pixels = std::min(p.ow, kPixels);
   b.channels = std::min(p.k, kChannels);
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
   const bool shared = stride.w == 1 && (kernel.w == 3 || kernel.w == 5 || kernel.w == 7);
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
   b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * (shared ? kFma : 2 * kFma);
-  b.pack_cycles =
-      real(ceil_div(p.oh, b.rows) * rows_of(p, b, b.rows) * columns_of(p, p.ow)) * kCopyScalar;
+  b.pack_cycles = real(row_blocks(p, b) * rows_of(p, b.rows) * columns_of(p, p.ow)) * kCopyScalar;
   b.store_cycles = vectors * kStoreVector;
   return true;
 }
 
 std::int64_t depthwise_workspace_bytes(const Problem& p, const DepthwiseBlocking& b) noexcept {
   if (b.lanes == Lanes::pixels) return 0;
-  const std::int64_t pointers = rows_of(p, b, b.rows) * columns_of(p, b.pixels);
+  const std::int64_t pointers = rows_of(p, b.rows) * columns_of(p, b.pixels);
   return zero_bytes(b) + round_up(pointers * static_cast<std::int64_t>(sizeof(const float*)), 64);
 }
 
 std::int64_t depthwise_blocks(const Problem& p, const DepthwiseBlocking& b) noexcept {
-  return p.n * ceil_div(p.oh, b.rows) * ceil_div(p.ow, b.pixels) * ceil_div(p.k, b.channels);
+  return p.n * row_blocks(p, b) * ceil_div(p.ow, b.pixels) * ceil_div(p.k, b.channels);
 }
 
 namespace {
@@ -160,17 +169,19 @@ void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin
   if (b.lanes == Lanes::channels) std::fill(zeros, zeros + b.channels, 0.0F);
   const std::int64_t channel_blocks = ceil_div(p.k, b.channels);
   const std::int64_t pixel_blocks = ceil_div(p.ow, b.pixels);
-  const std::int64_t row_blocks = ceil_div(p.oh, b.rows);
-  const std::int64_t row_step = b.rows == 1 ? dilation.h : 1;  // image rows between pointer rows
+  const std::int64_t blocks_of_rows = row_blocks(p, b);
+  const std::int64_t apart = row_phases(p, b);  // output rows of a block
   for (std::int64_t block = begin; block < end; ++block) {
     std::int64_t rest = block;
     const std::int64_t channel = rest % channel_blocks * b.channels;
     rest /= channel_blocks;
     const std::int64_t ow = rest % pixel_blocks * b.pixels;
     rest /= pixel_blocks;
-    const std::int64_t oh = rest % row_blocks * b.rows;
-    const std::int64_t n = rest / row_blocks;
-    const std::int64_t rows = std::min(b.rows, p.oh - oh);
+    const std::int64_t oh =
+        rest % blocks_of_rows / apart * b.rows * apart + rest % blocks_of_rows % apart;
+    const std::int64_t n = rest / blocks_of_rows;
+    const std::int64_t rows = std::min(b.rows, ceil_div(p.oh - oh, apart));
+    if (rows <= 0) continue;
     if (b.lanes == Lanes::pixels) {
       planes_block(t, n, channel, std::min(b.channels, p.k - channel), oh, rows);
       continue;
@@ -187,8 +198,8 @@ void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin
     const bool dense = stride.w == 1 && pixels >= 7 * dilation.w;
     const std::int64_t phases = dense ? dilation.w : 1;
     const float** pointer = pointers;
-    for (std::int64_t i = 0; i < rows_of(p, b, rows); ++i) {
-      const std::int64_t h = source_index(top + i * row_step, p.h, mode);
+    for (std::int64_t i = 0; i < rows_of(p, rows); ++i) {
+      const std::int64_t h = source_index(top + i * dilation.h, p.h, mode);
       for (std::int64_t phase = 0; phase < phases; ++phase) {
         for (std::int64_t j = left + phase; j < left + columns; j += phases) {
           const std::int64_t w = source_index(j, p.w, mode);
@@ -196,7 +207,7 @@ void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin
         }
       }
     }
-    d.row_step = dilation.h / row_step * columns;
+    d.row_step = columns;
     d.kernel_h = kernel.h;
     d.kernel_w = kernel.w;
     d.stride_w = stride.w;
@@ -214,12 +225,12 @@ void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin
     d.row_stride = stride.h * columns;
     d.inputs = pointers;
     d.y = t.y + at(p.y_strides);
-    d.y_row_stride = p.y_strides[2];
+    d.y_row_stride = apart * p.y_strides[2];
     d.y_pixel_stride = p.y_strides[3];
-    d.y_aliases = aliases(p, x, d.y);
+    d.y_aliases = aliases(p, phases, x, d.y);
     if (t.residual != nullptr && rs[1] == 1) {
       d.residual = t.residual + at(rs);
-      d.residual_row_stride = rs[2];
+      d.residual_row_stride = apart * rs[2];
       d.residual_pixel_stride = rs[3];
     } else if (t.residual != nullptr) {
       // Taken to where the result will be, and added to from there.
@@ -228,7 +239,7 @@ void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin
         for (std::int64_t i = 0; i < pixels; ++i) {
           for (int k = 0; k < d.channels; ++k) {
             d.y[row * d.y_row_stride + i * d.y_pixel_stride + k] =
-                in[row * rs[2] + i * rs[3] + k * rs[1]];
+                in[row * apart * rs[2] + i * rs[3] + k * rs[1]];
           }
         }
       }

@@ -193,7 +193,7 @@ TEST_SUITE("tiles") {
     }
   }
 
-  TEST_CASE("depthwise planes: dilation x multiplier x channels") {
+  TEST_CASE("depthwise dilation x multiplier x channels") {
     Sweep sweep(false);
     std::uint64_t seed = 0;
     for (const Pair dilation : {Pair{1, 1}, Pair{2, 2}, Pair{3, 1}, Pair{1, 4}, Pair{5, 12}}) {
@@ -204,8 +204,7 @@ TEST_SUITE("tiles") {
                 conv_of(channels, channels * multiplier, 3, {dilation.h, dilation.w}, channels);
             conv.dilation = dilation;
             if (++seed % 4 == 0) conv.stride = {1 + static_cast<std::int64_t>(seed % 8 == 0), 1};
-            sweep.run(problem_of(conv, 1, size, size), Layout::nchw, Fill::integers, seed, true,
-                      seed % 2 == 0 ? Guard::after : Guard::before);
+            run_both_ways(sweep, problem_of(conv, 1, size, size), seed);
           }
         }
       }
