@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <numeric>
 
 #include "costs.hpp"
@@ -61,6 +62,7 @@ class Candidate {
         if (b_.lanes == Lanes::pixels ? !panels_in_place() : !windows_in_place()) return false;
         break;
     }
+    b_.fma_cycles *= taps_inside();
     b_.pack_cycles *= real(ceil_div(channels_, b_.channel_block));
     const std::int64_t unit = b_.lanes == Lanes::pixels ? p_.y_strides[3] : p_.y_strides[1];
     const double transposed = unit == 1 ? 0.0 : kCopyVector + kTranspose;
@@ -76,6 +78,23 @@ class Candidate {
   const Blocking& blocking() const noexcept { return b_; }
 
  private:
+  // Of all output rows' rows of taps, the share that is multiplied if the weights are finite.
+  double taps_inside() const noexcept {
+    const auto& [kernel, stride, padding, dilation, mode] = p_.window;
+    constexpr std::int64_t kManyRows = 256;  // whose border weighs little
+    if (mode != PaddingMode::zeros || padding.top + padding.bottom == 0 || p_.oh > kManyRows) {
+      return 1.0;
+    }
+    std::int64_t inside = 0;
+    for (std::int64_t oh = 0; oh < p_.oh; ++oh) {
+      const std::int64_t above = std::max<std::int64_t>(0, padding.top - oh * stride.h);
+      const std::int64_t room = p_.h - 1 + padding.top - oh * stride.h;
+      const std::int64_t end = room < 0 ? 0 : std::min(kernel.h, room / dilation.h + 1);
+      inside += std::max<std::int64_t>(0, end - ceil_div(above, dilation.h));
+    }
+    return real(inside) / real(p_.oh * kernel.h);
+  }
+
   // A panel of B is read in one sweep by every tile, which comes from L2 as fast as from L1:
   // carrying sums from k-block to k-block, and storing them, costs more.
   std::int64_t kc_limit() const noexcept {
@@ -154,7 +173,7 @@ class Candidate {
   bool block_rows(std::int64_t pitch) noexcept {
     b_.pitch = pitch;
     b_.whole_rows = true;
-    const std::int64_t limit = caches_.l2 / 4 / kFloat / pitch;
+    const std::int64_t limit = caches_.l2 / 4 / kFloat / std::max<std::int64_t>(1, std::abs(pitch));
     const auto area = [&](std::int64_t rows, std::int64_t columns) {
       const Patch patch(p_, rows, columns);
       return patch.rows * patch.columns;
@@ -202,8 +221,9 @@ class Candidate {
     const bool whole = patch.columns == p_.w && p_.x_strides[2] == p_.w * p_.x_strides[3];
     const std::int64_t unit = whole ? 1 : tile_.width;
     const std::int64_t element_step = step.w * p_.x_strides[3];
-    const double vector = element_step <= 2 ? real(element_step) * kCopyVector + kTranspose
-                                            : tile_.width * kCopyScalar;
+    const double vector = element_step == 1 || element_step == 2
+                              ? real(element_step) * kCopyVector + kTranspose
+                              : tile_.width * kCopyScalar;
     b_.pack_cycles = rows * real(vectors) * (real(round_up(patch.columns, unit)) * vector + kRun);
     return true;
   }

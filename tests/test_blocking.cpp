@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -73,6 +74,7 @@ void check_blocks(const fastconv::Problem& p, const Tile& tile, const Blocking& 
   CHECK(b.pixel_block % b.pack_block == 0);
   CHECK(b.channel_block >= 1);
   CHECK(b.channel_block <= round_up(p.k_per_group(), tile.nr));
+  for (const double cycles : {b.fma_cycles, b.pack_cycles, b.store_cycles}) CHECK(cycles >= 0);
   CHECK((b.channel_block % tile.nr == 0 || b.channel_block >= p.k_per_group()));
   CHECK(b.pack_elements >= 0);
   if (b.lanes == Lanes::pixels) {
@@ -81,7 +83,7 @@ void check_blocks(const fastconv::Problem& p, const Tile& tile, const Blocking& 
     CHECK((b.form == PixelForm::columns || b.form == PixelForm::in_place));
   } else {
     CHECK(b.form != PixelForm::columns);
-    CHECK(b.pitch >= (b.form == PixelForm::rows ? b.kc : p.c_per_group()));
+    CHECK(std::abs(b.pitch) >= (b.form == PixelForm::rows ? b.kc : p.c_per_group()));
   }
   if (b.whole_rows) {
     // Whole output rows, or a part of one.
@@ -95,7 +97,8 @@ void for_each_blocking(const std::vector<CacheSizes>& all_caches, Function funct
   for (const char* const descriptor : kProblems) {
     CAPTURE(std::string(descriptor));
     const Problem parsed_problem = parsed(descriptor);
-    for (const Layout layout : {Layout::nchw, Layout::nhwc, Layout::every_second, Layout::crop}) {
+    for (const Layout layout : {Layout::nchw, Layout::nhwc, Layout::every_second, Layout::crop,
+                                Layout::flipped, Layout::nhwc_flipped}) {
       CAPTURE(std::string(name(layout)));
       const fastconv::Problem p = problem_in(parsed_problem, layout);
       for (const Tile& tile : kTiles) {
