@@ -175,13 +175,13 @@ void pack_panels(const ConstTensorView& weights, std::int64_t groups, int nr, fl
 }
 
 bool all_finite(const float* weights, std::int64_t count) noexcept {
-  // An exponent of ones, without branches between the vectors that the compiler makes of it.
+  // An exponent of ones, as the mask that a vector comparison gives.
   constexpr std::int32_t kExponent = 0x7f800000;
   std::int32_t found = 0;
   for (std::int64_t i = 0; i < count; ++i) {
     std::int32_t bits;
     std::memcpy(&bits, weights + i, sizeof bits);
-    found |= (bits & kExponent) == kExponent ? 1 : 0;
+    found |= (bits & kExponent) == kExponent ? -1 : 0;
   }
   return found == 0;
 }
