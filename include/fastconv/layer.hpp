@@ -11,7 +11,7 @@
 namespace fastconv {
 
 enum class Algorithm : std::int32_t {
-  automatic = 0,   // the fastest of all but winograd_f6 that the options allow
+  automatic = 0,   // the fastest from gemm to winograd_f4, below, that the options allow
   naive,           // the seven loops
   im2col,          // im2col by loops, then a plain matrix product
   strided_im2col,  // im2col gathered from the 6-D window view, then the same matrix product
@@ -127,9 +127,9 @@ class Plan {
 // The caller's threads. `run` calls body(data, task, slot) exactly once for every task in
 // [0, tasks), in any order, on any threads, one after the other if it likes, and returns when all
 // have ended. Calls that overlap in time have different slots, each in [0, slots). No task waits
-// for another. It must not throw; a slot out of range is noticed when other tasks have run, the one
-// refusal that may leave y written. fastconv/thread_pool.hpp and fastconv/openmp.hpp have ready
-// ones.
+// for another. It must not throw; a slot or task out of range, or tasks left out, are noticed when
+// others have run, the one refusal that may leave y written. fastconv/thread_pool.hpp and
+// fastconv/openmp.hpp have ready ones.
 struct ParallelFor {
   using Body = void (*)(void* data, std::int64_t task, int slot);
   void (*run)(void* context, std::int64_t tasks, int slots, Body body, void* data) = nullptr;
