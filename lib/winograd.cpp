@@ -10,11 +10,12 @@ namespace fastconv {
 namespace {
 
 constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
-constexpr std::int64_t kLine = 16;          // floats of a cache line
-constexpr std::int64_t kPartFloats = 2048;  // of a point of weights that are transformed at a time
-constexpr double kNearWeights = 1 << 22;    // bytes
-constexpr double kRepeated = 0.03;          // share of all cycles
-constexpr std::int64_t kLeastTiles = 28;    // that share a pass of the weights
+constexpr std::int64_t kLine = 16;           // floats of a cache line
+constexpr std::int64_t kPartFloats = 2048;   // of a point of weights that are transformed at a time
+constexpr double kNearWeights = 1 << 22;     // bytes
+constexpr double kRepeated = 0.03;           // share of all cycles
+constexpr std::int64_t kFarBytes = 8 << 20;  // of V that L3 has room for
+constexpr std::int64_t kLeastTiles = 28;     // that share a pass of the weights
 
 // Of one block.
 class Block {
@@ -294,7 +295,9 @@ WinogradBlocking cut(const Problem& p, int m, bool owned, const Tile& tile,
   const std::int64_t tile_bytes = b.points() * b.pitch * kFloat;
   const std::int64_t least = owned ? kLeastTiles : 2 * kLeastTiles;
   std::int64_t limit = std::max<std::int64_t>(caches.l2 / 2 / tile_bytes, least);
-  limit = std::clamp<std::int64_t>(caches.l2 * (owned ? 2 : 8) / tile_bytes, 1, limit);
+  const std::int64_t near = caches.l2 * 2;
+  const std::int64_t room = owned ? near : std::max(near, std::min(caches.l2 * 8, kFarBytes));
+  limit = std::clamp<std::int64_t>(room / tile_bytes, 1, limit);
   limit = std::min(limit, tiles);
   // Whole rows of tiles, or equal parts of one.
   b.tiles = limit >= b.tile_columns ? limit / b.tile_columns * b.tile_columns
