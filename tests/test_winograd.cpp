@@ -162,6 +162,17 @@ double squared_error(const Tensor& y, const Tensor& expected) {
   return sum;
 }
 
+void run_on_threads(const Layer& layer, const Plan& plan, const Tensor& x, const TensorView& y,
+                    int threads) {
+  const GuardedBuffer workspace(plan.workspace_bytes(), Guard::after);
+  ThreadPool pool(threads);
+  RunOptions run;
+  run.workspace = workspace.data();
+  run.workspace_bytes = workspace.bytes();
+  run.parallel_for = pool.parallel_for();
+  REQUIRE(layer.run(plan, x.view(), y, run).ok());
+}
+
 }  // namespace
 
 TEST_SUITE("winograd") {
@@ -249,13 +260,7 @@ TEST_SUITE("winograd") {
         REQUIRE(Layer::create(conv_of(c, w.shape[0]), w, nullptr, options, layer).ok());
         Plan plan;
         REQUIRE(layer.plan(x.view(), out, plan, threads).ok());
-        const GuardedBuffer workspace(plan.workspace_bytes(), Guard::after);
-        ThreadPool pool(threads);
-        RunOptions run;
-        run.workspace = workspace.data();
-        run.workspace_bytes = workspace.bytes();
-        run.parallel_for = pool.parallel_for();
-        REQUIRE(layer.run(plan, x.view(), out, run).ok());
+        run_on_threads(layer, plan, x, out, threads);
         return std::string(plan.explain().text);
       };
       const auto has = [](const std::string& text, const char* words) {
@@ -286,13 +291,7 @@ TEST_SUITE("winograd") {
         Plan plan;
         REQUIRE(layer.plan(x.view(), shared.view(), plan, threads).ok());
         CHECK(plan.slots() > 1);
-        const GuardedBuffer workspace(plan.workspace_bytes(), Guard::after);
-        ThreadPool pool(threads);
-        RunOptions run;
-        run.workspace = workspace.data();
-        run.workspace_bytes = workspace.bytes();
-        run.parallel_for = pool.parallel_for();
-        REQUIRE(layer.run(plan, x.view(), shared.view(), run).ok());
+        run_on_threads(layer, plan, x, shared.view(), threads);
         CHECK(compare_bits(shared.view(), together.view()).none());
       }
       std::vector<float> source(3 * 20 * 17 * 22 + 16), destination(3 * 70 * 17 * 22 + 16);
