@@ -29,6 +29,10 @@ constexpr std::int64_t kShallow = 64;
 
 constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
 
+bool has_adjacent_channels(const Problem& p) noexcept {
+  return p.x_strides[1] == 1 || p.c_per_group() == 1;
+}
+
 // One candidate: what choose_blocking compares.
 class Candidate {
  public:
@@ -90,10 +94,8 @@ class Candidate {
     }
     std::int64_t inside = 0;
     for (std::int64_t oh = 0; oh < p_.oh; ++oh) {
-      const std::int64_t above = std::max<std::int64_t>(0, padding.top - oh * stride.h);
-      const std::int64_t room = p_.h - 1 + padding.top - oh * stride.h;
-      const std::int64_t end = room < 0 ? 0 : std::min(kernel.h, room / dilation.h + 1);
-      inside += std::max<std::int64_t>(0, end - ceil_div(above, dilation.h));
+      const TapRows taps = tap_rows_inside(p_, oh, oh);
+      inside += std::max<std::int64_t>(0, taps.end - taps.begin);
     }
     return real(inside) / real(p_.oh * kernel.h);
   }
@@ -206,7 +208,7 @@ class Candidate {
   bool aliases(std::int64_t pitch) const noexcept { return pitch % kAliasing == 0; }
 
   bool patch() noexcept {
-    const bool adjacent = p_.x_strides[1] == 1 || p_.c_per_group() == 1;
+    const bool adjacent = has_adjacent_channels(p_);
     const std::int64_t vectors = ceil_div(p_.c_per_group(), tile_.width);
     const std::int64_t channels = adjacent ? p_.c_per_group() : vectors * tile_.width;
     const Pair step = Patch(p_, 1, 1).step;
@@ -304,7 +306,7 @@ CacheSizes detected_caches() noexcept {
 
 bool make_blocking(const Problem& p, const Tile& tile, const CacheSizes& caches, Lanes lanes,
                    PixelForm form, Blocking& blocking) noexcept {
-  const bool adjacent = p.x_strides[1] == 1 || p.c_per_group() == 1;
+  const bool adjacent = has_adjacent_channels(p);
   const bool serves = lanes == Lanes::pixels
                           ? form == PixelForm::columns || form == PixelForm::in_place
                           : form == PixelForm::patch || (form != PixelForm::columns && adjacent);

@@ -199,16 +199,11 @@ class BlockProduct {
   // and below, which add nothing to a sum if the weights are finite.
   Depths reach(std::int64_t pixel, std::int64_t pixels, const Depths& block) const noexcept {
     if (!skips_padding_) return block;
-    const auto& [kernel, stride, padding, dilation, mode] = p_.window;
-    const std::int64_t first = (first_pixel_ + pixel) / p_.ow;
-    const std::int64_t last = (first_pixel_ + pixel + pixels - 1) / p_.ow;
-    const std::int64_t above = std::max<std::int64_t>(0, padding.top - last * stride.h);
-    const std::int64_t room = p_.h - 1 + padding.top - first * stride.h;
-    const std::int64_t row = p_.c_per_group() * kernel.w;  // of taps
-    const Depths inside{ceil_div(above, dilation.h) * row,
-                        room < 0 ? 0 : (room / dilation.h + 1) * row};
-    const std::int64_t begin = std::min(block.end, std::max(block.begin, inside.begin));
-    return {begin, std::max(begin, std::min(block.end, inside.end))};
+    const TapRows taps = tap_rows_inside(p_, (first_pixel_ + pixel) / p_.ow,
+                                         (first_pixel_ + pixel + pixels - 1) / p_.ow);
+    const std::int64_t row = p_.c_per_group() * p_.window.kernel_size.w;  // of taps
+    const std::int64_t begin = std::min(block.end, std::max(block.begin, taps.begin * row));
+    return {begin, std::max(begin, std::min(block.end, taps.end * row))};
   }
 
   // The segments of a part of the k-block from depth `begin` on.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "geometry.hpp"
 
+#include "integers.hpp"
 #include "names.hpp"
 #include "views.hpp"
 
@@ -261,6 +262,13 @@ Status make_problem(const Conv2d& d, const ConstTensorView& x, const TensorView&
   problem.k = y.shape[1];
   problem.y_strides = used_strides(y.shape, y.strides);
   return check_products(problem);
+}
+
+TapRows tap_rows_inside(const Problem& p, std::int64_t first, std::int64_t last) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  const std::int64_t above = std::max<std::int64_t>(0, padding.top - last * stride.h);
+  const std::int64_t room = p.h - 1 + padding.top - first * stride.h;
+  return {ceil_div(above, dilation.h), room < 0 ? 0 : std::min(kernel.h, room / dilation.h + 1)};
 }
 
 Axes useful_axes(const Problem& p) noexcept {

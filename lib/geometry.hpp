@@ -54,6 +54,14 @@ Axes useful_axes(const Problem& problem) noexcept;
 Problem permuted(const Problem& problem, const Axes& axes) noexcept;
 Dims<4> permuted(const Dims<4>& strides, const Axes& axes) noexcept;
 
+// Rows of a filter's taps [begin, end), of which `end` may be below `begin` for none.
+struct TapRows {
+  std::int64_t begin, end;
+};
+
+// Those that lie in the image for some of the output rows [first, last].
+TapRows tap_rows_inside(const Problem& problem, std::int64_t first, std::int64_t last) noexcept;
+
 // False if the product exceeds 64 bits.
 inline bool multiply(std::int64_t a, std::int64_t b, std::int64_t& product) noexcept {
   return !__builtin_mul_overflow(a, b, &product);
