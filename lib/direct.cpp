@@ -166,14 +166,14 @@ void direct_block(const Operands& t, const DirectBlocking& b, std::int64_t n, st
     planes.pitch = b.pitch;
     planes.out = workspace;
     planes.phases = phases;
-    std::int64_t phase = 0, column_of_phase = 0;  // of tap s, without dividing
     for (std::int64_t s = 0; s < kernel.w; ++s) {
-      if (s > 0) phase += dilation.w;
-      for (; phase >= stride.w; phase -= stride.w) ++column_of_phase;
+      // Divisions are felt on tiny images, most of which are not strided.
+      const std::int64_t offset = s * dilation.w;
+      const std::int64_t phase = stride.w == 1 ? 0 : offset % stride.w;
       std::int64_t at = 0;
       while (at < planes.phase_count && phases[at] != phase) ++at;
       if (at == planes.phase_count) phases[planes.phase_count++] = phase;
-      tap_column[s] = at * b.pitch + column_of_phase;
+      tap_column[s] = at * b.pitch + (stride.w == 1 ? offset : offset / stride.w);
     }
     t.table.pack_planes(planes);
     d.x = workspace;
