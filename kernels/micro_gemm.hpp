@@ -127,7 +127,10 @@ template <class Arch, int Rows, int Vectors, int NR, AForm Form>
 FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row) noexcept {
   using V = Vector<Arch>;
   constexpr int W = V::width;
-  float* const sums = tile.sums + row * NR;
+  const auto sums = [&](int m, int v) __attribute__((always_inline)) {
+    constexpr int in_panel = NR / W;
+    return tile.sums + v / in_panel * tile.sums_panel_stride + (row + m) * NR + v % in_panel * W;
+  };
   V sum[Rows][Vectors];
   if (tile.fetch_c) {
     constexpr int line = 16;
@@ -149,7 +152,7 @@ FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row) noe
     FASTCONV_UNROLL
     for (int m = 0; m < Rows; ++m) {
       FASTCONV_UNROLL
-      for (int v = 0; v < Vectors; ++v) sum[m][v] = V::load(sums + m * NR + v * W);
+      for (int v = 0; v < Vectors; ++v) sum[m][v] = V::load(sums(m, v));
     }
   }
 
@@ -157,12 +160,11 @@ FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row) noe
     accumulate_columns<V, Rows, Vectors, NR>(tile.a + row, tile, sum);
   } else {
     const float* const a = tile.a + row * tile.a_row_stride;
-    const float* b = tile.b;
     for (int i = 0; i < tile.segment_count; ++i) {
       const Segment& segment = tile.segments[i];
-      accumulate_rows<V, Rows, Vectors, NR>(a + segment.offset, tile.a_row_stride, b,
-                                            tile.b_panel_stride, segment.length, sum);
-      b += segment.length * NR;
+      accumulate_rows<V, Rows, Vectors, NR>(a + segment.offset, tile.a_row_stride,
+                                            tile.b + segment.depth * NR, tile.b_panel_stride,
+                                            segment.length, sum);
     }
   }
 
@@ -170,7 +172,7 @@ FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row) noe
     FASTCONV_UNROLL
     for (int m = 0; m < Rows; ++m) {
       FASTCONV_UNROLL
-      for (int v = 0; v < Vectors; ++v) sum[m][v].store(sums + m * NR + v * W);
+      for (int v = 0; v < Vectors; ++v) sum[m][v].store(sums(m, v));
     }
     return;
   }

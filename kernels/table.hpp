@@ -19,6 +19,7 @@ enum class AForm : std::int32_t {
 struct Segment {
   std::int64_t offset;
   std::int64_t length;
+  std::int64_t depth;  // where it begins in B
 };
 
 // Register tiles one below the other: c[m][n] = sum over k of A[m][k] * B[k][n], n < lanes, and
@@ -28,15 +29,16 @@ struct TileArguments {
   std::int64_t depth = 0;             // of this k-block
   const float* a = nullptr;           // at the tile's first row
   std::int64_t a_row_stride = 0;      // rows only
-  const Segment* segments = nullptr;  // rows only: their lengths add up to depth
+  const Segment* segments = nullptr;  // rows only: what of the depth is not zero
   std::int32_t segment_count = 0;
-  std::int32_t lanes = 0;           // <= NR, or twice that
-  const float* b = nullptr;         // depth x NR, from the tile's first column
-  std::int64_t b_panel_stride = 0;  // to the next panel, of a tile over two
-  std::int64_t b_stride = 0;        // columns only: floats from a step of depth to the next
-  std::int64_t b_ahead = 0;         // columns only: floats to what is fetched meanwhile
-  float* sums = nullptr;            // [rows][NR] between k-blocks
-  float* c = nullptr;               // lanes of a row are adjacent
+  std::int32_t lanes = 0;              // <= NR, or twice that
+  const float* b = nullptr;            // depth x NR, from the tile's first column
+  std::int64_t b_panel_stride = 0;     // to the next panel, of a tile over two
+  std::int64_t b_stride = 0;           // columns only: floats from a step of depth to the next
+  std::int64_t b_ahead = 0;            // columns only: floats to what is fetched meanwhile
+  float* sums = nullptr;               // [rows][NR] between k-blocks
+  std::int64_t sums_panel_stride = 0;  // to those of the next panel, of a tile over two
+  float* c = nullptr;                  // lanes of a row are adjacent
   std::int64_t c_row_stride = 0;
   const float* residual = nullptr;  // or null; lanes of a row are adjacent
   std::int64_t residual_row_stride = 0;
@@ -217,7 +219,7 @@ struct KernelTable {
   int width;      // floats per vector
   int vectors;    // NV: vectors per B row
   int max_rows;   // MR
-  int wide_rows;  // of a tile over two panels, which is for one k-block, first and last
+  int wide_rows;  // of a tile over two panels
   // micro_gemm[form][rows - 1][vectors - 1]
   MicroKernel micro_gemm[2][kMaxRows][2 * kMaxVectors];
   // Panels of NR pixels, [pixels / NR][depth][NR], padded with zeros to whole panels.

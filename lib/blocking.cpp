@@ -54,7 +54,8 @@ class Candidate {
     b_.channel_block = even_block(channels_, 512, tile_.nr);
     // The time of shallow tiles is their stores', which are faster in long stretches: up to 30 %
     // for 1 to 64 channels 3x3 at 570x570, 2 to 9 % for 1x1 from 16 to 64 channels.
-    b_.wide = b_.kc == depth_ && depth_ <= kShallow;
+    b_.wide =
+        depth_ <= kShallow || (b_.lanes == Lanes::pixels ? channels_ : pixels_) <= tile_.wide_mr;
     switch (b_.form) {
       case PixelForm::columns:
         columns();
@@ -69,7 +70,7 @@ class Candidate {
         if (b_.lanes == Lanes::pixels ? !panels_in_place() : !windows_in_place()) return false;
         break;
     }
-    b_.fma_cycles *= taps_inside();
+    b_.fma_cycles *= taps_multiplied();
     b_.pack_cycles *= real(ceil_div(channels_, b_.channel_block));
     const std::int64_t unit = b_.lanes == Lanes::pixels ? p_.y_strides[3] : p_.y_strides[1];
     const double transposed = unit == 1 ? 0.0 : kCopyVector + kTranspose;
@@ -85,19 +86,24 @@ class Candidate {
   const Blocking& blocking() const noexcept { return b_; }
 
  private:
-  // Of all output rows' rows of taps, the share that is multiplied if the weights are finite.
-  double taps_inside() const noexcept {
+  // The share of an axis' taps that lie in the image, over all outputs.
+  static double taps_inside(TapRange (*inside)(const Problem&, std::int64_t) noexcept,
+                            const Problem& p, std::int64_t outputs, std::int64_t taps) noexcept {
+    std::int64_t sum = 0;
+    for (std::int64_t i = 0; i < outputs;) {
+      const TapRange range = inside(p, i);
+      sum += std::max<std::int64_t>(0, range.end - range.begin) * (range.until - i);
+      i = range.until;
+    }
+    return real(sum) / real(outputs * taps);
+  }
+
+  // Of all taps, the share that is multiplied if the weights are finite.
+  double taps_multiplied() const noexcept {
     const auto& [kernel, stride, padding, dilation, mode] = p_.window;
-    constexpr std::int64_t kManyRows = 256;  // whose border weighs little
-    if (mode != PaddingMode::zeros || padding.top + padding.bottom == 0 || p_.oh > kManyRows) {
-      return 1.0;
-    }
-    std::int64_t inside = 0;
-    for (std::int64_t oh = 0; oh < p_.oh; ++oh) {
-      const TapRows taps = tap_rows_inside(p_, oh, oh);
-      inside += std::max<std::int64_t>(0, taps.end - taps.begin);
-    }
-    return real(inside) / real(p_.oh * kernel.h);
+    if (mode != PaddingMode::zeros) return 1.0;
+    return taps_inside(tap_rows_inside, p_, p_.oh, kernel.h) *
+           (b_.cuts_columns ? taps_inside(tap_columns_inside, p_, p_.ow, kernel.w) : 1.0);
   }
 
   // A panel of B is read in one sweep by every tile, which comes from L2 as fast as from L1:
@@ -211,11 +217,13 @@ class Candidate {
     const bool adjacent = has_adjacent_channels(p_);
     const std::int64_t vectors = ceil_div(p_.c_per_group(), tile_.width);
     const std::int64_t channels = adjacent ? p_.c_per_group() : vectors * tile_.width;
-    const Pair step = Patch(p_, 1, 1).step;
+    const Pair step = Patch(p_, 1, p_.ow).step;
     // Transposing writes to a vector of pixels at a time, more than a tile has rows.
     const bool spread =
         aliases(p_.window.stride.w / step.w * channels) || (!adjacent && aliases(2 * channels));
     if (!block_rows(spread ? channels + kLine : channels)) return false;
+    // Where tiles that end with a change of taps are not too short to keep the FMAs busy.
+    b_.cuts_columns = has_far_columns(p_.window);
     const std::int64_t columns = std::min(b_.pixel_block, p_.ow);
     const std::int64_t output_rows = ceil_div(b_.pixel_block, p_.ow);
     const Patch patch(p_, output_rows, columns);
@@ -265,12 +273,19 @@ class Candidate {
 Patch::Patch(const Problem& p, std::int64_t output_rows, std::int64_t output_columns) noexcept {
   const auto fit = [](std::int64_t outputs, std::int64_t stride, std::int64_t kernel,
                       std::int64_t dilation, std::int64_t& visited) {
-    visited = kernel > 1 ? std::gcd(stride, dilation) : stride;
+    visited = outputs == 1 ? dilation : kernel > 1 ? std::gcd(stride, dilation) : stride;
     return ((outputs - 1) * stride + (kernel - 1) * dilation) / visited + 1;
   };
   const Window& w = p.window;
   rows = fit(output_rows, w.stride.h, w.kernel_size.h, w.dilation.h, step.h);
   columns = fit(output_columns, w.stride.w, w.kernel_size.w, w.dilation.w, step.w);
+}
+
+std::int64_t tile_lanes(std::int64_t rows, std::int64_t rest, const Tile& tile) noexcept {
+  if (tile.wide_mr == 0) return std::min<std::int64_t>(rest, tile.nr);
+  const bool few_rows = rows <= tile.wide_mr;
+  const bool last_vector = rest <= tile.nr + tile.width && tile.mr * kFma < kFmaLatency;
+  return std::min<std::int64_t>(rest, few_rows || last_vector ? 2 * tile.nr : tile.nr);
 }
 
 double tile_cycles(std::int64_t rows, std::int64_t lanes, std::int64_t row_panel, const Tile& tile,
@@ -279,14 +294,22 @@ double tile_cycles(std::int64_t rows, std::int64_t lanes, std::int64_t row_panel
   for (const std::int64_t part : {rows / row_panel * row_panel, rows % row_panel}) {
     if (part == 0) continue;
     const std::int64_t panel = std::min(part, row_panel);
-    const std::int64_t tiles = part / panel * ceil_div(panel, tile.mr);
-    const double height = real(part) / real(tiles);
-    const auto cost = [&](std::int64_t vectors) {
+    const auto cost = [&](std::int64_t lanes_of_tile) {
+      const int most_rows = lanes_of_tile > tile.nr ? tile.wide_mr : tile.mr;
+      const std::int64_t tiles = part / panel * ceil_div(panel, most_rows);
+      const double height = real(part) / real(tiles);
+      const std::int64_t vectors = ceil_div(lanes_of_tile, tile.width);
       return std::max(height * real(vectors) * kFma, least_step) * real(tiles);
     };
-    cycles += real(lanes / tile.nr) * cost(tile.nr / tile.width);
-    const std::int64_t rest = ceil_div(lanes % tile.nr, tile.width);
-    if (rest > 0) cycles += cost(rest);
+    // Tiles alike, but for those of the last lanes.
+    const std::int64_t most = tile_lanes(panel, lanes, tile);
+    const std::int64_t alike = std::max<std::int64_t>(lanes / most - 1, 0);
+    cycles += real(alike) * cost(most);
+    for (std::int64_t rest = lanes - alike * most; rest > 0;) {
+      const std::int64_t taken = tile_lanes(panel, rest, tile);
+      cycles += cost(taken);
+      rest -= taken;
+    }
   }
   return cycles;
 }

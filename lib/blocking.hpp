@@ -18,12 +18,23 @@ struct CacheSizes {
 // This machine's; the defaults above for what a virtual machine hides.
 CacheSizes detected_caches() noexcept;
 
-// The register tile of a level.
+// The register tiles of a level.
 struct Tile {
   int width = 0;  // floats per vector
   int nr = 0;
   int mr = 0;
+  int wide_mr = 0;  // over two panels
+
+  Tile() = default;
+  explicit Tile(const KernelTable& table) noexcept
+      : width(table.width), nr(table.nr()), mr(table.max_rows), wide_mr(table.wide_rows) {}
+  Tile(int vector, int lanes, int rows, int wide_rows) noexcept
+      : width(vector), nr(lanes), mr(rows), wide_mr(wide_rows) {}
 };
+
+// Lanes of the next of the tiles that cover `rows` x `rest`: of one panel, or of two where the
+// vectors of one would wait for their own sums.
+std::int64_t tile_lanes(std::int64_t rows, std::int64_t rest, const Tile& tile) noexcept;
 
 // Which operand lies along the vectors; the other is broadcast.
 enum class Lanes : std::int32_t { pixels, channels };
@@ -59,6 +70,7 @@ struct Blocking {
   std::int64_t pack_elements = 0;  // of the buffer that a pack block fills
   bool wide = false;               // tiles span two panels where their lanes follow on in y
   bool whole_rows = false;         // a block is whole output rows or part of one
+  bool cuts_columns = false;       // tiles end where other columns of taps are in the padding
   bool fetch_y = false;            // its lines are asked for before a tile is computed
   double fma_cycles = 0, pack_cycles = 0, store_cycles = 0;  // the cost model's terms
 

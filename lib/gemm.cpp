@@ -25,7 +25,8 @@ class BlockProduct {
       : g_(operands),
         p_(operands.problem),
         b_(blocking),
-        nr_(operands.table.nr()),
+        tile_(operands.table),
+        nr_(tile_.nr),
         depth_(p_.c_per_group() * p_.taps()),
         pixels_(static_cast<float*>(workspace)),
         sums_(pixels_ + pack_elements(b_, nr_)) {
@@ -37,16 +38,15 @@ class BlockProduct {
     }
     weights_ = g_.weights + group * g_.lanes_per_group * depth_;
     bias_ = g_.bias != nullptr ? g_.bias + group * g_.lanes_per_group : nullptr;
-    const Padding& padding = p_.window.padding;
-    skips_padding_ = g_.finite && p_.window.padding_mode == PaddingMode::zeros &&
-                     (padding.top > 0 || padding.bottom > 0);
+    skips_padding_ = g_.finite && p_.window.padding_mode == PaddingMode::zeros;
+    skips_columns_ = skips_padding_ && b_.cuts_columns;
     const std::size_t lane_axis = b_.lanes == Lanes::pixels ? 3 : 1;
     lanes_adjacent_ = p_.y_strides[lane_axis] == 1 &&
                       (residual_ == nullptr || g_.residual_strides[lane_axis] == 1);
     const auto dense = [&](const Dims<4>& strides) {
       return strides[lane_axis] == 1 && (p_.oh == 1 || strides[2] == p_.ow * strides[3]);
     };
-    wide_ = b_.wide && dense(p_.y_strides) && (residual_ == nullptr || dense(g_.residual_strides));
+    may_be_wide_ = dense(p_.y_strides) && (residual_ == nullptr || dense(g_.residual_strides));
   }
 
   void run(std::int64_t pixel, std::int64_t pixel_count, std::int64_t channel,
@@ -72,7 +72,7 @@ class BlockProduct {
           pack_panels(pack);
         } else if (b_.form == PixelForm::rows) {
           g_.table.pack_rows(pack);
-          segments_[0] = {0, pack.depth_end - begin};
+          segments_[0] = {0, pack.depth_end - begin, 0};
           segment_count_ = 1;
         }
         first_pixel_ = pack.first;
@@ -123,7 +123,7 @@ class BlockProduct {
     const Pair kernel = p_.window.kernel_size;
     const std::int64_t channels = p_.c_per_group();
     segment_count_ = 0;
-    while (begin < end) {
+    for (std::int64_t depth = 0; begin < end;) {
       const std::int64_t tap = begin / channels;
       const std::int64_t channel = begin % channels;
       const std::int64_t length = std::min(channels - channel, end - begin);
@@ -133,9 +133,10 @@ class BlockProduct {
       if (segment_count_ > 0 && last->offset + last->length == offset) {
         last->length += length;
       } else {
-        segments_[segment_count_++] = {offset, length};
+        segments_[segment_count_++] = {offset, length, depth};
       }
       begin += length;
+      depth += length;
     }
   }
 
@@ -186,39 +187,49 @@ class BlockProduct {
     std::int64_t begin, end;
   };
 
-  // Output rows from `row` on of whose windows the same taps lie above and below the image.
-  std::int64_t rows_alike(std::int64_t row) const noexcept {
-    const auto& [kernel, stride, padding, dilation, mode] = p_.window;
-    const std::int64_t inside = ceil_div(padding.top, stride.h);
-    const std::int64_t room = p_.h - 1 + padding.top - (kernel.h - 1) * dilation.h;
-    const std::int64_t below = room < 0 ? 0 : room / stride.h + 1;
-    return row < inside || row >= below ? 1 : below - row;
+  // Pixels from one on of whose windows the same taps lie in the padding: tiles that end there pass
+  // over all of them.
+  std::int64_t pixels_alike(std::int64_t pixel) const noexcept {
+    const std::int64_t oh = (first_pixel_ + pixel) / p_.ow;
+    const std::int64_t ow = (first_pixel_ + pixel) % p_.ow;
+    if (skips_columns_) return tap_columns_inside(p_, ow).until - ow;
+    if (p_.ow < tile_.mr / 2) return std::numeric_limits<std::int64_t>::max();
+    return (tap_rows_inside(p_, oh).until - oh) * p_.ow - ow;
   }
 
   // Of a k-block, what the windows of `pixels` read of the rows of the image. They find zeros above
   // and below, which add nothing to a sum if the weights are finite.
   Depths reach(std::int64_t pixel, std::int64_t pixels, const Depths& block) const noexcept {
     if (!skips_padding_) return block;
-    const TapRows taps = tap_rows_inside(p_, (first_pixel_ + pixel) / p_.ow,
-                                         (first_pixel_ + pixel + pixels - 1) / p_.ow);
+    const TapRange first = tap_rows_inside(p_, (first_pixel_ + pixel) / p_.ow);
+    const TapRange last = tap_rows_inside(p_, (first_pixel_ + pixel + pixels - 1) / p_.ow);
     const std::int64_t row = p_.c_per_group() * p_.window.kernel_size.w;  // of taps
-    const std::int64_t begin = std::min(block.end, std::max(block.begin, taps.begin * row));
-    return {begin, std::max(begin, std::min(block.end, taps.end * row))};
+    const std::int64_t begin = std::min(block.end, std::max(block.begin, last.begin * row));
+    return {begin, std::max(begin, std::min(block.end, first.end * row))};
   }
 
-  // The segments of a part of the k-block from depth `begin` on.
-  void clip_segments(const Depths& part, std::int64_t begin, TileArguments& tile) noexcept {
+  // The segments of a part of the k-block, and of the columns of taps that a pixel's window finds
+  // in the image.
+  void clip_segments(const Depths& block, const Depths& part, std::int64_t pixel,
+                     TileArguments& tile) noexcept {
     tile.segments = segments_;
     tile.segment_count = segment_count_;
     if (!skips_padding_) return;
     tile.segments = clipped_;
     tile.segment_count = 0;
-    for (int i = 0; i < segment_count_ && begin < part.end; ++i) {
+    TapRange columns{};
+    if (skips_columns_) columns = tap_columns_inside(p_, (first_pixel_ + pixel) % p_.ow);
+    for (int i = 0; i < segment_count_; ++i) {
       const Segment& all = segments_[i];
+      const std::int64_t begin = block.begin + all.depth;
       const std::int64_t from = std::max(begin, part.begin);
       const std::int64_t to = std::min(begin + all.length, part.end);
-      if (from < to) clipped_[tile.segment_count++] = {all.offset + from - begin, to - from};
-      begin += all.length;
+      if (from >= to) continue;
+      if (skips_columns_) {
+        const std::int64_t column = from / p_.c_per_group() % p_.window.kernel_size.w;
+        if (column < columns.begin || column >= columns.end) continue;
+      }
+      clipped_[tile.segment_count++] = {all.offset + from - begin, to - from, from - block.begin};
     }
   }
 
@@ -232,14 +243,16 @@ class BlockProduct {
     tile.first = block.begin == 0;
     tile.last = block.end == depth_;
     tile.b_panel_stride = depth_ * nr_;
+    tile.sums_panel_stride = rows * nr_;
     for (std::int64_t lane = 0; lane < lanes; lane += tile.lanes) {
       // A tile is all in place or all packed.
       const std::int64_t rest = (pixels_in_lanes && lane < in_place_ ? in_place_ : lanes) - lane;
-      const bool wide = wide_ && rest > nr_;
-      const std::int64_t most_lanes = wide ? 2 * nr_ : nr_;
-      const std::int64_t most_rows = wide ? g_.table.wide_rows : g_.table.max_rows;
+      const std::int64_t most_lanes = !may_be_wide_ ? nr_
+                                      : b_.wide     ? 2 * nr_
+                                                    : tile_lanes(rows, rest, tile_);
       tile.lanes = static_cast<std::int32_t>(std::min(most_lanes, rest));
-      const std::int64_t vectors = ceil_div(tile.lanes, g_.table.width);
+      const std::int64_t most_rows = tile.lanes > nr_ ? tile_.wide_mr : tile_.mr;
+      const std::int64_t vectors = ceil_div(tile.lanes, tile_.width);
       if (pixels_in_lanes && tile.last) {
         panel_in_y_ = place(lane, tile.lanes, first_channel_, p_.y_strides);
         if (residual_ != nullptr) {
@@ -250,10 +263,7 @@ class BlockProduct {
         // Tiles of equal height, or of one row less, up to where the rows' addresses are no longer
         // evenly spaced.
         std::int64_t left = std::min(rows - row, even_rows(row));
-        if (skips_padding_ && !pixels_in_lanes && p_.ow >= g_.table.max_rows / 2) {
-          const std::int64_t flat = first_pixel_ + row;
-          left = std::min(left, rows_alike(flat / p_.ow) * p_.ow - flat % p_.ow);
-        }
+        if (skips_padding_ && !pixels_in_lanes) left = std::min(left, pixels_alike(row));
         const Depths part =
             pixels_in_lanes ? reach(lane, tile.lanes, block) : reach(row, left, block);
         tile.depth = part.end - part.begin;
@@ -275,8 +285,8 @@ class BlockProduct {
         } else {
           form = AForm::rows;
           tile.a = window(row);
-          tile.b = weight_panel(lane, part.begin);
-          clip_segments(part, block.begin, tile);
+          tile.b = weight_panel(lane, block.begin);
+          clip_segments(block, part, row, tile);
         }
         tile.sums = sums + (lane / nr_ * rows + row) * nr_;
         const MicroKernel kernel =
@@ -398,8 +408,9 @@ class BlockProduct {
   const Operands& g_;
   const Problem& p_;
   const Blocking& b_;
+  Tile tile_;
   int nr_;
-  bool wide_;  // tiles over two panels, as far as there are two
+  bool may_be_wide_;  // tiles may span two panels
   std::int64_t depth_;
   float* pixels_;
   float* sums_;
@@ -412,7 +423,8 @@ class BlockProduct {
   std::int64_t in_place_ = 0;  // pixels of a pack block, of whole panels
   Pair output_stride_;         // floats from a window to the next one's
   Pair tap_stride_;            // and within a window
-  bool skips_padding_;         // tap by tap
+  bool skips_padding_;         // rows of taps
+  bool skips_columns_;         // and columns of taps
   Segment segments_[kMaxSegments];
   int segment_count_ = 0;
   Segment clipped_[kMaxSegments];         // to what a tile does not skip

@@ -264,11 +264,37 @@ Status make_problem(const Conv2d& d, const ConstTensorView& x, const TensorView&
   return check_products(problem);
 }
 
-TapRows tap_rows_inside(const Problem& p, std::int64_t first, std::int64_t last) noexcept {
+namespace {
+
+TapRange taps_inside(std::int64_t size, std::int64_t kernel, std::int64_t stride,
+                     std::int64_t before, std::int64_t dilation, std::int64_t outputs,
+                     std::int64_t output) noexcept {
+  const std::int64_t first = output * stride - before;  // of the image, under the first tap
+  const std::int64_t room = size - 1 - first;
+  TapRange taps{0, 0, outputs};
+  if (first < 0) {
+    taps.begin = std::min(kernel, ceil_div(-first, dilation));
+    taps.until = ceil_div(before - (taps.begin - 1) * dilation, stride);
+  }
+  if (room >= 0) {
+    taps.end = std::min(kernel, room / dilation + 1);
+    const std::int64_t last = (size - 1 + before - (taps.end - 1) * dilation) / stride;
+    taps.until = std::min(taps.until, last + 1);
+  }
+  taps.until = std::min(taps.until, outputs);
+  return taps;
+}
+
+}  // namespace
+
+TapRange tap_rows_inside(const Problem& p, std::int64_t output_row) noexcept {
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  const std::int64_t above = std::max<std::int64_t>(0, padding.top - last * stride.h);
-  const std::int64_t room = p.h - 1 + padding.top - first * stride.h;
-  return {ceil_div(above, dilation.h), room < 0 ? 0 : std::min(kernel.h, room / dilation.h + 1)};
+  return taps_inside(p.h, kernel.h, stride.h, padding.top, dilation.h, p.oh, output_row);
+}
+
+TapRange tap_columns_inside(const Problem& p, std::int64_t output_column) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  return taps_inside(p.w, kernel.w, stride.w, padding.left, dilation.w, p.ow, output_column);
 }
 
 Axes useful_axes(const Problem& p) noexcept {

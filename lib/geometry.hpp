@@ -54,13 +54,19 @@ Axes useful_axes(const Problem& problem) noexcept;
 Problem permuted(const Problem& problem, const Axes& axes) noexcept;
 Dims<4> permuted(const Dims<4>& strides, const Axes& axes) noexcept;
 
-// Rows of a filter's taps [begin, end), of which `end` may be below `begin` for none.
-struct TapRows {
-  std::int64_t begin, end;
+// Rows or columns of a filter's taps, [begin, end), that lie in the image for an output row or
+// column; `end` may be below `begin` for none. They are the same for those that follow, to `until`.
+struct TapRange {
+  std::int64_t begin, end, until;
 };
+TapRange tap_rows_inside(const Problem& problem, std::int64_t output_row) noexcept;
+TapRange tap_columns_inside(const Problem& problem, std::int64_t output_column) noexcept;
 
-// Those that lie in the image for some of the output rows [first, last].
-TapRows tap_rows_inside(const Problem& problem, std::int64_t first, std::int64_t last) noexcept;
+// Are columns of taps so many output columns apart that tiles may end where one of them enters or
+// leaves the image?
+inline bool has_far_columns(const Window& window) noexcept {
+  return window.kernel_size.w > 1 && window.dilation.w / window.stride.w >= 4;
+}
 
 // False if the product exceeds 64 bits.
 inline bool multiply(std::int64_t a, std::int64_t b, std::int64_t& product) noexcept {

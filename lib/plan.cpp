@@ -174,7 +174,7 @@ Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan,
   state.has_bias = packed_->has_bias;
   state.strict = packed_->options.strict;
   state.flush_denormals = packed_->options.flush_denormals;
-  state.tile = {table.width, table.nr(), table.max_rows};
+  state.tile = Tile(table);
   // An empty batch is not planned: nobody has looked at its strides.
   const bool empty = state.asked.n == 0;
   if (uses_panels(asked) && !empty) state.axes = useful_axes(state.asked);

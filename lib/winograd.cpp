@@ -153,7 +153,7 @@ class Block {
     tile.last = false;
     const int vectors = p_.k_per_group() - panel * nr_ > width_ ? 2 : 1;
     for (std::int64_t begin = 0; begin < depth; begin += b_.depth) {
-      const Segment segment{0, std::min(b_.depth, depth - begin)};
+      const Segment segment{0, std::min(b_.depth, depth - begin), 0};
       tile.depth = segment.length;
       tile.segments = &segment;
       tile.first = begin == 0;
@@ -310,10 +310,17 @@ WinogradBlocking cut(const Problem& p, int m, bool owned, const Tile& tile,
   const std::int64_t out_vectors = ceil_div(p.k_per_group(), tile.width);
   const double images = real(p.groups);
   const double transform = b.points() * kTransform;
-  const double transposed = real((b.m + 2) * b.m) * (kCopyVector + kTranspose);
+  // A vector of a pixel's channels, where those of neighbouring pixels are apart.
+  const auto transposed = [&](const Dims<4>& strides, double element) {
+    const std::int64_t apart = p.window.dilation.w * strides[3];
+    return real((b.m + 2) * b.m) * (apart <= 2 ? kCopyVector + kTranspose : tile.width * element);
+  };
   const std::int64_t height = std::min(of_image, limit);
+  Tile one_panel = tile;
+  one_panel.wide_mr = 0;
   b.fma_cycles = images * b.points() * real(p.c_per_group()) *
-                 tile_cycles(height, p.k_per_group(), height, tile) * real(of_image) / real(height);
+                 tile_cycles(height, p.k_per_group(), height, one_panel) * real(of_image) /
+                 real(height);
   // What touches the border, or has no adjacent channels, is copied first.
   const auto inner = [&](std::int64_t tile_count, std::int64_t before, std::int64_t after) {
     return std::max<std::int64_t>(0, tile_count - (before > 0 ? 1 : 0) - (after > 0 ? 1 : 0));
@@ -322,8 +329,9 @@ WinogradBlocking cut(const Problem& p, int m, bool owned, const Tile& tile,
   const double in_place =
       real(inner(b.tile_rows, padding.top, padding.bottom)) / real(b.tile_rows) *
       real(inner(b.tile_columns, padding.left, padding.right)) / real(b.tile_columns);
-  const double copied =
-      p.x_strides[1] == 1 ? (1 - in_place) * real((b.m + 2) * (b.m + 2)) * kCopyVector : transposed;
+  const double copied = p.x_strides[1] == 1
+                            ? (1 - in_place) * real((b.m + 2) * (b.m + 2)) * kCopyVector
+                            : transposed(p.x_strides, kCopyScalar);
   b.input_cycles = images * real(of_image) * real(in_vectors) * (transform + copied);
   const double weight_vectors =
       images * real(p.c_per_group()) * real(b.panels * tile.nr / tile.width);
@@ -337,9 +345,9 @@ WinogradBlocking cut(const Problem& p, int m, bool owned, const Tile& tile,
     b.weight_cycles = weight_vectors * (b.points() + 9) * kTransformWeight;
   }
   b.pack_cycles = b.input_cycles + blocks * b.weight_cycles;
-  b.store_cycles =
-      images * real(of_image) * real(out_vectors) *
-      (transform + real(b.m * b.m) * kStoreVector / 2 + (p.y_strides[1] == 1 ? 0.0 : transposed));
+  b.store_cycles = images * real(of_image) * real(out_vectors) *
+                   (transform + real(b.m * b.m) * kStoreVector / 2 +
+                    (p.y_strides[1] == 1 ? 0.0 : transposed(p.y_strides, kStoreScalar)));
   return b;
 }
 

@@ -108,7 +108,7 @@ void run_tile(benchmark::State& state, const KernelTable& table, int form, int r
   const std::int64_t nr = table.nr();
   const std::int64_t pitch = (kc + 31) / 32 * 32 + 16;  // as the blocking pads rows
   const Floats b(kc * nr), a(form == 0 ? kc * nr : rows * pitch), sums(rows * nr);
-  const Segment segment{0, kc};
+  const Segment segment{0, kc, 0};
   TileArguments tile;
   tile.depth = kc;
   tile.a = a.data();
@@ -151,8 +151,7 @@ KernelLevel register_tiles(const KernelTable& table, Progress& progress) {
   level.kcs = {64, 96, 128, 160, 192, 224, 256};
   for (const bool is_nhwc : {false, true}) {
     const Problem problem = problem_of(256, 256, 28, 3, 1, is_nhwc);
-    const Blocking blocking =
-        choose_blocking(problem, {table.width, table.nr(), table.max_rows}, detected_caches());
+    const Blocking blocking = choose_blocking(problem, Tile(table), detected_caches());
     level.chosen[is_nhwc ? 1 : 0] = static_cast<int>(blocking.kc);
     level.kcs.push_back(static_cast<int>(blocking.kc));
   }

@@ -181,8 +181,7 @@ void check_forms(const Problem& p, const Operands& operands, const Place& place,
       REQUIRE(make_problem(p.conv, x.view(), y.view(), problem).ok());
       Blocking blocking;
       // Small caches, so that blocks meet.
-      if (!make_blocking(problem, {table.width, table.nr(), table.max_rows}, {16 << 10, 128 << 10},
-                         along, form, blocking)) {
+      if (!make_blocking(problem, Tile(table), {16 << 10, 128 << 10}, along, form, blocking)) {
         continue;
       }
       const GuardedBuffer workspace(gemm_workspace_bytes(problem, blocking, table.nr()), guard);
@@ -297,33 +296,40 @@ TEST_SUITE("bits") {
   }
 
   TEST_CASE("sums that underflow are 0 and not -0, whatever passes over the padding") {
-    const Problem p = parsed({"mb1ic64ih12iw3oc256kh3kw3ph3pw3dh2dw2"});
-    const Operands operands(p);
-    for_each_index(operands.weights.view().shape, [&](const Dims<4>& i) {
-      at(operands.weights.view(), i) = i[2] < 2 ? -1e-30F : 1e-30F;
-    });
-    for (const Isa isa : tested_isas()) {
-      CAPTURE(std::string(name(isa)));
-      Layer layer;
-      LayerOptions options;
-      options.algorithm = Algorithm::gemm;
-      options.isa = isa;
-      REQUIRE(Layer::create(p.conv, operands.weights.view(), nullptr, options, layer).ok());
-      for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
-        const Tensor x(layout, operands.x.view().shape);
-        for_each_index(x.view().shape, [&](const Dims<4>& i) { at(x.view(), i) = 1e-30F; });
-        for (const int threads : {1, 8}) {
-          const Tensor y(layout, {p.mb, p.conv.out_channels, p.oh, p.ow});
-          Plan plan;
-          REQUIRE(layer.plan(x.view(), y.view(), plan, threads).ok());
-          std::vector<char> workspace(static_cast<std::size_t>(plan.workspace_bytes()));
-          REQUIRE(
-              layer.run(plan, x.view(), y.view(), {workspace.data(), plan.workspace_bytes()}).ok());
-          std::int64_t negative = 0;
-          for_each_index(y.view().shape, [&](const Dims<4>& i) {
-            negative += std::signbit(at(y.view(), i)) ? 1 : 0;
-          });
-          CHECK(negative == 0);
+    // Over rows of taps, over columns, over both.
+    constexpr const char* kPasses[] = {"mb1ic64ih12iw3oc256kh3kw3ph3pw3dh2dw2",
+                                       "mb1ic64ih3iw30oc64kh1kw3ph0pw10dw9",
+                                       "mb1ic64ih12iw14oc64kh3kw3ph7pw6dh6dw5"};
+    for (const char* const descriptor : kPasses) {
+      const Problem p = parsed({descriptor});
+      CAPTURE(std::string(descriptor));
+      const Operands operands(p);
+      for_each_index(operands.weights.view().shape, [&](const Dims<4>& i) {
+        at(operands.weights.view(), i) = p.conv.kernel_size.h == 1 || i[2] < 2 ? -1e-30F : 1e-30F;
+      });
+      for (const Isa isa : tested_isas()) {
+        CAPTURE(std::string(name(isa)));
+        Layer layer;
+        LayerOptions options;
+        options.algorithm = Algorithm::gemm;
+        options.isa = isa;
+        REQUIRE(Layer::create(p.conv, operands.weights.view(), nullptr, options, layer).ok());
+        for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
+          const Tensor x(layout, operands.x.view().shape);
+          for_each_index(x.view().shape, [&](const Dims<4>& i) { at(x.view(), i) = 1e-30F; });
+          for (const int threads : {1, 8}) {
+            const Tensor y(layout, {p.mb, p.conv.out_channels, p.oh, p.ow});
+            Plan plan;
+            REQUIRE(layer.plan(x.view(), y.view(), plan, threads).ok());
+            std::vector<char> workspace(static_cast<std::size_t>(plan.workspace_bytes()));
+            REQUIRE(layer.run(plan, x.view(), y.view(), {workspace.data(), plan.workspace_bytes()})
+                        .ok());
+            std::int64_t negative = 0;
+            for_each_index(y.view().shape, [&](const Dims<4>& i) {
+              negative += std::signbit(at(y.view(), i)) ? 1 : 0;
+            });
+            CHECK(negative == 0);
+          }
         }
       }
     }

@@ -15,7 +15,7 @@
 namespace fastconv::testing {
 namespace {
 
-constexpr Tile kTiles[] = {{4, 8, 6}, {4, 8, 8}, {8, 16, 6}, {16, 32, 14}};
+const Tile kTiles[] = {{4, 8, 6, 3}, {4, 8, 8, 4}, {8, 16, 6, 3}, {16, 32, 14, 6}};
 
 constexpr CacheSizes kCaches[] = {
     {16 << 10, 128 << 10},  {32 << 10, 256 << 10}, {32 << 10, 512 << 10}, {32 << 10, 1 << 20},
@@ -177,6 +177,46 @@ TEST_SUITE("blocking") {
     });
   }
 
+  TEST_CASE("taps inside the image are those that a count finds") {
+    for (const std::int64_t w : {1, 2, 7, 20}) {
+      for (const std::int64_t kernel : {1, 2, 5}) {
+        for (const std::int64_t dilation : {1, 3, 9}) {
+          for (const std::int64_t stride : {1, 2, 5}) {
+            for (const std::int64_t before : {0, 1, 8, 40}) {
+              fastconv::Problem p;
+              p.window.kernel_size = {1, kernel};
+              p.window.dilation = {1, dilation};
+              p.window.stride = {1, stride};
+              p.window.padding.left = before;
+              p.h = p.oh = 1;
+              p.w = w;
+              p.ow = 30;
+              const auto inside = [&](std::int64_t output) {
+                std::vector<std::int64_t> taps;
+                for (std::int64_t s = 0; s < kernel; ++s) {
+                  const std::int64_t i = output * stride - before + s * dilation;
+                  if (i >= 0 && i < w) taps.push_back(s);
+                }
+                return taps;
+              };
+              for (std::int64_t output = 0; output < p.ow; ++output) {
+                const TapRange range = tap_columns_inside(p, output);
+                std::vector<std::int64_t> taps;
+                for (std::int64_t s = range.begin; s < range.end; ++s) taps.push_back(s);
+                CHECK(taps == inside(output));
+                CHECK(range.until > output);
+                CHECK(range.until <= p.ow);
+                for (std::int64_t next = output; next < range.until; ++next) {
+                  CHECK(inside(next) == taps);
+                }
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
   TEST_CASE("detected caches are believable") {
     const CacheSizes caches = detected_caches();
     CHECK(caches.l1 >= (16 << 10));
@@ -193,7 +233,7 @@ TEST_SUITE("blocking") {
     for (const Isa isa : tested_isas()) {
       CAPTURE(std::string(name(isa)));
       const KernelTable& table = *kernel_table(isa);
-      const Tile tile{table.width, table.nr(), table.max_rows};
+      const Tile tile(table);
       for (const std::int64_t kernel : {1, 3}) {
         for (const Growth& growth : kGrowth) {
           CAPTURE(growth.mb);

@@ -73,6 +73,38 @@ TEST_SUITE("tiles") {
     }
   }
 
+  TEST_CASE("deep products: output channels x pixels of a few") {
+    // Tiles over two panels carry their sums from one block of depth to the next.
+    Sweep sweep(false);
+    std::uint64_t seed = 0;
+    for (const std::int64_t k : sizes()) {
+      for (const std::int64_t pixels : {1, 2, 3, 4, 6, 7}) {
+        run_both_ways(sweep, problem_of(conv_of(2100, k, 1, 0), 1, 1, pixels), ++seed);
+      }
+    }
+  }
+
+  TEST_CASE("taps far apart x width x padding") {
+    // Tiles end where a tap enters or leaves the image, and pass over those outside.
+    Sweep sweep(false);
+    std::uint64_t seed = 0;
+    for (const Pair dilation : {Pair{1, 4}, Pair{5, 5}, Pair{4, 12}, Pair{9, 1}}) {
+      for (const std::int64_t width : {1, 3, 5, 8, 13, 24, 31}) {
+        for (const Pair kernel : {Pair{3, 3}, Pair{2, 4}, Pair{1, 3}}) {
+          Conv2d conv = conv_of(5, 17, kernel, {dilation.h, dilation.w});
+          conv.dilation = dilation;
+          if (++seed % 3 == 0) conv.padding = {dilation.h, dilation.h, 2 * dilation.w + 1, 0};
+          if (seed % 5 == 0) conv.padding = {0, 0, 1, kernel.w * dilation.w + 3};
+          const std::int64_t height = (kernel.h - 1) * dilation.h + 2;
+          const std::int64_t reach = (kernel.w - 1) * dilation.w;
+          const std::int64_t pads = conv.padding.left + conv.padding.right;
+          run_both_ways(
+              sweep, problem_of(conv, 1, height, width + (reach > pads ? reach - pads : 0)), seed);
+        }
+      }
+    }
+  }
+
   TEST_CASE("few channels x few channels x width x stride") {
     // Rows of pixels with adjacent channels become rows of channels, and back, a vector at a time.
     Sweep sweep(false);
