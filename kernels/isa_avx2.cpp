@@ -3,6 +3,7 @@
 
 namespace fastconv {
 
-constexpr KernelTable kernels_avx2 = avx2::make_table<xsimd::fma3<xsimd::avx2>, 6, 3>(Isa::avx2);
+constexpr KernelTable kernels_avx2 =
+    avx2::make_table<xsimd::fma3<xsimd::avx2>, 6, 3, 4, 3>(Isa::avx2);
 
 }  // namespace fastconv

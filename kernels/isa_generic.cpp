@@ -3,6 +3,7 @@
 
 namespace fastconv {
 
-constexpr KernelTable kernels_generic = generic::make_table<generic::Portable, 6, 3>(Isa::generic);
+constexpr KernelTable kernels_generic =
+    generic::make_table<generic::Portable, 6, 3, 4, 3>(Isa::generic);
 
 }  // namespace fastconv

@@ -13,13 +13,26 @@
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
-template <class Arch, int Rows, int NV, int NR>
-constexpr void fill_kernels(KernelTable& table) noexcept {
-  constexpr AForm columns = AForm::columns, rows = AForm::rows;
-  table.micro_gemm[static_cast<int>(columns)][Rows - 1][NV - 1] =
-      micro_gemm<Arch, Rows, NV, NR, columns>;
-  table.micro_gemm[static_cast<int>(rows)][Rows - 1][NV - 1] = micro_gemm<Arch, Rows, NV, NR, rows>;
-  if constexpr (Rows > 1) fill_kernels<Arch, Rows - 1, NV, NR>(table);
+template <class Arch, AForm Form, int Rows, int Vectors, int PanelVectors>
+constexpr void fill_tiles(KernelTable& table) noexcept {
+  constexpr int form = static_cast<int>(Form);
+  table.micro_gemm[form][Rows - 1][Vectors - 1] =
+      micro_gemm<Arch, Rows, Vectors, PanelVectors, Form>;
+  if (table.max_rows[form][Vectors - 1] < Rows) table.max_rows[form][Vectors - 1] = Rows;
+  if constexpr (Rows > 1) fill_tiles<Arch, Form, Rows - 1, Vectors, PanelVectors>(table);
+}
+
+// Tiles over up to one panel and, if there are any, two.
+template <class Arch, AForm Form, int MR, int WideMR, int PanelVectors>
+constexpr void fill_form(KernelTable& table) noexcept {
+  fill_tiles<Arch, Form, MR, 1, PanelVectors>(table);
+  fill_tiles<Arch, Form, MR, 2, PanelVectors>(table);
+  if constexpr (PanelVectors > 2) {
+    fill_tiles<Arch, Form, MR, 3, PanelVectors>(table);
+  } else {
+    fill_tiles<Arch, Form, WideMR, 3, PanelVectors>(table);
+    fill_tiles<Arch, Form, WideMR, 4, PanelVectors>(table);
+  }
 }
 
 template <class Arch, int M, int NR>
@@ -29,23 +42,21 @@ constexpr void fill_winograd(KernelTable& table) noexcept {
   table.winograd_output[winograd_index(M)] = winograd_output<Arch, M, NR>;
 }
 
-// The table of one level: tiles of up to MR rows by two vectors, and of WideMR rows by four.
-template <class Arch, int MR, int WideMR>
+// The table of one level: tiles of up to MR rows by two vectors, and of WideMR rows by four. Where
+// pixels lie along the vectors, of up to PixelMR rows by a panel of PixelVectors.
+template <class Arch, int MR, int WideMR, int PixelMR = MR, int PixelVectors = kMaxVectors>
 constexpr KernelTable make_table(Isa isa) noexcept {
-  static_assert(WideMR <= MR && MR <= kMaxRows);
+  static_assert(WideMR <= MR && MR <= kMaxRows && PixelMR <= MR);
   constexpr int W = Vector<Arch>::width;
   constexpr int NR = kMaxVectors * W;
   KernelTable table{};
   table.isa = isa;
   table.width = W;
   table.vectors = kMaxVectors;
-  table.max_rows = MR;
-  table.wide_rows = WideMR;
-  fill_kernels<Arch, MR, 1, NR>(table);
-  fill_kernels<Arch, MR, 2, NR>(table);
-  fill_kernels<Arch, WideMR, 3, NR>(table);
-  fill_kernels<Arch, WideMR, 4, NR>(table);
-  table.pack_columns = pack_columns<Arch, NR>;
+  table.pixel_vectors = PixelVectors;
+  fill_form<Arch, AForm::rows, MR, WideMR, kMaxVectors>(table);
+  fill_form<Arch, AForm::columns, PixelMR, WideMR, PixelVectors>(table);
+  table.pack_columns = pack_columns<Arch, PixelVectors * W>;
   table.pack_rows = pack_rows<Arch>;
   table.pack_patch = pack_patch<Arch>;
   table.direct = direct<Arch>;

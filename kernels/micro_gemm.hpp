@@ -42,16 +42,17 @@ FASTCONV_INLINE V load_b(const float* b, std::int64_t panel_stride, int v) noexc
 }
 
 // sum += A x B over `depth`, A in columns. Every step of k loads Vectors of B and broadcasts Rows
-// scalars of A.
+// scalars of A, a panel of weights.
 template <class V, int Rows, int Vectors, int NR>
 FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& tile,
                                         V (&sum)[Rows][Vectors]) noexcept {
   constexpr int kLine = 16;
+  constexpr int kStepOfA = kMaxVectors * V::width;
   const float* b = tile.b;
   const std::int64_t panel_stride = tile.b_panel_stride;
   const std::int64_t stride = tile.b_stride;
   const std::int64_t ahead = tile.b_ahead;
-  for (std::int64_t depth = tile.depth; depth > 0; --depth, a += NR, b += stride) {
+  for (std::int64_t depth = tile.depth; depth > 0; --depth, a += kStepOfA, b += stride) {
     FASTCONV_UNROLL
     for (int i = 0; i < Vectors * V::width; i += kLine) __builtin_prefetch(b + ahead + i);
     V column[Vectors];
@@ -123,10 +124,10 @@ FASTCONV_INLINE void accumulate_rows(const float* a, std::int64_t stride, const 
 //
 // Every output is one chain of fma in ascending depth, continued over k-blocks through `sums`, so
 // its bits depend neither on the tile nor on the blocking.
-template <class Arch, int Rows, int Vectors, int NR, AForm Form>
+template <class Arch, int Rows, int Vectors, int PanelVectors, AForm Form>
 FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row) noexcept {
   using V = Vector<Arch>;
-  constexpr int W = V::width;
+  constexpr int W = V::width, NR = PanelVectors * W;
   const auto sums = [&](int m, int v) __attribute__((always_inline)) {
     constexpr int in_panel = NR / W;
     return tile.sums + v / in_panel * tile.sums_panel_stride + (row + m) * NR + v % in_panel * W;
@@ -201,10 +202,10 @@ FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row) noe
 }
 
 // The micro-kernel. What a call costs is spread over the tiles that share their B.
-template <class Arch, int Rows, int Vectors, int NR, AForm Form>
+template <class Arch, int Rows, int Vectors, int PanelVectors, AForm Form>
 void micro_gemm(const TileArguments& tile) {
   for (std::int64_t i = 0; i < tile.tiles; ++i) {
-    micro_tile<Arch, Rows, Vectors, NR, Form>(tile, i * Rows);
+    micro_tile<Arch, Rows, Vectors, PanelVectors, Form>(tile, i * Rows);
   }
 }
 

@@ -11,7 +11,7 @@ namespace fastconv {
 
 // How a micro-kernel finds row m of its A operand at depth k; see kernels/README.md.
 enum class AForm : std::int32_t {
-  columns,  // a[k * NR + m]: a panel of NR columns, of which the tile takes some
+  columns,  // a[k * NR + m]: a panel of weights, of whose NR columns the tile takes some
   rows,     // a[m * a_row_stride + segment offset + …]: pixels as they lie in an image
 };
 
@@ -53,7 +53,8 @@ struct TileArguments {
 using MicroKernel = void (*)(const TileArguments& tile);
 
 constexpr int kMaxRows = 14;
-constexpr int kMaxVectors = 2;     // of a panel's row; a wide tile has twice as many
+constexpr int kMaxVectors = 2;     // of a row of a panel of weights
+constexpr int kTileVectors = 4;    // of a tile
 constexpr int kMaxWidth = 16;      // floats per vector
 constexpr int kMaxKc = 1024;       // depth of a k-block
 constexpr int kMaxSegments = 256;  // stretches of memory that it may be read from
@@ -216,12 +217,12 @@ constexpr int winograd_index(int m) noexcept { return m / 2 - 1; }
 // All that leaves the translation unit of one instruction-set level.
 struct KernelTable {
   Isa isa;
-  int width;      // floats per vector
-  int vectors;    // NV: vectors per B row
-  int max_rows;   // MR
-  int wide_rows;  // of a tile over two panels
-  // micro_gemm[form][rows - 1][vectors - 1]
-  MicroKernel micro_gemm[2][kMaxRows][2 * kMaxVectors];
+  int width;          // floats per vector
+  int vectors;        // of a row of a panel of weights
+  int pixel_vectors;  // and of a panel of pixels
+  // micro_gemm[form][rows - 1][vectors - 1], up to max_rows[form][vectors - 1]
+  MicroKernel micro_gemm[2][kMaxRows][kTileVectors];
+  int max_rows[2][kTileVectors];
   // Panels of NR pixels, [pixels / NR][depth][NR], padded with zeros to whole panels.
   void (*pack_columns)(const PackArguments& arguments);
   // The window of every pixel, [pixels][pitch]. Channels must be adjacent in x.
@@ -247,6 +248,7 @@ struct KernelTable {
   void (*scatter)(const ScatterArguments& arguments);
 
   int nr() const noexcept { return width * vectors; }
+  int pixel_nr() const noexcept { return width * pixel_vectors; }
 };
 
 // The table of a level, or null if this library has none for it (another architecture's).

@@ -36,10 +36,11 @@ bool has_adjacent_channels(const Problem& p) noexcept {
 // One candidate: what choose_blocking compares.
 class Candidate {
  public:
-  Candidate(const Problem& p, const Tile& tile, const CacheSizes& caches, Lanes lanes,
+  Candidate(const Problem& p, const Tiles& tiles, const CacheSizes& caches, Lanes lanes,
             PixelForm form) noexcept
       : p_(p),
-        tile_(tile),
+        tile_(tiles.over(lanes)),
+        weight_nr_(tiles.channels.nr),
         caches_(caches),
         pixels_(p.oh * p.ow),
         channels_(p.k_per_group()),
@@ -51,11 +52,11 @@ class Candidate {
   // False if the form cannot serve the problem.
   bool build() noexcept {
     b_.kc = even_block(depth_, kc_limit(), 1);
-    b_.channel_block = even_block(channels_, 512, tile_.nr);
+    b_.channel_block = even_block(channels_, 512, weight_nr_);
     // The time of shallow tiles is their stores', which are faster in long stretches: up to 30 %
     // for 1 to 64 channels 3x3 at 570x570, 2 to 9 % for 1x1 from 16 to 64 channels.
-    b_.wide =
-        depth_ <= kShallow || (b_.lanes == Lanes::pixels ? channels_ : pixels_) <= tile_.wide_mr;
+    const std::int64_t rows_of_tiles = b_.lanes == Lanes::pixels ? channels_ : pixels_;
+    b_.wide = tile_.wide_mr > 0 && (depth_ <= kShallow || rows_of_tiles <= tile_.wide_mr);
     switch (b_.form) {
       case PixelForm::columns:
         columns();
@@ -142,7 +143,7 @@ class Candidate {
   void block_panels(double least_step) noexcept {
     block_packed(tile_.nr);
     b_.pack_elements = round_up(b_.pack_block, tile_.nr) * b_.kc;
-    b_.fma_cycles = real(depth_) * tile_cycles(channels_, pixels_, tile_.nr, tile_, least_step);
+    b_.fma_cycles = real(depth_) * tile_cycles(channels_, pixels_, weight_nr_, tile_, least_step);
   }
 
   void columns() noexcept {
@@ -261,6 +262,7 @@ class Candidate {
 
   const Problem& p_;
   const Tile& tile_;
+  int weight_nr_;  // lanes of a panel of weights
   const CacheSizes& caches_;
   std::int64_t pixels_;
   std::int64_t channels_;
@@ -279,6 +281,15 @@ Patch::Patch(const Problem& p, std::int64_t output_rows, std::int64_t output_col
   const Window& w = p.window;
   rows = fit(output_rows, w.stride.h, w.kernel_size.h, w.dilation.h, step.h);
   columns = fit(output_columns, w.stride.w, w.kernel_size.w, w.dilation.w, step.w);
+}
+
+Tile tile_of(const KernelTable& table, Lanes lanes) noexcept {
+  const bool pixels = lanes == Lanes::pixels;
+  const int vectors = pixels ? table.pixel_vectors : table.vectors;
+  const AForm form = pixels ? AForm::columns : AForm::rows;
+  const int(&rows)[kTileVectors] = table.max_rows[static_cast<int>(form)];
+  return {table.width, table.width * vectors, rows[vectors - 1],
+          2 * vectors <= kTileVectors ? rows[2 * vectors - 1] : 0};
 }
 
 std::int64_t tile_lanes(std::int64_t rows, std::int64_t rest, const Tile& tile) noexcept {
@@ -327,26 +338,26 @@ CacheSizes detected_caches() noexcept {
   return sizes;
 }
 
-bool make_blocking(const Problem& p, const Tile& tile, const CacheSizes& caches, Lanes lanes,
+bool make_blocking(const Problem& p, const Tiles& tiles, const CacheSizes& caches, Lanes lanes,
                    PixelForm form, Blocking& blocking) noexcept {
   const bool adjacent = has_adjacent_channels(p);
   const bool serves = lanes == Lanes::pixels
                           ? form == PixelForm::columns || form == PixelForm::in_place
                           : form == PixelForm::patch || (form != PixelForm::columns && adjacent);
   if (!serves) return false;
-  Candidate candidate(p, tile, caches, lanes, form);
+  Candidate candidate(p, tiles, caches, lanes, form);
   if (!candidate.build()) return false;
   blocking = candidate.blocking();
   return true;
 }
 
-Blocking choose_blocking(const Problem& p, const Tile& tile, const CacheSizes& caches) noexcept {
+Blocking choose_blocking(const Problem& p, const Tiles& tiles, const CacheSizes& caches) noexcept {
   Blocking best;
   for (const Lanes lanes : {Lanes::pixels, Lanes::channels}) {
     for (const PixelForm form :
          {PixelForm::columns, PixelForm::rows, PixelForm::patch, PixelForm::in_place}) {
       Blocking blocking;
-      if (make_blocking(p, tile, caches, lanes, form, blocking) &&
+      if (make_blocking(p, tiles, caches, lanes, form, blocking) &&
           (best.kc == 0 || blocking.cycles() < best.cycles())) {
         best = blocking;
       }
@@ -355,7 +366,9 @@ Blocking choose_blocking(const Problem& p, const Tile& tile, const CacheSizes& c
   return best;
 }
 
-void split_for_threads(const Problem& p, const Tile& tile, int threads, Blocking& b) noexcept {
+void split_for_threads(const Problem& p, const Tiles& tiles, int threads, Blocking& b) noexcept {
+  const Tile& tile = tiles.over(b.lanes);
+  const std::int64_t weight_nr = tiles.channels.nr;
   const std::int64_t images = p.n * p.groups;
   const std::int64_t pixels = p.oh * p.ow;
   // Pixels are cut at what the form packs or reads as one.
@@ -372,8 +385,8 @@ void split_for_threads(const Problem& p, const Tile& tile, int threads, Blocking
       b.pixel_block = halve(b.pixel_block, unit);
       b.pack_block = b.whole_rows ? b.pixel_block : std::min(b.pack_block, b.pixel_block);
       if (b.pixel_block % b.pack_block != 0) b.pixel_block = round_up(b.pixel_block, b.pack_block);
-    } else if (b.channel_block > tile.nr) {
-      b.channel_block = halve(b.channel_block, tile.nr);
+    } else if (b.channel_block > weight_nr) {
+      b.channel_block = halve(b.channel_block, weight_nr);
     } else {
       break;
     }

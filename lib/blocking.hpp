@@ -18,26 +18,36 @@ struct CacheSizes {
 // This machine's; the defaults above for what a virtual machine hides.
 CacheSizes detected_caches() noexcept;
 
-// The register tiles of a level.
-struct Tile {
-  int width = 0;  // floats per vector
-  int nr = 0;
-  int mr = 0;
-  int wide_mr = 0;  // over two panels
+// Which operand lies along the vectors; the other is broadcast.
+enum class Lanes : std::int32_t { pixels, channels };
 
-  Tile() = default;
-  explicit Tile(const KernelTable& table) noexcept
-      : width(table.width), nr(table.nr()), mr(table.max_rows), wide_mr(table.wide_rows) {}
-  Tile(int vector, int lanes, int rows, int wide_rows) noexcept
-      : width(vector), nr(lanes), mr(rows), wide_mr(wide_rows) {}
+// The register tiles of a level, rows by lanes, for one operand along the vectors.
+struct Tile {
+  int width = 0;    // floats per vector
+  int nr = 0;       // lanes of a panel
+  int mr = 0;       // rows of a tile over one
+  int wide_mr = 0;  // rows of a tile over two, or 0 if there is none
+};
+
+Tile tile_of(const KernelTable& table, Lanes lanes) noexcept;
+
+// Those of both.
+struct Tiles {
+  Tile channels, pixels;
+
+  explicit Tiles(const KernelTable& table) noexcept
+      : channels(tile_of(table, Lanes::channels)), pixels(tile_of(table, Lanes::pixels)) {}
+  Tiles(const Tile& over_channels, const Tile& over_pixels) noexcept
+      : channels(over_channels), pixels(over_pixels) {}
+  Tiles() = default;
+  const Tile& over(Lanes lanes) const noexcept {
+    return lanes == Lanes::pixels ? pixels : channels;
+  }
 };
 
 // Lanes of the next of the tiles that cover `rows` x `rest`: of one panel, or of two where the
 // vectors of one would wait for their own sums.
 std::int64_t tile_lanes(std::int64_t rows, std::int64_t rest, const Tile& tile) noexcept;
-
-// Which operand lies along the vectors; the other is broadcast.
-enum class Lanes : std::int32_t { pixels, channels };
 
 // How the pixels reach the micro-kernel: those along the vectors as columns or in place, those that
 // are broadcast in any form but columns.
@@ -83,17 +93,17 @@ double tile_cycles(std::int64_t rows, std::int64_t lanes, std::int64_t row_panel
                    double least_step = kFmaLatency) noexcept;
 
 // Shrinks blocks until there are a few for every thread, if the problem has that many.
-void split_for_threads(const Problem& problem, const Tile& tile, int threads,
+void split_for_threads(const Problem& problem, const Tiles& tiles, int threads,
                        Blocking& blocking) noexcept;
 
 // The blocks of one form; false if it cannot serve the problem.
-bool make_blocking(const Problem& problem, const Tile& tile, const CacheSizes& caches, Lanes lanes,
-                   PixelForm form, Blocking& blocking) noexcept;
+bool make_blocking(const Problem& problem, const Tiles& tiles, const CacheSizes& caches,
+                   Lanes lanes, PixelForm form, Blocking& blocking) noexcept;
 
 // The form that costs least. A pure function of its arguments. None of its results changes a bit of
 // the output: every output element is one chain of fma in ascending depth whatever the tile and the
 // blocks.
-Blocking choose_blocking(const Problem& problem, const Tile& tile,
+Blocking choose_blocking(const Problem& problem, const Tiles& tiles,
                          const CacheSizes& caches) noexcept;
 
 }  // namespace fastconv

@@ -134,30 +134,33 @@ Explanation explain(const PlanState& state) noexcept {
     const Blocking& b = state.gemm;
     const bool pixels = b.lanes == Lanes::pixels;
     out.line("isa: %s, tile %d x %d (%s broadcast, %s along vectors of %d)\n", name(state.isa),
-             state.tile.mr, state.tile.nr, pixels ? "channels" : "pixels",
-             pixels ? "pixels" : "channels", state.tile.width);
+             state.tiles.over(b.lanes).mr, state.tiles.over(b.lanes).nr,
+             pixels ? "channels" : "pixels", pixels ? "pixels" : "channels",
+             state.tiles.channels.width);
     out.line("blocks: KC %lld, %lld pixels (%s, %lld at a time), %lld channels\n", ll(b.kc),
              ll(b.pixel_block), form_name(b.form), ll(b.pack_block), ll(b.channel_block));
     costs(b);
   } else if (state.algorithm == Algorithm::direct) {
     const DirectBlocking& b = state.direct;
-    out.line("isa: %s, pixels along vectors of %d\n", name(state.isa), state.tile.width);
+    out.line("isa: %s, pixels along vectors of %d\n", name(state.isa), state.tiles.channels.width);
     out.line("blocks: %lld rows x %lld columns, %s%s\n", ll(b.rows), ll(b.columns),
              b.in_place ? "read in place" : "read from padded planes",
              b.output_elements > 0 ? ", results staged: the columns of y are apart" : "");
     costs(b);
   } else if (state.algorithm == Algorithm::depthwise) {
     out.line("isa: %s, %s along vectors of %d\n", name(state.isa),
-             state.depthwise.lanes == Lanes::pixels ? "pixels" : "channels", state.tile.width);
+             state.depthwise.lanes == Lanes::pixels ? "pixels" : "channels",
+             state.tiles.channels.width);
     out.line("blocks: %lld rows x %lld pixels, %lld channels\n", ll(state.depthwise.rows),
              ll(state.depthwise.pixels), ll(state.depthwise.channels));
     costs(state.depthwise);
   } else if (winograd_size(state.algorithm) != 0) {
     const WinogradBlocking& b = state.winograd;
     out.line("isa: %s, F(%dx%d, 3x3), tile %d x %d (pixels broadcast, channels along vectors)\n",
-             name(state.isa), b.m, b.m, state.tile.mr, state.tile.nr);
+             name(state.isa), b.m, b.m, state.tiles.channels.mr, state.tiles.channels.nr);
     out.line("blocks: %lld tiles (an image has %lld), %lld channels\n", ll(b.tiles),
-             ll(tiles_of_image(p, b)), ll(std::min(b.panels * state.tile.nr, p.k_per_group())));
+             ll(tiles_of_image(p, b)),
+             ll(std::min(b.panels * state.tiles.channels.nr, p.k_per_group())));
     out.line("weights: transformed %s\n", b.u_elements > 0 ? "by every block" : "by the layer");
     out.line("error: %s times direct summation's\n", b.m == 2 ? "0.7" : b.m == 4 ? "2" : "8");
     costs(b);

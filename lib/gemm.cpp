@@ -25,11 +25,11 @@ class BlockProduct {
       : g_(operands),
         p_(operands.problem),
         b_(blocking),
-        tile_(operands.table),
-        nr_(tile_.nr),
+        tile_(tile_of(operands.table, blocking.lanes)),
+        weight_nr_(operands.table.nr()),
         depth_(p_.c_per_group() * p_.taps()),
         pixels_(static_cast<float*>(workspace)),
-        sums_(pixels_ + pack_elements(b_, nr_)) {
+        sums_(pixels_ + pack_elements(b_, tile_.nr)) {
     x_ = g_.x + n * p_.x_strides[0] + group * p_.c_per_group() * p_.x_strides[1];
     y_ = g_.y + n * p_.y_strides[0] + group * p_.k_per_group() * p_.y_strides[1];
     if (g_.residual != nullptr) {
@@ -76,7 +76,7 @@ class BlockProduct {
           segment_count_ = 1;
         }
         first_pixel_ = pack.first;
-        float* sums = sums_ + done * round_up(channel_count, nr_);
+        float* sums = sums_ + done * round_up(channel_count, weight_nr_);
         if (b_.lanes == Lanes::pixels) {
           multiply(pack, channel_count, pack.count, sums);
         } else {
@@ -142,12 +142,12 @@ class BlockProduct {
 
   // The weights' panel that holds a channel of the block, from depth `begin` on.
   const float* weight_panel(std::int64_t channel, std::int64_t begin) const noexcept {
-    return weights_ + ((first_channel_ + channel) / nr_ * depth_ + begin) * nr_;
+    return weights_ + ((first_channel_ + channel) / weight_nr_ * depth_ + begin) * weight_nr_;
   }
 
   // In place, only what the image's end leaves of a panel is packed.
   void pack_panels(PackArguments pack) noexcept {
-    in_place_ = b_.form == PixelForm::in_place ? pack.count / nr_ * nr_ : 0;
+    in_place_ = b_.form == PixelForm::in_place ? pack.count / tile_.nr * tile_.nr : 0;
     pack.first += in_place_;
     pack.count -= in_place_;
     if (pack.count > 0) g_.table.pack_columns(pack);
@@ -158,12 +158,12 @@ class BlockProduct {
     if (pixel < in_place_) {
       tile.b = x_ + begin * p_.x_strides[1] + first_pixel_ + pixel;
       tile.b_stride = p_.x_strides[1];
-      tile.b_panel_stride = nr_;
+      tile.b_panel_stride = tile_.nr;
     } else {
       const std::int64_t length = pack.depth_end - pack.depth_begin;
-      tile.b = pixels_ + (pixel - in_place_) * length + (begin - pack.depth_begin) * nr_;
-      tile.b_stride = nr_;
-      tile.b_panel_stride = length * nr_;
+      tile.b = pixels_ + (pixel - in_place_) * length + (begin - pack.depth_begin) * tile_.nr;
+      tile.b_stride = tile_.nr;
+      tile.b_panel_stride = length * tile_.nr;
     }
   }
 
@@ -175,7 +175,7 @@ class BlockProduct {
            (ow % p_.ow - first_pixel_ % p_.ow) * output_stride_.w;
   }
   std::int64_t even_rows(std::int64_t row) const noexcept {
-    if (b_.lanes == Lanes::pixels) return nr_ - row % nr_;  // to the panel's end
+    if (b_.lanes == Lanes::pixels) return weight_nr_ - row % weight_nr_;  // to the panel's end
     if (b_.form == PixelForm::rows || p_.ow * output_stride_.w == output_stride_.h) {
       return std::numeric_limits<std::int64_t>::max();
     }
@@ -242,16 +242,16 @@ class BlockProduct {
     tile.a_row_stride = b_.form == PixelForm::rows ? b_.pitch : output_stride_.w;
     tile.first = block.begin == 0;
     tile.last = block.end == depth_;
-    tile.b_panel_stride = depth_ * nr_;
-    tile.sums_panel_stride = rows * nr_;
+    tile.b_panel_stride = depth_ * tile_.nr;
+    tile.sums_panel_stride = rows * tile_.nr;
     for (std::int64_t lane = 0; lane < lanes; lane += tile.lanes) {
       // A tile is all in place or all packed.
       const std::int64_t rest = (pixels_in_lanes && lane < in_place_ ? in_place_ : lanes) - lane;
-      const std::int64_t most_lanes = !may_be_wide_ ? nr_
-                                      : b_.wide     ? 2 * nr_
+      const std::int64_t most_lanes = !may_be_wide_ ? tile_.nr
+                                      : b_.wide     ? 2 * tile_.nr
                                                     : tile_lanes(rows, rest, tile_);
       tile.lanes = static_cast<std::int32_t>(std::min(most_lanes, rest));
-      const std::int64_t most_rows = tile.lanes > nr_ ? tile_.wide_mr : tile_.mr;
+      const std::int64_t most_rows = tile.lanes > tile_.nr ? tile_.wide_mr : tile_.mr;
       const std::int64_t vectors = ceil_div(tile.lanes, tile_.width);
       if (pixels_in_lanes && tile.last) {
         panel_in_y_ = place(lane, tile.lanes, first_channel_, p_.y_strides);
@@ -276,11 +276,11 @@ class BlockProduct {
         tile.tiles = tiles - (tiles * height - left);
         AForm form = AForm::columns;
         if (pixels_in_lanes) {
-          tile.a = weight_panel(row, part.begin) + row % nr_;
+          tile.a = weight_panel(row, part.begin) + row % weight_nr_;
           place_pixels(lane, part.begin, pack, tile);
           // The first tiles over pixels in place fetch those of the next ones, which lie on other
           // pages than the steps ahead.
-          const bool next = row < nr_ && lane < in_place_;
+          const bool next = row < weight_nr_ && lane < in_place_;
           tile.b_ahead = next ? most_lanes : kStepsAhead * tile.b_stride;
         } else {
           form = AForm::rows;
@@ -288,7 +288,7 @@ class BlockProduct {
           tile.b = weight_panel(lane, block.begin);
           clip_segments(block, part, row, tile);
         }
-        tile.sums = sums + (lane / nr_ * rows + row) * nr_;
+        tile.sums = sums + (lane / tile_.nr * rows + row) * tile_.nr;
         const MicroKernel kernel =
             g_.table.micro_gemm[static_cast<int>(form)][height - 1][vectors - 1];
         if (tile.last) {
@@ -366,8 +366,8 @@ class BlockProduct {
     tile.tiles = std::min<std::int64_t>(tile.tiles, (kStagedRows - staged_rows_) / rows);
     tile.epilogue = &kNoEpilogue;
     tile.residual = nullptr;
-    tile.c = stage_ + staged_rows_ * nr_;
-    tile.c_row_stride = nr_;
+    tile.c = stage_ + staged_rows_ * tile_.nr;
+    tile.c_row_stride = tile_.nr;
     tile.fetch_c = false;
     kernel(tile);
     staged_rows_ += tile.tiles * rows;
@@ -383,7 +383,7 @@ class BlockProduct {
       return pixels_in_lanes ? Dims<3>{s[3], 0, s[1]} : Dims<3>{s[1], 0, s[3]};
     };
     ScatterArguments scatter;
-    scatter.column_stride = nr_;
+    scatter.column_stride = tile_.nr;
     scatter.rows = 1;
     scatter.y_strides = along(p_.y_strides);
     scatter.residual_strides = along(g_.residual_strides);
@@ -396,7 +396,7 @@ class BlockProduct {
         scatter.residual = residual_ + channel * g_.residual_strides[1] +
                            pixel_offset(pixel + i, g_.residual_strides);
       }
-      scatter.sums = stage_ + (pixels_in_lanes ? i : i * nr_);
+      scatter.sums = stage_ + (pixels_in_lanes ? i : i * tile_.nr);
       scatter.lanes = pixels_in_lanes ? static_cast<int>(count) : tile.lanes;
       scatter.columns = pixels_in_lanes ? staged_rows_ : count;
       g_.table.scatter(scatter);
@@ -409,8 +409,8 @@ class BlockProduct {
   const Problem& p_;
   const Blocking& b_;
   Tile tile_;
-  int nr_;
-  bool may_be_wide_;  // tiles may span two panels
+  std::int64_t weight_nr_;  // lanes of a panel of weights
+  bool may_be_wide_;        // tiles may span two panels
   std::int64_t depth_;
   float* pixels_;
   float* sums_;
@@ -442,10 +442,13 @@ class BlockProduct {
 
 }  // namespace
 
-std::int64_t gemm_workspace_bytes(const Problem& p, const Blocking& b, int nr) noexcept {
-  const std::int64_t sums = p.c_per_group() * p.taps() > b.kc
-                                ? round_up(b.pixel_block, nr) * round_up(b.channel_block, nr)
-                                : 0;
+std::int64_t gemm_workspace_bytes(const Problem& p, const Blocking& b,
+                                  const Tiles& tiles) noexcept {
+  const int nr = tiles.over(b.lanes).nr;
+  const std::int64_t sums =
+      p.c_per_group() * p.taps() > b.kc
+          ? round_up(b.pixel_block, nr) * round_up(b.channel_block, tiles.channels.nr)
+          : 0;
   return round_up(pack_elements(b, nr) + sums, 16) * static_cast<std::int64_t>(sizeof(float));
 }
 

@@ -20,18 +20,20 @@ static_assert(sizeof(PlanState) <= sizeof(Plan) && std::is_trivially_copyable_v<
               "a PlanState lives in a Plan's bytes");
 
 constexpr Engine kGemm{
-    [](int threads, PlanState& s) { split_for_threads(s.problem, s.tile, threads, s.gemm); },
+    [](int threads, PlanState& s) { split_for_threads(s.problem, s.tiles, threads, s.gemm); },
     [](const PlanState& s) { return gemm_blocks(s.problem, s.gemm); },
-    [](const PlanState& s) { return gemm_workspace_bytes(s.problem, s.gemm, s.tile.nr); },
+    [](const PlanState& s) { return gemm_workspace_bytes(s.problem, s.gemm, s.tiles); },
     [](const Operands& t, const PlanState& s, std::int64_t begin, std::int64_t end,
        void* workspace) { gemm(t, s.gemm, begin, end, workspace); }};
 
 constexpr Engine kDirect{
     [](int threads, PlanState& s) {
-      split_for_threads(s.problem, s.tile.width, threads, s.direct);
+      split_for_threads(s.problem, s.tiles.channels.width, threads, s.direct);
     },
     [](const PlanState& s) { return direct_blocks(s.problem, s.direct); },
-    [](const PlanState& s) { return direct_workspace_bytes(s.problem, s.direct, s.tile.nr); },
+    [](const PlanState& s) {
+      return direct_workspace_bytes(s.problem, s.direct, s.tiles.channels.nr);
+    },
     [](const Operands& t, const PlanState& s, std::int64_t begin, std::int64_t end,
        void* workspace) { direct(t, s.direct, begin, end, workspace); }};
 
@@ -43,8 +45,10 @@ constexpr Engine kDepthwise{
        void* workspace) { depthwise(t, s.depthwise, begin, end, workspace); }};
 
 constexpr Engine kWinograd{
-    [](int threads, PlanState& s) { split_for_threads(s.problem, s.tile, threads, s.winograd); },
-    [](const PlanState& s) { return winograd_blocks(s.problem, s.tile.nr, s.winograd); },
+    [](int threads, PlanState& s) {
+      split_for_threads(s.problem, s.tiles.channels, threads, s.winograd);
+    },
+    [](const PlanState& s) { return winograd_blocks(s.problem, s.tiles.channels.nr, s.winograd); },
     [](const PlanState& s) { return winograd_workspace_bytes(s.winograd); },
     [](const Operands& t, const PlanState& s, std::int64_t begin, std::int64_t end,
        void* workspace) { winograd(t, s.winograd, begin, end, workspace); }};
@@ -62,15 +66,15 @@ Status choose(bool merged, const PackedWinograd (&packed)[kWinogradSizes], Algor
     state.algorithm = algorithm;
   };
   if ((any && !merged) || asked == Algorithm::gemm) {
-    state.gemm = choose_blocking(p, state.tile, caches);
+    state.gemm = choose_blocking(p, state.tiles, caches);
     consider(Algorithm::gemm, state.gemm.cycles() * real(p.groups));
   }
   if (any || asked == Algorithm::direct) {
-    state.direct = choose_direct(p, state.tile, caches);
+    state.direct = choose_direct(p, state.tiles.channels, caches);
     consider(Algorithm::direct, state.direct.cycles());
   }
   if ((any && merged) || asked == Algorithm::depthwise) {
-    if (choose_depthwise(p, state.tile, state.depthwise)) {
+    if (choose_depthwise(p, state.tiles.channels, state.depthwise)) {
       consider(Algorithm::depthwise, state.depthwise.cycles());
     } else if (!any) {
       return fail(StatusCode::unsupported,
@@ -86,7 +90,7 @@ Status choose(bool merged, const PackedWinograd (&packed)[kWinogradSizes], Algor
     const PackedWinograd& weights = packed[winograd_index(m)];
     if (!weights.allowed) continue;
     const WinogradBlocking blocking =
-        choose_winograd(p, m, weights.weights != nullptr, state.tile, caches);
+        choose_winograd(p, m, weights.weights != nullptr, state.tiles.channels, caches);
     consider(algorithm, blocking.cycles());
     if (state.winograd.m == 0 || blocking.cycles() < state.winograd.cycles()) {
       state.winograd = blocking;
@@ -174,7 +178,7 @@ Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan,
   state.has_bias = packed_->has_bias;
   state.strict = packed_->options.strict;
   state.flush_denormals = packed_->options.flush_denormals;
-  state.tile = Tile(table);
+  state.tiles = Tiles(table);
   // An empty batch is not planned: nobody has looked at its strides.
   const bool empty = state.asked.n == 0;
   if (uses_panels(asked) && !empty) state.axes = useful_axes(state.asked);

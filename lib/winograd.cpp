@@ -27,6 +27,7 @@ class Block {
         b_(blocking),
         nr_(operands.table.nr()),
         width_(operands.table.width),
+        max_rows_(tile_of(operands.table, Lanes::channels).mr),
         size_(winograd_index(blocking.m)),
         step_(operands.problem.window.dilation),
         group_(group),
@@ -167,7 +168,7 @@ class Block {
         tile.b = u + point * b_.u_stride;
         for (std::int64_t row = 0; row < tiles;) {
           const std::int64_t left = tiles - row;
-          const std::int64_t count = ceil_div(left, t_.table.max_rows);
+          const std::int64_t count = ceil_div(left, max_rows_);
           const std::int64_t height = ceil_div(left, count);
           tile.tiles = count - (count * height - left);  // the others are one row less
           tile.a = v_ + point * b_.v_stride + row * b_.pitch + begin;
@@ -254,8 +255,9 @@ class Block {
   const WinogradBlocking& b_;
   int nr_;
   int width_;
-  int size_;   // index into the table
-  Pair step_;  // between the outputs of a tile, and its inputs
+  int max_rows_;  // of a tile
+  int size_;      // index into the table
+  Pair step_;     // between the outputs of a tile, and its inputs
   std::int64_t group_;
   float* u_;       // a part of a panel's transformed weights, [points][depth][NR]
   float* v_;       // transformed input, [points][tiles][pitch]

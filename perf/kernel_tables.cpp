@@ -48,34 +48,37 @@ void KernelReporter::print_tiles(const KernelLevel& level) const {
     return median(tile_name(level, form, rows, vectors, kc), "percent");
   };
   const double peak =
-      median(tile_name(level, 0, level.max_rows, level.vectors, level.chosen[0]), "peak");
+      median(tile_name(level, 0, level.max_rows[0], level.vectors[0], level.chosen[0]), "peak");
   if (peak == 0.0) return;  // filtered out
   std::printf("\n%s: %% of FMA peak (%.1f GFLOP/s), vectors of %d\n", name(level.isa), peak,
               level.width);
-  std::printf("  tile %dx%d by KC, * the blocking's choice for a depth of 2304\n   ",
-              level.max_rows, level.vectors);
+  std::printf("  tallest tiles by KC, * the blocking's choice for a depth of 2304\n   ");
   for (const int kc : level.kcs) std::printf(" %6d", kc);
   std::printf("\n");
   for (int form = 0; form < 2; ++form) {
     std::printf("   ");
     for (const int kc : level.kcs) {
-      std::printf(" %5.1f%c", percent(form, level.max_rows, level.vectors, kc),
+      std::printf(" %5.1f%c", percent(form, level.max_rows[form], level.vectors[form], kc),
                   kc == level.chosen[form] ? '*' : ' ');
     }
-    std::printf("  %s\n", kForms[form]);
+    std::printf("  %dx%d %s\n", level.max_rows[form], level.vectors[form], kForms[form]);
   }
   std::printf("  tiles side by side: at the best KC (which), at the chosen one\n  rows");
-  for (const char* const form : kForms) {
-    for (int vectors = 1; vectors <= level.vectors; ++vectors) {
-      const std::string title = std::string(form) + " x " + std::to_string(vectors);
+  for (int form = 0; form < 2; ++form) {
+    for (int vectors = 1; vectors <= level.vectors[form]; ++vectors) {
+      const std::string title = std::string(kForms[form]) + " x " + std::to_string(vectors);
       std::printf("  %-17s", title.c_str());
     }
   }
   std::printf("\n");
-  for (int rows = 1; rows <= level.max_rows; ++rows) {
+  for (int rows = 1; rows <= std::max(level.max_rows[0], level.max_rows[1]); ++rows) {
     std::printf("  %4d", rows);
     for (int form = 0; form < 2; ++form) {
-      for (int vectors = 1; vectors <= level.vectors; ++vectors) {
+      for (int vectors = 1; vectors <= level.vectors[form]; ++vectors) {
+        if (rows > level.max_rows[form]) {
+          std::printf("  %-17s", "");
+          continue;
+        }
         const int best = *std::max_element(level.kcs.begin(), level.kcs.end(), [&](int a, int b) {
           return percent(form, rows, vectors, a) < percent(form, rows, vectors, b);
         });

@@ -17,8 +17,8 @@ constexpr const char* kForms[] = {"columns", "rows"};
 // The micro-kernels of one level that were measured.
 struct KernelLevel {
   Isa isa = Isa::automatic;
-  int max_rows = 0;
-  int vectors = 0;
+  int max_rows[2] = {};  // of a tile over a panel, by form
+  int vectors[2] = {};   // of the panel
   int width = 0;
   int chosen[2] = {};    // the KC that the blocking picks, by form
   std::vector<int> kcs;  // ascending, the chosen ones among them

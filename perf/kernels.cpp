@@ -105,9 +105,9 @@ void register_benchmark(const std::string& name, Progress& progress,
 // One tile in the middle of a deep product: sums loaded and stored, as for most k-blocks.
 void run_tile(benchmark::State& state, const KernelTable& table, int form, int rows, int vectors,
               int kc) {
-  const std::int64_t nr = table.nr();
+  const std::int64_t nr = form == 0 ? table.pixel_nr() : table.nr();
   const std::int64_t pitch = (kc + 31) / 32 * 32 + 16;  // as the blocking pads rows
-  const Floats b(kc * nr), a(form == 0 ? kc * nr : rows * pitch), sums(rows * nr);
+  const Floats b(kc * nr), a(form == 0 ? kc * table.nr() : rows * pitch), sums(rows * nr);
   const Segment segment{0, kc, 0};
   TileArguments tile;
   tile.depth = kc;
@@ -145,21 +145,24 @@ void run_tile(benchmark::State& state, const KernelTable& table, int form, int r
 KernelLevel register_tiles(const KernelTable& table, Progress& progress) {
   KernelLevel level;
   level.isa = table.isa;
-  level.max_rows = table.max_rows;
-  level.vectors = table.vectors;
+  level.vectors[0] = table.pixel_vectors;
+  level.vectors[1] = table.vectors;
+  for (int form = 0; form < 2; ++form) {
+    level.max_rows[form] = table.max_rows[form][level.vectors[form] - 1];
+  }
   level.width = table.width;
   level.kcs = {64, 96, 128, 160, 192, 224, 256};
   for (const bool is_nhwc : {false, true}) {
     const Problem problem = problem_of(256, 256, 28, 3, 1, is_nhwc);
-    const Blocking blocking = choose_blocking(problem, Tile(table), detected_caches());
+    const Blocking blocking = choose_blocking(problem, Tiles(table), detected_caches());
     level.chosen[is_nhwc ? 1 : 0] = static_cast<int>(blocking.kc);
     level.kcs.push_back(static_cast<int>(blocking.kc));
   }
   std::sort(level.kcs.begin(), level.kcs.end());
   level.kcs.erase(std::unique(level.kcs.begin(), level.kcs.end()), level.kcs.end());
   for (int form = 0; form < 2; ++form) {
-    for (int rows = 1; rows <= table.max_rows; ++rows) {
-      for (int vectors = 1; vectors <= table.vectors; ++vectors) {
+    for (int rows = 1; rows <= level.max_rows[form]; ++rows) {
+      for (int vectors = 1; vectors <= level.vectors[form]; ++vectors) {
         for (const int kc : level.kcs) {
           register_benchmark(tile_name(level, form, rows, vectors, kc), progress,
                              [&table, form, rows, vectors, kc](benchmark::State& state) {
@@ -212,7 +215,7 @@ void run_packing(benchmark::State& state, const KernelTable& table, const Packin
   const Problem p =
       problem_of(kChannels, 64, packing.size, packing.kernel, packing.stride, !columns);
   const std::int64_t kc = std::min<std::int64_t>(192, kChannels * p.taps());
-  const std::int64_t block = patch ? 4 * p.ow : table.nr();
+  const std::int64_t block = patch ? 4 * p.ow : table.pixel_nr();
   const std::int64_t patch_columns = (p.ow - 1) * packing.stride + packing.kernel;
   const std::int64_t pitch = patch ? kChannels : (kc + 31) / 32 * 32 + 16;
   const auto patch_floats = [&](std::int64_t rows) {

@@ -181,10 +181,10 @@ void check_forms(const Problem& p, const Operands& operands, const Place& place,
       REQUIRE(make_problem(p.conv, x.view(), y.view(), problem).ok());
       Blocking blocking;
       // Small caches, so that blocks meet.
-      if (!make_blocking(problem, Tile(table), {16 << 10, 128 << 10}, along, form, blocking)) {
+      if (!make_blocking(problem, Tiles(table), {16 << 10, 128 << 10}, along, form, blocking)) {
         continue;
       }
-      const GuardedBuffer workspace(gemm_workspace_bytes(problem, blocking, table.nr()), guard);
+      const GuardedBuffer workspace(gemm_workspace_bytes(problem, blocking, Tiles(table)), guard);
       const ConstTensorView from = residual.view();
       gemm({problem, table, x.view().data, weights.floats(), lanes, true, bias.floats(),
             y.view().data, place.has_residual ? from.data : nullptr, from.strides, epilogue},

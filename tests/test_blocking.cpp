@@ -15,7 +15,11 @@
 namespace fastconv::testing {
 namespace {
 
-const Tile kTiles[] = {{4, 8, 6, 3}, {4, 8, 8, 4}, {8, 16, 6, 3}, {16, 32, 14, 6}};
+// Over channels, over pixels.
+const Tiles kTiles[] = {{{4, 8, 6, 3}, {4, 12, 4, 0}},
+                        {{4, 8, 8, 4}, {4, 8, 8, 4}},
+                        {{8, 16, 6, 3}, {8, 24, 4, 0}},
+                        {{16, 32, 14, 6}, {16, 32, 14, 6}}};
 
 constexpr CacheSizes kCaches[] = {
     {16 << 10, 128 << 10},  {32 << 10, 256 << 10}, {32 << 10, 512 << 10}, {32 << 10, 1 << 20},
@@ -64,7 +68,9 @@ Problem parsed(const std::string& descriptor) {
 
 std::int64_t round_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b * b; }
 
-void check_blocks(const fastconv::Problem& p, const Tile& tile, const Blocking& b) {
+void check_blocks(const fastconv::Problem& p, const Tiles& tiles, const Blocking& b) {
+  const Tile& tile = tiles.over(b.lanes);
+  const int weight_nr = tiles.channels.nr;
   CHECK(b.kc >= 1);
   CHECK(b.kc <= kMaxKc);
   CHECK(b.kc <= p.c_per_group() * p.taps());
@@ -73,9 +79,9 @@ void check_blocks(const fastconv::Problem& p, const Tile& tile, const Blocking& 
   CHECK(b.pixel_block <= round_up(p.oh * p.ow, tile.nr * tile.mr));
   CHECK(b.pixel_block % b.pack_block == 0);
   CHECK(b.channel_block >= 1);
-  CHECK(b.channel_block <= round_up(p.k_per_group(), tile.nr));
+  CHECK(b.channel_block <= round_up(p.k_per_group(), weight_nr));
   for (const double cycles : {b.fma_cycles, b.pack_cycles, b.store_cycles}) CHECK(cycles >= 0);
-  CHECK((b.channel_block % tile.nr == 0 || b.channel_block >= p.k_per_group()));
+  CHECK((b.channel_block % weight_nr == 0 || b.channel_block >= p.k_per_group()));
   CHECK(b.pack_elements >= 0);
   if (b.lanes == Lanes::pixels) {
     // A pack block begins with a panel.
@@ -101,12 +107,12 @@ void for_each_blocking(const std::vector<CacheSizes>& all_caches, Function funct
                                 Layout::flipped, Layout::nhwc_flipped}) {
       CAPTURE(std::string(name(layout)));
       const fastconv::Problem p = problem_in(parsed_problem, layout);
-      for (const Tile& tile : kTiles) {
-        CAPTURE(tile.nr);
+      for (const Tiles& tiles : kTiles) {
+        CAPTURE(tiles.channels.nr);
         for (const CacheSizes& caches : all_caches) {
           CAPTURE(caches.l1);
           CAPTURE(caches.l2);
-          function(p, tile, caches);
+          function(p, tiles, caches);
         }
       }
     }
@@ -115,11 +121,11 @@ void for_each_blocking(const std::vector<CacheSizes>& all_caches, Function funct
 
 // What a slot of workspace may take: panels, rows or a patch of a quarter of L2, and sums of
 // another quarter, of whole tiles at least; whatever the problem.
-std::int64_t workspace_bound(const Tile& tile, const CacheSizes& caches) {
-  const std::int64_t nr = tile.nr;
+std::int64_t workspace_bound(const Tiles& tiles, const CacheSizes& caches) {
+  const std::int64_t nr = std::max(tiles.channels.nr, tiles.pixels.nr);
   const std::int64_t floats_in_l2 = caches.l2 / static_cast<std::int64_t>(sizeof(float));
   const std::int64_t columns = floats_in_l2 / 4 + nr * 64;
-  const std::int64_t rows = floats_in_l2 / 4 + tile.mr * (kMaxKc + 64);
+  const std::int64_t rows = floats_in_l2 / 4 + tiles.channels.mr * (kMaxKc + 64);
   const std::int64_t fewest_sums = round_up(8 * nr, nr) * 512;
   const std::int64_t sums = std::max(floats_in_l2 / 4, fewest_sums) + nr * 512;
   return static_cast<std::int64_t>(sizeof(float)) * (std::max(columns, rows) + nr + 64 + sums);
@@ -130,29 +136,29 @@ std::int64_t workspace_bound(const Tile& tile, const CacheSizes& caches) {
 TEST_SUITE("blocking") {
   TEST_CASE("blocks are within bounds for caches from small to large") {
     for_each_blocking({std::begin(kCaches), std::end(kCaches)},
-                      [](const fastconv::Problem& p, const Tile& tile, const CacheSizes& caches) {
-                        const Blocking b = choose_blocking(p, tile, caches);
-                        check_blocks(p, tile, b);
+                      [](const fastconv::Problem& p, const Tiles& tiles, const CacheSizes& caches) {
+                        const Blocking b = choose_blocking(p, tiles, caches);
+                        check_blocks(p, tiles, b);
                         // A B panel leaves room in L2, unless that made it shallow.
-                        const std::int64_t panel =
-                            b.kc * tile.nr * static_cast<std::int64_t>(sizeof(float));
+                        const std::int64_t panel = b.kc * tiles.over(b.lanes).nr *
+                                                   static_cast<std::int64_t>(sizeof(float));
                         CHECK((b.kc <= 64 || panel <= caches.l2 / 4));
-                        CHECK(gemm_workspace_bytes(p, b, tile.nr) <= workspace_bound(tile, caches));
+                        CHECK(gemm_workspace_bytes(p, b, tiles) <= workspace_bound(tiles, caches));
                       });
   }
 
   TEST_CASE("absurd caches still give blocks that work") {
     for_each_blocking({std::begin(kAbsurdCaches), std::end(kAbsurdCaches)},
-                      [](const fastconv::Problem& p, const Tile& tile, const CacheSizes& caches) {
-                        check_blocks(p, tile, choose_blocking(p, tile, caches));
+                      [](const fastconv::Problem& p, const Tiles& tiles, const CacheSizes& caches) {
+                        check_blocks(p, tiles, choose_blocking(p, tiles, caches));
                       });
   }
 
   TEST_CASE("the same arguments give the same blocks") {
     for_each_blocking({kCaches[3]},
-                      [](const fastconv::Problem& p, const Tile& tile, const CacheSizes& caches) {
-                        const Blocking a = choose_blocking(p, tile, caches);
-                        const Blocking b = choose_blocking(p, tile, caches);
+                      [](const fastconv::Problem& p, const Tiles& tiles, const CacheSizes& caches) {
+                        const Blocking a = choose_blocking(p, tiles, caches);
+                        const Blocking b = choose_blocking(p, tiles, caches);
                         CHECK(a.kc == b.kc);
                         CHECK(a.form == b.form);
                         CHECK(a.lanes == b.lanes);
@@ -162,17 +168,17 @@ TEST_SUITE("blocking") {
   }
 
   TEST_CASE("splitting for threads keeps the bounds and the workspace") {
-    for_each_blocking({kCaches[0], kCaches[3]}, [](const fastconv::Problem& p, const Tile& tile,
+    for_each_blocking({kCaches[0], kCaches[3]}, [](const fastconv::Problem& p, const Tiles& tiles,
                                                    const CacheSizes& caches) {
-      const Blocking one = choose_blocking(p, tile, caches);
+      const Blocking one = choose_blocking(p, tiles, caches);
       for (const int threads : {1, 2, 3, 16, 1000}) {
         CAPTURE(threads);
         Blocking b = one;
-        split_for_threads(p, tile, threads, b);
-        check_blocks(p, tile, b);
+        split_for_threads(p, tiles, threads, b);
+        check_blocks(p, tiles, b);
         CHECK(b.kc == one.kc);
         CHECK(gemm_blocks(p, b) >= gemm_blocks(p, one));
-        CHECK(gemm_workspace_bytes(p, b, tile.nr) <= workspace_bound(tile, caches));
+        CHECK(gemm_workspace_bytes(p, b, tiles) <= workspace_bound(tiles, caches));
       }
     });
   }
@@ -233,7 +239,7 @@ TEST_SUITE("blocking") {
     for (const Isa isa : tested_isas()) {
       CAPTURE(std::string(name(isa)));
       const KernelTable& table = *kernel_table(isa);
-      const Tile tile(table);
+      const Tiles tiles(table);
       for (const std::int64_t kernel : {1, 3}) {
         for (const Growth& growth : kGrowth) {
           CAPTURE(growth.mb);
@@ -262,7 +268,7 @@ TEST_SUITE("blocking") {
                              {nullptr, y, strides_of(layout, y), nullptr, -1}, plan, threads);
               REQUIRE_MESSAGE(status.ok(), text(status));
               CHECK(plan.workspace_bytes() <=
-                    plan.slots() * workspace_bound(tile, detected_caches()) + 64);
+                    plan.slots() * workspace_bound(tiles, detected_caches()) + 64);
             }
           }
         }
