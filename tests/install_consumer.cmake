@@ -30,10 +30,10 @@ function(install_and_move build prefix)
   endforeach()
 endfunction()
 
-function(build_with_cmake)
+function(build_with_cmake from)
   run(COMMAND ${CMAKE_COMMAND} -S ${SOURCE_DIR}/tests/consumer -B ${WORK_DIR}/build -G ${GENERATOR}
       -D CMAKE_C_COMPILER=${CC} -D CMAKE_C_FLAGS=${C_FLAGS} -D CMAKE_CXX_COMPILER=${CXX}
-      -D CMAKE_CXX_FLAGS=${CXX_FLAGS} -D FASTCONV_FROM=${WAY} ${ARGV})
+      -D CMAKE_CXX_FLAGS=${CXX_FLAGS} -D FASTCONV_FROM=${from} ${ARGN})
   run(COMMAND ${CMAKE_COMMAND} --build ${WORK_DIR}/build)
   run(COMMAND ${WORK_DIR}/build/network OUTPUT said)
   if(NOT said STREQUAL "ok 6.52961")  # (48 x (4 x 0.01 + 0.02) x 64 x 0.03) + 1, at a corner
@@ -78,16 +78,16 @@ file(REMOVE_RECURSE ${WORK_DIR})
 file(MAKE_DIRECTORY ${WORK_DIR})
 if(WAY STREQUAL "find_package")
   install_and_move(${BUILD_DIR} ${WORK_DIR}/after)
-  build_with_cmake(-D CMAKE_PREFIX_PATH=${WORK_DIR}/after)
+  build_with_cmake(find_package -D CMAKE_PREFIX_PATH=${WORK_DIR}/after)
 elseif(WAY STREQUAL "pkg_config")
   install_and_move(${BUILD_DIR} ${WORK_DIR}/after)
   build_with_pkg_config(${WORK_DIR}/after)
-elseif(WAY STREQUAL "add_subdirectory")
-  build_with_cmake(-D FASTCONV_SOURCE=${SOURCE_DIR})
 else()
-  # A project that embeds fastconv and installs it as part of itself, into a deeper libdir.
-  build_with_cmake(-D FASTCONV_SOURCE=${SOURCE_DIR} -D FASTCONV_INSTALL=ON
-                   -D CMAKE_INSTALL_LIBDIR=lib/some-machine)
+  build_with_cmake(add_subdirectory -D FASTCONV_SOURCE=${SOURCE_DIR})
+  run_consumers()
+  # The same tree as a project that fetches fastconv and installs it as part of itself, into a deeper
+  # libdir: what both ways compile with the same command is compiled once.
+  build_with_cmake(fetch_content -D FASTCONV_INSTALL=ON -D CMAKE_INSTALL_LIBDIR=lib/some-machine)
   run_consumers()
   install_and_move(${WORK_DIR}/build ${WORK_DIR}/after)
   build_with_pkg_config(${WORK_DIR}/after)
