@@ -191,6 +191,14 @@ Check::Check(const Problem& problem, Layout layout, Fill fill, std::uint64_t see
   }
 }
 
+const Check::Sources& Check::sources(Guard guard) const {
+  std::unique_ptr<const Sources>& made = sources_[static_cast<int>(guard)];
+  if (made == nullptr) {
+    made.reset(new Sources{moved(x_, guard), moved(weights_, guard), moved(bias_, guard)});
+  }
+  return *made;
+}
+
 std::string Check::difference(const ConstTensorView& y, Algorithm algorithm,
                               bool flush_denormals) const {
   const int m = winograd_size(algorithm);
@@ -203,9 +211,11 @@ std::string Check::difference(const ConstTensorView& y, Algorithm algorithm,
   // by a few units of what it is applied to. oneDNN's are off by more than ours.
   const double gamma = gamma_of(problem_.conv);
   const double slope = std::max(1.5, std::fabs(static_cast<double>(post_ops_.epilogue.alpha)));
-  std::vector<double> bounds, of_winograd, of_denormals;
-  if (m != 0)
+  std::vector<double> bounds, of_denormals;
+  std::vector<double>& of_winograd = winograd_bounds_[m];
+  if (m != 0 && of_winograd.empty()) {
     of_winograd = winograd_error_bounds(unpadded_.conv, padded_.view(), weights_.view(), m);
+  }
   if (m != 0 && fill_ == Fill::denormals) {
     // Every transformed weight may be off by some of the last place of a denormal.
     const Tensor last(Layout::nchw, weights_.view().shape);
@@ -244,9 +254,7 @@ Verdict Check::run(const Run& run) const {
     return verdict;
   };
   if (!oracle_failure_.empty()) return fail("oneDNN: " + oracle_failure_);
-  const Tensor x = moved(x_, run.guard);
-  const Tensor weights = moved(weights_, run.guard);
-  const Tensor bias = moved(bias_, run.guard);
+  const auto& [x, weights, bias] = sources(run.guard);
   const Layout dense = layout_ == Layout::nhwc_broadcast ? Layout::nhwc : Layout::nchw;
   const Tensor y(can_be_written(layout_) ? layout_ : dense, expected_.view().shape, run.guard);
 
@@ -278,6 +286,10 @@ Verdict Check::run(const Run& run) const {
   if (!y.gaps_are_untouched()) return fail("wrote between the elements of y");
   if (!x.gaps_are_untouched() || !compare_bits(x.view(), x_.view()).none()) {
     return fail("wrote to x");
+  }
+  if (!compare_bits(weights.view(), weights_.view()).none() ||
+      !compare_bits(bias.view(), bias_.view()).none()) {
+    return fail("wrote to the weights or the bias");
   }
   return verdict;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <fastconv/layer.hpp>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -93,6 +94,11 @@ class Check {
   std::string command(const Run& run) const;
 
  private:
+  // What runs read, at an end of its pages: made once, as every run is seen not to write to it.
+  struct Sources {
+    Tensor x, weights, bias;
+  };
+  const Sources& sources(Guard guard) const;
   std::string difference(const ConstTensorView& y, Algorithm algorithm, bool flush_denormals) const;
 
   Problem problem_;
@@ -106,9 +112,11 @@ class Check {
   Tensor bias_;
   Tensor before_;  // what y holds, if it is read
   Tensor expected_;
+  mutable std::unique_ptr<const Sources> sources_[2];  // by guard, once needed
   Problem unpadded_;
   Tensor padded_;
   std::vector<double> magnitudes_;
+  mutable std::vector<double> winograd_bounds_[7];  // by m, once needed
   std::string oracle_failure_;
 };
 

@@ -99,8 +99,17 @@ void copy(const ConstTensorView& source, const TensorView& destination) noexcept
 // A dense nchw copy with the padding spelled out.
 Tensor padded_copy(const ConstTensorView& x, const Padding& padding, PaddingMode mode);
 
-float& at(const TensorView& view, const Dims<4>& index) noexcept;
-float at(const ConstTensorView& view, const Dims<4>& index) noexcept;
+inline std::int64_t offset_of(const Dims<4>& strides, const Dims<4>& i) noexcept {
+  return i[0] * strides[0] + i[1] * strides[1] + i[2] * strides[2] + i[3] * strides[3];
+}
+
+inline float& at(const TensorView& view, const Dims<4>& index) noexcept {
+  return view.data[offset_of(view.strides, index)];
+}
+
+inline float at(const ConstTensorView& view, const Dims<4>& index) noexcept {
+  return view.data[offset_of(view.strides, index)];
+}
 
 // Calls function(index) for each element, the last axis fastest.
 template <class Function>

@@ -87,17 +87,20 @@ Tensor chain(const Problem& p, const Operands& operands, bool fused) {
   for_each_index(y.view().shape, [&](const Dims<4>& i) {
     const std::int64_t first = i[1] / (p.conv.out_channels / p.conv.groups) * channels;
     float sum = 0.0F;
-    for_each_index({weights.shape[2], weights.shape[3], channels, 1}, [&](const Dims<4>& tap) {
-      const auto [r, s, c, none] = tap;
-      const float a =
-          at(padded.view(), {i[0], first + c, i[2] * p.conv.stride.h + r * p.conv.dilation.h,
-                             i[3] * p.conv.stride.w + s * p.conv.dilation.w});
-      const float b = at(weights, {i[1], c, r, s});
-      if (fused) {
-        sum = std::fma(a, b, sum);
-      } else {
-        const float product = a * b;
-        sum = product + sum;
+    for_each_index({1, 1, weights.shape[2], weights.shape[3]}, [&](const Dims<4>& tap) {
+      const std::int64_t h = i[2] * p.conv.stride.h + tap[2] * p.conv.dilation.h;
+      const std::int64_t w = i[3] * p.conv.stride.w + tap[3] * p.conv.dilation.w;
+      const float* values = &at(padded.view(), {i[0], first, h, w});
+      const float* taps = &at(weights, {i[1], 0, tap[2], tap[3]});
+      for (std::int64_t c = 0; c < channels; ++c) {
+        const float value = values[c * padded.view().strides[1]];
+        const float weight = taps[c * weights.strides[1]];
+        if (fused) {
+          sum = std::fma(value, weight, sum);
+        } else {
+          const float product = value * weight;
+          sum = product + sum;
+        }
       }
     });
     at(y.view(), i) = sum + operands.bias.view().data[i[1]];

@@ -84,7 +84,7 @@ Layer identity(Isa isa, const Epilogue& epilogue, Algorithm algorithm = Algorith
   return layer;
 }
 
-std::vector<float> apply(const Layer& layer, const std::vector<float>& x) {
+std::vector<float> applied(const Layer& layer, const std::vector<float>& x) {
   std::vector<float> y(x.size());
   const auto count = static_cast<std::int64_t>(x.size());
   const Status status = layer.run(nchw(x.data(), 1, 1, 1, count), nchw(y.data(), 1, 1, 1, count));
@@ -122,7 +122,7 @@ TEST_SUITE("epilogue") {
     }
     for (int i = -60000; i <= 60000; ++i) x.push_back(static_cast<float>(i) * 0.0017F);
     for_each_level_and_epilogue([&](Isa isa, const Epilogue& epilogue) {
-      const std::vector<float> y = apply(identity(isa, epilogue), x);
+      const std::vector<float> y = applied(identity(isa, epilogue), x);
       double worst = 0.0;
       float worst_x = 0.0F;
       int wrong = 0;
@@ -155,7 +155,7 @@ TEST_SUITE("epilogue") {
       for (const Activation activation : {Activation::sigmoid, Activation::tanh}) {
         CAPTURE(std::string(name(isa)));
         const Epilogue epilogue{activation, 0.0F, 0.0F, false};
-        const std::vector<float> y = apply(identity(isa, epilogue), x);
+        const std::vector<float> y = applied(identity(isa, epilogue), x);
         int wrong = 0;
         for (std::size_t i = 0; i < x.size(); ++i) {
           const double expected = reference(epilogue, static_cast<double>(x[i]));
@@ -177,7 +177,7 @@ TEST_SUITE("epilogue") {
         for (std::size_t copies = 1; copies < 8; ++copies) {
           std::vector<float> many;
           for (std::size_t i = 0; i < copies; ++i) many.insert(many.end(), x.begin(), x.end());
-          const std::vector<float> y = apply(identity(isa, epilogue, algorithm), many);
+          const std::vector<float> y = applied(identity(isa, epilogue, algorithm), many);
           for (std::size_t i = 0; i < many.size(); ++i) {
             const Activation activation = epilogue.activation;
             const bool times_zero =

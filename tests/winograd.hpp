@@ -8,14 +8,6 @@
 
 namespace fastconv::testing {
 
-// The library's transforms of F(m, 3) as matrices in double.
-struct WinogradMatrices {
-  std::vector<std::vector<double>> input;    // B^T, (m + 2) x (m + 2)
-  std::vector<std::vector<double>> weights;  // G, (m + 2) x 3
-  std::vector<std::vector<double>> output;   // A^T, m x (m + 2)
-};
-WinogradMatrices winograd_matrices(int m);
-
 // Bounds of the error of F(m x m, 3 x 3) for every output in the order N, C, H, W: gamma times
 // |A^T| [sum of (|G| |g| |G|^T) * (|B^T| |d| |B|)] |A|, as every rounding is relative to a term of
 // it. `x` is the padded image.
