@@ -13,46 +13,50 @@ namespace {
 // image row apart a loaded row can serve all those over it (Shared, for filters of Rows - 1 rows
 // and more): for a 3x3 filter and four rows half a load an FMA instead of one.
 //
+// The last of several vectors ends where the columns do and overlaps the one before it, so that
+// only a row of less than a vector needs masks.
+//
 // Every output is one chain of fma in the order (r, s, c), as in micro_gemm, with the same bits.
-template <class Arch, int Channels, int Rows, int Vectors, bool Shared, bool Partial>
+template <class Arch, int Channels, int Rows, int Vectors, bool Shared>
 void direct_tile(const DirectArguments& d, const float* x, const float* weights, int channel,
                  std::int64_t y_offset, std::int64_t residual_offset, int lanes) noexcept {
   using V = Vector<Arch>;
   constexpr int W = V::width;
-  V sum[Channels * Rows][Vectors];
+  V sum[Channels * Rows * Vectors][1];  // of channel, row and vector
   FASTCONV_UNROLL
-  for (int i = 0; i < Channels * Rows; ++i) {
-    FASTCONV_UNROLL
-    for (int v = 0; v < Vectors; ++v) sum[i][v] = V::zero();
-  }
-  const auto load = [&](const float* p) __attribute__((always_inline)) {
-    if constexpr (Partial) return V::load_first(p, lanes);
-    // Without sharing 16 registers do not hold what has been loaded.
-    constexpr bool once = Shared || (Channels > 1 && V::registers == 32);
-    return once ? V::load_once(p) : V::load(p);
+  for (int i = 0; i < Channels * Rows * Vectors; ++i) sum[i][0] = V::zero();
+  const int last = Vectors > 1 ? lanes - W : 0;
+  const auto column = [&](int v) __attribute__((always_inline)) {
+    return v == Vectors - 1 ? last : v * W;
+  };
+  const auto load = [&](const float* p, int v) __attribute__((always_inline)) {
+    if constexpr (Vectors == 1) {
+      if (V::free_masks || lanes < W) return V::load_first(p, lanes);
+    }
+    return V::load_once(p + column(v));
   };
   if constexpr (Shared) {
-    const std::int64_t row_weights = d.kernel_w * d.channels * d.weight_step;
     // Adds image row h to the output rows from first to last.
-    const auto add_row = [&](std::int64_t h, int first, int last) __attribute__((always_inline)) {
-      const float* w = weights + (h - last) * row_weights;
-      for (std::int64_t s = 0; s < d.kernel_w; ++s) {
-        const float* in = x + h * d.row_stride + d.tap_column[s];
-        for (std::int64_t c = 0; c < d.channels; ++c, in += d.channel_stride, w += d.weight_step) {
-          V column[Vectors];
+    const auto add_row = [&](std::int64_t h, int first, int last_row)
+        __attribute__((always_inline)) {
+      const std::int64_t row_weights = d.row_depth * d.weight_step;
+      const float* w = weights + (h - last_row) * row_weights;
+      const float* image_row = x + h * d.row_stride;
+      for (std::int64_t k = 0; k < d.row_depth; ++k, w += d.weight_step) {
+        const float* in = image_row + d.offsets[k];
+        V pixels[Vectors];
+        FASTCONV_UNROLL
+        for (int v = 0; v < Vectors; ++v) pixels[v] = load(in, v);
+        FASTCONV_UNROLL
+        for (int row = 0; row < Rows; ++row) {
+          if (row < first || row > last_row) continue;
           FASTCONV_UNROLL
-          for (int v = 0; v < Vectors; ++v) column[v] = load(in + v * W);
-          FASTCONV_UNROLL
-          for (int row = 0; row < Rows; ++row) {
-            if (row < first || row > last) continue;
+          for (int c = 0; c < Channels; ++c) {
+            const V weight = V::broadcast(w[(last_row - row) * row_weights + c]);
             FASTCONV_UNROLL
-            for (int k = 0; k < Channels; ++k) {
-              const V weight = V::broadcast(w[(last - row) * row_weights + k]);
-              FASTCONV_UNROLL
-              for (int v = 0; v < Vectors; ++v) {
-                V& out = sum[k * Rows + row][v];
-                out = V::fma(weight, column[v], out);
-              }
+            for (int v = 0; v < Vectors; ++v) {
+              V& out = sum[(c * Rows + row) * Vectors + v][0];
+              out = V::fma(weight, pixels[v], out);
             }
           }
         }
@@ -65,26 +69,37 @@ void direct_tile(const DirectArguments& d, const float* x, const float* weights,
     for (int row = 1; row < Rows; ++row) add_row(d.kernel_h - 1 + row, row, Rows - 1);
   } else {
     const float* w = weights;
-    for (std::int64_t r = 0; r < d.kernel_h; ++r) {
-      for (std::int64_t s = 0; s < d.kernel_w; ++s) {
-        const float* in = x + r * d.dilation_h * d.row_stride + d.tap_column[s];
-        for (std::int64_t c = 0; c < d.channels; ++c, in += d.channel_stride, w += d.weight_step) {
+    for (std::int64_t k = 0; k < d.depth; ++k, w += d.weight_step) {
+      const float* in = x + d.offsets[k];
+      const auto pixels = [&](int i) __attribute__((always_inline)) {
+        return load(in + i / Vectors * d.row_step, i % Vectors);
+      };
+      constexpr int count = Rows * Vectors;
+      // What there is less of, weights or pixels, stays in registers.
+      if constexpr (Channels < count) {
+        V weight[Channels];
+        FASTCONV_UNROLL
+        for (int c = 0; c < Channels; ++c) weight[c] = V::broadcast(w[c]);
+        FASTCONV_UNROLL
+        for (int i = 0; i < count; ++i) {
+          const V pixel = pixels(i);
           FASTCONV_UNROLL
-          for (int row = 0; row < Rows; ++row) {
-            V column[Vectors];
-            FASTCONV_UNROLL
-            for (int v = 0; v < Vectors; ++v) {
-              column[v] = load(in + row * d.stride_h * d.row_stride + v * W);
-            }
-            FASTCONV_UNROLL
-            for (int k = 0; k < Channels; ++k) {
-              const V weight = V::broadcast(w[k]);
-              FASTCONV_UNROLL
-              for (int v = 0; v < Vectors; ++v) {
-                V& out = sum[k * Rows + row][v];
-                out = V::fma(weight, column[v], out);
-              }
-            }
+          for (int c = 0; c < Channels; ++c) {
+            V& out = sum[c * count + i][0];
+            out = V::fma(weight[c], pixel, out);
+          }
+        }
+      } else {
+        V pixel[count];
+        FASTCONV_UNROLL
+        for (int i = 0; i < count; ++i) pixel[i] = pixels(i);
+        FASTCONV_UNROLL
+        for (int c = 0; c < Channels; ++c) {
+          const V weight = V::broadcast(w[c]);
+          FASTCONV_UNROLL
+          for (int i = 0; i < count; ++i) {
+            V& out = sum[c * count + i][0];
+            out = V::fma(weight, pixel[i], out);
           }
         }
       }
@@ -92,19 +107,19 @@ void direct_tile(const DirectArguments& d, const float* x, const float* weights,
   }
 
   FASTCONV_UNROLL
-  for (int k = 0; k < Channels; ++k) {
+  for (int c = 0; c < Channels; ++c) {
     if (d.bias == nullptr) break;
-    const V bias = V::broadcast(d.bias[channel + k]);
+    const V bias = V::broadcast(d.bias[channel + c]);
     FASTCONV_UNROLL
-    for (int row = 0; row < Rows; ++row) {
-      FASTCONV_UNROLL
-      for (int v = 0; v < Vectors; ++v) sum[k * Rows + row][v] = sum[k * Rows + row][v] + bias;
+    for (int i = 0; i < Rows * Vectors; ++i) {
+      V& out = sum[c * Rows * Vectors + i][0];
+      out = out + bias;
     }
   }
-  // Row i of the tile is output row i % Rows of channel i / Rows.
-  const auto at = [](int i, std::int64_t channel_stride, std::int64_t row_stride)
+  const auto at = [&](int i, std::int64_t channel_stride, std::int64_t row_stride)
       __attribute__((always_inline)) {
-    return i / Rows * channel_stride + i % Rows * row_stride;
+    return i / Vectors / Rows * channel_stride + i / Vectors % Rows * row_stride +
+           column(i % Vectors);
   };
   finish_tile<Arch>(
       *d.epilogue, d.residual,
@@ -115,47 +130,55 @@ void direct_tile(const DirectArguments& d, const float* x, const float* weights,
       [&](int i) __attribute__((always_inline)) {
         return y_offset + at(i, d.y_channel_stride, d.y_row_stride);
       },
-      lanes - (Vectors - 1) * W, sum);
+      lanes < W ? lanes : W, sum);
 }
 
-// Tiles of one group of Channels output channels over a block of rows and columns.
-template <class Arch, int Channels, int Rows, int Vectors>
-void direct_channels(const DirectArguments& d, const float* weights, int channel) noexcept {
+// Tiles are one row of up to Widest vectors: far memory then sees rows in the order of their
+// addresses. (Two rows side by side, 256 bytes at a time, are read and written at half the speed
+// from DRAM on Zen 4.) Where a whole row takes few vectors several rows fill the registers.
+template <int Widest>
+constexpr int tile_rows(int vectors) noexcept {
+  return Widest / vectors >= 4 ? 4 : Widest / vectors >= 2 ? 2 : 1;
+}
+
+constexpr int kSharedRows = 4;
+
+using DirectTile = void (*)(const DirectArguments&, const float*, const float*, int, std::int64_t,
+                            std::int64_t, int) noexcept;
+
+// Tiles of one group of Channels output channels over a block of rows and columns. I: 0, 1, … to
+// the widest tile's vectors.
+template <class Arch, int Channels, int... I>
+void direct_channels(const DirectArguments& d, const float* weights, int channel,
+                     std::integer_sequence<int, I...>) noexcept {
   constexpr int W = Vector<Arch>::width;
-  using TileFunction = void (*)(const DirectArguments&, const float*, const float*, int,
-                                std::int64_t, std::int64_t, int) noexcept;
-  // By the rows that are left (all of Rows, or one) and the columns (all of Vectors, one vector, a
-  // part of one).
-  // Four channels have work enough for every load without sharing.
-  constexpr bool can_share = Channels < 4;
-  static constexpr TileFunction apart[3] = {
-      direct_tile<Arch, Channels, Rows, Vectors, false, false>,
-      direct_tile<Arch, Channels, Rows, 1, false, false>,
-      direct_tile<Arch, Channels, Rows, 1, false, true>};
-  static constexpr TileFunction shared[3] = {
-      direct_tile<Arch, Channels, Rows, Vectors, can_share, false>,
-      direct_tile<Arch, Channels, Rows, 1, can_share, false>,
-      direct_tile<Arch, Channels, Rows, 1, can_share, true>};
-  static constexpr TileFunction flat[3] = {direct_tile<Arch, Channels, 1, Vectors, false, false>,
-                                           direct_tile<Arch, Channels, 1, 1, false, false>,
-                                           direct_tile<Arch, Channels, 1, 1, false, true>};
-  const bool share = d.stride_h == 1 && d.dilation_h == 1 && d.kernel_h >= Rows - 1;
+  constexpr int widest = sizeof...(I);
+  // Four rows that share loads fill the registers, too.
+  static constexpr DirectTile flat[] = {direct_tile<Arch, Channels, 1, I + 1, false>...};
+  static constexpr DirectTile tall[] = {
+      direct_tile<Arch, Channels, tile_rows<widest>(I + 1), I + 1, false>...};
+  constexpr bool shares = Channels == 1;
+  static constexpr DirectTile shared[] = {direct_tile < Arch, Channels, shares ? kSharedRows : 1,
+                                          I + 1, shares > ...};
+  const bool share = shares && d.dense_rows && d.kernel_h >= kSharedRows - 1;
+  const int vectors = static_cast<int>((d.columns + W - 1) / W);
+  const int per_row = (vectors + widest - 1) / widest;
+  const int tall_rows = share ? kSharedRows : per_row > 1 ? 1 : tile_rows<widest>(vectors);
   for (std::int64_t row = 0; row < d.rows;) {
-    const bool is_tall = d.rows - row >= Rows;
-    const TileFunction* tiles = !is_tall ? flat : share ? shared : apart;
-    const float* x = d.x + row * d.stride_h * d.row_stride;
+    const bool is_tall = d.rows - row >= tall_rows;
+    const DirectTile* const tiles = !is_tall ? flat : share ? shared : tall_rows > 1 ? tall : flat;
+    const float* x = d.x + row * d.row_step;
     const std::int64_t y = channel * d.y_channel_stride + row * d.y_row_stride;
     const std::int64_t residual = channel * d.residual_channel_stride + row * d.residual_row_stride;
-    for (std::int64_t column = 0; column < d.columns;) {
+    std::int64_t column = 0;
+    for (int tile = 0; tile < per_row; ++tile) {
+      const int wide = (vectors + tile) / per_row;  // add up to vectors, each more than the last
       const std::int64_t left = d.columns - column;
-      const bool wide = left >= Vectors * W;
-      const int lanes = wide ? Vectors * W : left < W ? static_cast<int>(left) : W;
-      // A patch may be read behind its last column, x may not.
-      const int kind = wide ? 0 : lanes == W || d.padded ? 1 : 2;
-      tiles[kind](d, x + column, weights, channel, y + column, residual + column, lanes);
+      const int lanes = left < wide * W ? static_cast<int>(left) : wide * W;
+      tiles[wide - 1](d, x + column, weights, channel, y + column, residual + column, lanes);
       column += lanes;
     }
-    row += is_tall ? Rows : 1;
+    row += is_tall ? tall_rows : 1;
   }
 }
 
@@ -171,16 +194,20 @@ void direct(const DirectArguments& d) {
     std::int64_t left = d.out_channels - channel;
     if (left > in_panel) left = in_panel;
     if (left >= 4) {
-      direct_channels<Arch, 4, 2, many ? 3 : 1>(d, weights, channel);
+      direct_channels<Arch, 4>(d, weights, channel, std::make_integer_sequence < int,
+                               many ? 6 : 3 > ());
       channel += 4;
     } else if (left == 3) {
-      direct_channels<Arch, 3, 2, many ? 4 : 2>(d, weights, channel);
+      direct_channels<Arch, 3>(d, weights, channel, std::make_integer_sequence < int,
+                               many ? 7 : 4 > ());
       channel += 3;
     } else if (left == 2) {
-      direct_channels<Arch, 2, many ? 4 : 2, 3>(d, weights, channel);
+      direct_channels<Arch, 2>(d, weights, channel, std::make_integer_sequence < int,
+                               many ? 8 : 6 > ());
       channel += 2;
     } else {
-      direct_channels<Arch, 1, 4, many ? 4 : 3>(d, weights, channel);
+      direct_channels<Arch, 1>(d, weights, channel, std::make_integer_sequence < int,
+                               many ? 4 : 3 > ());
       channel += 1;
     }
   }

@@ -120,7 +120,7 @@ void pack_planes(const RegionArguments& arguments) {
   const std::int64_t top = arguments.first_row * stride.h - padding.top;
   const std::int64_t left = arguments.first_column * stride.w - padding.left;
   const std::int64_t step = stride.w * p.x_strides[3];
-  const std::int64_t plane = arguments.rows * arguments.phase_count * arguments.pitch;
+  const std::int64_t plane = arguments.plane;
   const std::int64_t row_pitch = arguments.phase_count * arguments.pitch;
   // Adjacent channels are read together, others one after the other.
   const bool together = p.x_strides[1] == 1 && step > 1;

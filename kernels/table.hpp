@@ -85,6 +85,7 @@ struct RegionArguments {
   std::int64_t column_step = 1;          // pack_patch only: likewise
   const std::int64_t* phases = nullptr;  // pack_planes only
   std::int64_t phase_count = 0;
+  std::int64_t plane = 0;  // pack_planes only: floats from one channel to the next
   std::int64_t pitch = 0;  // floats from one row of a plane, or one pixel of a patch, to the next
   float* out = nullptr;    // may be written up to a vector behind the last element
 };
@@ -101,15 +102,15 @@ struct PlaneCopy {
 // A block of output rows and columns of some output channels, from x in place or from planes.
 struct DirectArguments {
   const float* x = nullptr;
-  std::int64_t channels = 0;  // of x
-  std::int64_t channel_stride = 0, row_stride = 0;
-  const std::int64_t* tap_column = nullptr;  // offset of every s of the filter
-  std::int64_t kernel_h = 0, kernel_w = 0;
-  std::int64_t stride_h = 0, dilation_h = 0;
-  bool padded = false;  // x may be read up to a vector behind its columns
+  const std::int64_t* offsets = nullptr;  // of every step of the depth, from an output's place in x
+  std::int64_t depth = 0, row_depth = 0;  // of a filter and of one of its rows
+  std::int64_t row_stride = 0;            // of x
+  std::int64_t row_step = 0;              // of x, from an output row to the next
+  std::int64_t kernel_h = 0;
+  bool dense_rows = false;  // neither strided nor dilated
   // Panels as micro_gemm's B, read as scalars; out channel 0 is lane first_lane of all panels.
   const float* weights = nullptr;
-  std::int64_t weight_step = 0, depth = 0, first_lane = 0;
+  std::int64_t weight_step = 0, first_lane = 0;
   int out_channels = 0;
   std::int64_t rows = 0, columns = 0;
   float* y = nullptr;  // columns are adjacent, in the residual too

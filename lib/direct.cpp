@@ -13,19 +13,19 @@ constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
 constexpr std::int64_t kTileRows = 4;  // of kernels/direct.hpp's tallest tile
 
 // Sizes of the planes under a block of output rows and columns.
-void set_planes(const Problem& p, int width, DirectBlocking& b) noexcept {
+void set_planes(const Problem& p, DirectBlocking& b) noexcept {
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
   b.row_step = b.rows == 1 ? dilation.h : 1;
   b.plane_rows = b.rows == 1 ? kernel.h : (b.rows - 1) * stride.h + (kernel.h - 1) * dilation.h + 1;
   b.plane_columns = (b.columns - 1) * stride.w + (kernel.w - 1) * dilation.w + 1;
-  // Whole vectors of outputs may be read at the last tap.
-  b.pitch = round_up(round_up(b.columns, width) + (kernel.w - 1) * dilation.w / stride.w + 1, 16);
+  b.pitch = round_up(ceil_div(b.plane_columns, stride.w), 16);
   b.plane_elements = p.c_per_group() * b.plane_rows * std::min(stride.w, kernel.w) * b.pitch;
 }
 
-// Floats that the columns and phases of the taps take at the start of the workspace.
-std::int64_t tap_elements(const Problem& p) noexcept {
-  return round_up(4 * p.window.kernel_size.w, 16);
+// Floats that the offsets of all steps of the depth and the taps' phases take at the start of the
+// workspace.
+std::int64_t table_elements(const Problem& p) noexcept {
+  return round_up(2 * (p.c_per_group() * p.taps() + p.window.kernel_size.w), 16);
 }
 
 bool inside(const Problem& p) noexcept {
@@ -47,7 +47,7 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
   // Planes of a few tiles' rows in L1, or else what a quarter of L2 holds.
   const auto fits = [&](std::int64_t rows, std::int64_t bytes) {
     b.rows = rows;
-    set_planes(p, tile.width, b);
+    set_planes(p, b);
     const std::int64_t output = p.y_strides[3] == 1 ? 0 : p.k_per_group() * b.rows * b.columns;
     return (b.plane_elements + output) * kFloat <= bytes;
   };
@@ -66,7 +66,7 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
     rows = tallest(caches.l2 / 4);
   }
   b.rows = std::max<std::int64_t>(rows, 1);  // one row takes only the rows under its taps
-  set_planes(p, tile.width, b);
+  set_planes(p, b);
   if (b.in_place) b.plane_elements = 0;
   b.output_elements = p.y_strides[3] == 1 ? 0 : p.k_per_group() * b.rows * round_up(b.columns, 16);
 
@@ -108,10 +108,10 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
   return b;
 }
 
-void split_for_threads(const Problem& p, int width, int threads, DirectBlocking& b) noexcept {
+void split_for_threads(const Problem& p, int threads, DirectBlocking& b) noexcept {
   while (direct_blocks(p, b) < 3 * std::int64_t{threads} && b.rows > kTileRows) {
     b.rows = round_up(ceil_div(b.rows, 2), kTileRows);
-    set_planes(p, width, b);
+    set_planes(p, b);
     if (b.in_place) b.plane_elements = 0;
     if (b.output_elements > 0)
       b.output_elements = p.k_per_group() * b.rows * round_up(b.columns, 16);
@@ -119,7 +119,8 @@ void split_for_threads(const Problem& p, int width, int threads, DirectBlocking&
 }
 
 std::int64_t direct_workspace_bytes(const Problem& p, const DirectBlocking& b, int nr) noexcept {
-  return (tap_elements(p) + round_up(b.plane_elements + nr, 16) + round_up(b.output_elements, 16)) *
+  return (table_elements(p) + round_up(b.plane_elements + nr, 16) +
+          round_up(b.output_elements, 16)) *
          kFloat;
 }
 
@@ -129,73 +130,79 @@ std::int64_t direct_blocks(const Problem& p, const DirectBlocking& b) noexcept {
 
 namespace {
 
-void direct_block(const Operands& t, const DirectBlocking& b, std::int64_t n, std::int64_t group,
-                  std::int64_t row, std::int64_t column, float* workspace) noexcept {
+// What all blocks have in common: where x is read, and what planes hold of it.
+void set_up(const Operands& t, const DirectBlocking& b, float* workspace, RegionArguments& planes,
+            DirectArguments& d) noexcept {
   const Problem& p = t.problem;
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  auto* tap_column = reinterpret_cast<std::int64_t*>(workspace);
-  std::int64_t* phases = tap_column + kernel.w;
-  workspace += tap_elements(p);
   const std::int64_t channels = p.c_per_group();
-  const float* x = t.x + n * p.x_strides[0] + group * channels * p.x_strides[1];
+  d.depth = channels * p.taps();
+  d.row_depth = channels * kernel.w;
+  d.kernel_h = kernel.h;
+  auto* offsets = reinterpret_cast<std::int64_t*>(workspace);
+  std::int64_t* phases = offsets + d.depth;
+  // Columns that a stride visits follow each other in a plane. Divisions are felt on tiny images,
+  // most of which are not strided.
+  const bool split = !b.in_place && stride.w > 1;
+  const auto column_of = [&](std::int64_t s) {
+    const std::int64_t offset = s * dilation.w;
+    if (!split) return offset;
+    std::int64_t at = 0;
+    while (at < planes.phase_count && phases[at] != offset % stride.w) ++at;
+    if (at == planes.phase_count) phases[planes.phase_count++] = offset % stride.w;
+    return at * b.pitch + offset / stride.w;
+  };
+  if (!split) phases[planes.phase_count++] = 0;
+  for (std::int64_t s = 0; s < kernel.w; ++s) offsets[s * channels] = column_of(s);
+  planes.problem = &p;
+  planes.channels = channels;
+  planes.row_step = b.row_step;
+  planes.pitch = b.pitch;
+  planes.plane = b.plane_rows * planes.phase_count * b.pitch;
+  planes.phases = phases;
+  planes.out = workspace + table_elements(p);
+  const std::int64_t channel_stride = b.in_place ? p.x_strides[1] : planes.plane;
+  d.row_stride = b.in_place ? p.x_strides[2] : planes.phase_count * b.pitch;
+  d.row_step = stride.h * d.row_stride;
+  const std::int64_t dilation_h = b.in_place || b.row_step == 1 ? dilation.h : 1;
+  d.dense_rows = stride.h == 1 && dilation_h == 1;
+  for (std::int64_t s = 0; s < kernel.w; ++s) {
+    std::int64_t* of_tap = offsets + s * channels;
+    for (std::int64_t c = 1; c < channels; ++c) of_tap[c] = of_tap[c - 1] + channel_stride;
+  }
+  for (std::int64_t k = d.row_depth; k < d.depth; ++k) {
+    offsets[k] = offsets[k - d.row_depth] + dilation_h * d.row_stride;
+  }
+  d.offsets = offsets;
+  d.weights = t.weights;
+  d.weight_step = t.table.nr();
+  d.out_channels = static_cast<int>(p.k_per_group());
+  d.epilogue = &t.epilogue;
+}
+
+void direct_block(const Operands& t, const DirectBlocking& b, RegionArguments planes,
+                  DirectArguments d, std::int64_t n, std::int64_t group, std::int64_t row,
+                  std::int64_t column) noexcept {
+  const Problem& p = t.problem;
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  const float* x = t.x + n * p.x_strides[0] + group * planes.channels * p.x_strides[1];
   const std::int64_t out_channels = p.k_per_group();
   const std::int64_t rows = std::min(b.rows, p.oh - row);
   const std::int64_t columns = std::min(b.columns, p.ow - column);
-
-  DirectArguments d;
-  d.channels = channels;
-  d.kernel_h = kernel.h;
-  d.kernel_w = kernel.w;
-  d.stride_h = stride.h;
-  d.dilation_h = b.in_place || b.row_step == 1 ? dilation.h : 1;
   if (b.in_place) {
     d.x = x + row * stride.h * p.x_strides[2] + column;
-    d.channel_stride = p.x_strides[1];
-    d.row_stride = p.x_strides[2];
-    for (std::int64_t s = 0; s < kernel.w; ++s) tap_column[s] = s * dilation.w;
   } else {
-    RegionArguments planes;
-    planes.problem = &p;
     planes.x = x;
-    planes.channels = d.channels;
     planes.first_row = row;
     planes.first_column = column;
-    planes.row_step = b.row_step;
     planes.rows = b.rows == 1 ? kernel.h : (rows - 1) * stride.h + (kernel.h - 1) * dilation.h + 1;
     planes.columns = (columns - 1) * stride.w + (kernel.w - 1) * dilation.w + 1;
-    planes.pitch = b.pitch;
-    planes.out = workspace;
-    planes.phases = phases;
-    for (std::int64_t s = 0; s < kernel.w; ++s) {
-      // Divisions are felt on tiny images, most of which are not strided.
-      const std::int64_t offset = s * dilation.w;
-      const std::int64_t phase = stride.w == 1 ? 0 : offset % stride.w;
-      std::int64_t at = 0;
-      while (at < planes.phase_count && phases[at] != phase) ++at;
-      if (at == planes.phase_count) phases[planes.phase_count++] = phase;
-      tap_column[s] = at * b.pitch + (stride.w == 1 ? offset : offset / stride.w);
-    }
     t.table.pack_planes(planes);
-    d.x = workspace;
-    d.padded = true;
-    d.row_stride = planes.phase_count * b.pitch;
-    d.channel_stride = planes.rows * d.row_stride;
+    d.x = planes.out;
   }
-  if (d.channels == 1 && stride.w == 1) {
-    // Taps of a row are as evenly spaced as channels are, and one loop over them is shorter.
-    d.channels = kernel.w;
-    d.channel_stride = dilation.w;
-    d.kernel_w = 1;
-  }
-  d.tap_column = tap_column;
-  d.weights = t.weights;
-  d.weight_step = t.table.nr();
-  d.depth = channels * p.taps();
   d.first_lane = group * t.lanes_per_group;
-  d.out_channels = static_cast<int>(out_channels);
   d.rows = rows;
   d.columns = columns;
-  d.epilogue = &t.epilogue;
   d.bias = t.bias != nullptr ? t.bias + d.first_lane : nullptr;
 
   const std::int64_t first_channel = group * out_channels;
@@ -205,7 +212,7 @@ void direct_block(const Operands& t, const DirectBlocking& b, std::int64_t n, st
   const Dims<3> shape{out_channels, rows, columns};
   const std::int64_t staged_row = round_up(columns, 16);
   const Dims<3> staged{rows * staged_row, staged_row, 1};
-  float* staged_y = workspace + round_up(b.plane_elements + d.weight_step, 16);
+  float* staged_y = planes.out + round_up(b.plane_elements + d.weight_step, 16);
   const Dims<4>& ys = p.y_strides;
   const Dims<3> y_block{ys[1], ys[2], ys[3]};
   const bool in_rows = ys[3] == 1;
@@ -240,9 +247,11 @@ void direct(const Operands& t, const DirectBlocking& b, std::int64_t begin, std:
   const std::int64_t row_blocks = ceil_div(p.oh, b.rows);
   std::int64_t row = begin / column_blocks % row_blocks * b.rows;
   std::int64_t image = begin / column_blocks / row_blocks;
+  RegionArguments planes;
+  DirectArguments d;
+  set_up(t, b, static_cast<float*>(workspace), planes, d);
   for (std::int64_t block = begin; block < end; ++block) {
-    direct_block(t, b, image / p.groups, image % p.groups, row, column,
-                 static_cast<float*>(workspace));
+    direct_block(t, b, planes, d, image / p.groups, image % p.groups, row, column);
     if ((column += b.columns) < p.ow) continue;
     column = 0;
     if ((row += b.rows) < p.oh) continue;

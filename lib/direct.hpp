@@ -29,8 +29,7 @@ DirectBlocking choose_direct(const Problem& problem, const Tile& tile,
                              const CacheSizes& caches) noexcept;
 
 // Shrinks blocks until there are a few for every thread, if the problem has that many rows.
-void split_for_threads(const Problem& problem, int width, int threads,
-                       DirectBlocking& blocking) noexcept;
+void split_for_threads(const Problem& problem, int threads, DirectBlocking& blocking) noexcept;
 
 std::int64_t direct_workspace_bytes(const Problem& problem, const DirectBlocking& blocking,
                                     int nr) noexcept;

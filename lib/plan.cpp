@@ -27,9 +27,7 @@ constexpr Engine kGemm{
        void* workspace) { gemm(t, s.gemm, begin, end, workspace); }};
 
 constexpr Engine kDirect{
-    [](int threads, PlanState& s) {
-      split_for_threads(s.problem, s.tiles.channels.width, threads, s.direct);
-    },
+    [](int threads, PlanState& s) { split_for_threads(s.problem, threads, s.direct); },
     [](const PlanState& s) { return direct_blocks(s.problem, s.direct); },
     [](const PlanState& s) {
       return direct_workspace_bytes(s.problem, s.direct, s.tiles.channels.nr);
