@@ -11,8 +11,59 @@ namespace {
 
 // Pixels with adjacent channels to one row for each channel, and back: what lies between NHWC and
 // kernels whose pixels lie along the vectors. Four channels of a vector of pixels at a time, the
-// last four overlapping those before them. Three channels take a fourth along, which the next
-// pixel owns; hence the last pixel, which has no next, goes element by element.
+// last four overlapping those before them; or three, if that is all there is between pixels. Three
+// of more take a fourth along, which the next pixel owns; hence the last pixel, which has no next,
+// goes element by element.
+
+// Three channels side by side, in three vectors. A width is no multiple of 3: every lane has each
+// channel in one of the three, from which two blends take it.
+template <int Width, int First, int Step, int Owner>
+struct Blend {
+  static constexpr int lane(int i) noexcept {
+    return (First + Step * i) % 3 == Owner ? Width + i : i;
+  }
+};
+template <int Width, int First, int Step>
+struct Spread {
+  static constexpr int lane(int i) noexcept { return (First + Step * i) % Width; }
+};
+
+// The vector in which lane i has channel C is (C - i) * Width mod 3, as Width * Width mod 3 is 1.
+template <int C, class V>
+FASTCONV_INLINE V channel_of_triples(const V (&v)[3]) noexcept {
+  constexpr int W = V::width;
+  constexpr auto lanes = std::make_integer_sequence<int, W>();
+  const V two = shuffle<Blend<W, C * W, 2 * W, 1>>(v[0], v[1], lanes);
+  const V all = shuffle<Blend<W, C * W, 2 * W, 2>>(two, v[2], lanes);
+  return shuffle<Spread<W, C, 3>>(all, all, lanes);
+}
+template <int I, class V>
+FASTCONV_INLINE V vector_of_triples(const V (&spread)[3]) noexcept {
+  constexpr int W = V::width;
+  constexpr auto lanes = std::make_integer_sequence<int, W>();
+  const V two = shuffle<Blend<W, I * W, 1, 1>>(spread[0], spread[1], lanes);
+  return shuffle<Blend<W, I * W, 1, 2>>(two, spread[2], lanes);
+}
+
+template <class V>
+FASTCONV_INLINE void split_triples(V (&v)[3]) noexcept {
+  const V channel[3] = {channel_of_triples<0>(v), channel_of_triples<1>(v),
+                        channel_of_triples<2>(v)};
+  FASTCONV_UNROLL
+  for (int c = 0; c < 3; ++c) v[c] = channel[c];
+}
+template <class V>
+FASTCONV_INLINE void join_triples(V (&v)[3]) noexcept {
+  constexpr int W = V::width;
+  constexpr auto lanes = std::make_integer_sequence<int, W>();
+  // Pixel p of channel c goes to lane 3 p + c; 11 is what 3 is divided by, in any width.
+  const V spread[3] = {shuffle<Spread<W, 0, 11>>(v[0], v[0], lanes),
+                       shuffle<Spread<W, 11 * (W - 1), 11>>(v[1], v[1], lanes),
+                       shuffle<Spread<W, 11 * (W - 2), 11>>(v[2], v[2], lanes)};
+  v[0] = vector_of_triples<0>(spread);
+  v[1] = vector_of_triples<1>(spread);
+  v[2] = vector_of_triples<2>(spread);
+}
 
 // Calls vector(pixel) for vectors of pixels that cover [0, count), the last one overlapping the one
 // before it, and element(pixel) for pixels that none covers.
@@ -34,9 +85,26 @@ template <class Arch>
 void split_channels(float* out, std::int64_t plane, const float* in, std::int64_t step,
                     std::int64_t channels, std::int64_t count) noexcept {
   using V = Vector<Arch>;
+  const auto element = [&](std::int64_t pixel) {
+    for (std::int64_t c = 0; c < channels; ++c) out[c * plane + pixel] = in[pixel * step + c];
+  };
   if (channels < 3 || step < 3) {
     for (std::int64_t c = 0; c < channels; ++c)
       copy_run<Arch>(out + c * plane, in + c, step, count);
+    return;
+  }
+  if (channels == 3 && step == 3) {
+    cover_pixels<V::width>(
+        count, true,
+        [&](std::int64_t pixel) __attribute__((always_inline)) {
+          const float* from = in + 3 * pixel;
+          V triple[3] = {V::load_once(from), V::load_once(from + V::width),
+                         V::load_once(from + 2 * V::width)};
+          split_triples(triple);
+          FASTCONV_UNROLL
+          for (int c = 0; c < 3; ++c) triple[c].store(out + c * plane + pixel);
+        },
+        element);
     return;
   }
   cover_pixels<V::width>(
@@ -52,9 +120,7 @@ void split_channels(float* out, std::int64_t plane, const float* in, std::int64_
           if (channels > 3) quad[3].store(to + 3 * plane);
         }
       },
-      [&](std::int64_t pixel) {
-        for (std::int64_t c = 0; c < channels; ++c) out[c * plane + pixel] = in[pixel * step + c];
-      });
+      element);
 }
 
 // out[pixel * step + c] = in[c * plane + pixel]
@@ -68,6 +134,19 @@ void join_channels(float* out, std::int64_t step, const float* in, std::int64_t 
   // What a pixel writes into its successor is overwritten, what it writes between them is not.
   if (channels < 4 && (channels < 2 || channels != step)) {
     for (std::int64_t pixel = 0; pixel < count; ++pixel) element(pixel);
+    return;
+  }
+  if (channels == 3) {
+    cover_pixels<V::width>(
+        count, true,
+        [&](std::int64_t pixel) __attribute__((always_inline)) {
+          const float* from = in + pixel;
+          V triple[3] = {V::load(from), V::load(from + plane), V::load(from + 2 * plane)};
+          join_triples(triple);
+          FASTCONV_UNROLL
+          for (int i = 0; i < 3; ++i) triple[i].store(out + 3 * pixel + i * V::width);
+        },
+        element);
     return;
   }
   const std::int64_t last = channels < 4 ? channels - 1 : 3;

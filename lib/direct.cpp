@@ -19,7 +19,9 @@ void set_planes(const Problem& p, DirectBlocking& b) noexcept {
   b.plane_rows = b.rows == 1 ? kernel.h : (b.rows - 1) * stride.h + (kernel.h - 1) * dilation.h + 1;
   b.plane_columns = (b.columns - 1) * stride.w + (kernel.w - 1) * dilation.w + 1;
   b.pitch = round_up(ceil_div(b.plane_columns, stride.w), 16);
-  b.plane_elements = p.c_per_group() * b.plane_rows * std::min(stride.w, kernel.w) * b.pitch;
+  // An odd number of cache lines, or the channels would share sets.
+  b.plane = (b.plane_rows * std::min(stride.w, kernel.w) * b.pitch) | 16;
+  b.plane_elements = p.c_per_group() * b.plane;
 }
 
 // Floats that the offsets of all steps of the depth and the taps' phases take at the start of the
@@ -44,26 +46,26 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
   b.in_place = stride.w == 1 && p.x_strides[3] == 1 && inside(p);
   b.columns = p.ow;
 
-  // Planes of a few tiles' rows in L1, or else what a quarter of L2 holds.
-  const auto fits = [&](std::int64_t rows, std::int64_t bytes) {
+  // As many rows as half of L2 holds: those that neighbouring blocks both copy weigh more than
+  // whether planes are in L1.
+  const auto fits = [&](std::int64_t rows) {
     b.rows = rows;
     set_planes(p, b);
     const std::int64_t output = p.y_strides[3] == 1 ? 0 : p.k_per_group() * b.rows * b.columns;
-    return (b.plane_elements + output) * kFloat <= bytes;
+    return (b.plane_elements + output) * kFloat <= caches.l2 / 2;
   };
-  const auto tallest = [&](std::int64_t bytes) {
+  const auto tallest = [&] {
     std::int64_t rows = std::min(p.oh, kTileRows);
-    if (!fits(rows, bytes)) return std::int64_t{0};
-    while (rows < p.oh && fits(std::min(p.oh, rows + kTileRows), bytes)) {
+    if (!fits(rows)) return std::int64_t{0};
+    while (rows < p.oh && fits(std::min(p.oh, rows + kTileRows))) {
       rows = std::min(p.oh, rows + kTileRows);
     }
     return rows;
   };
-  std::int64_t rows = tallest(caches.l1 * 3 / 4);
-  if (rows < std::min(p.oh, 2 * kTileRows)) rows = std::max(rows, tallest(caches.l2 / 4));
+  std::int64_t rows = tallest();
   while (rows == 0 && b.columns > kTileRows * tile.width) {
     b.columns = round_up(ceil_div(b.columns, 2), tile.width);
-    rows = tallest(caches.l2 / 4);
+    rows = tallest();
   }
   b.rows = std::max<std::int64_t>(rows, 1);  // one row takes only the rows under its taps
   set_planes(p, b);
@@ -158,10 +160,10 @@ void set_up(const Operands& t, const DirectBlocking& b, float* workspace, Region
   planes.channels = channels;
   planes.row_step = b.row_step;
   planes.pitch = b.pitch;
-  planes.plane = b.plane_rows * planes.phase_count * b.pitch;
+  planes.plane = b.plane;
   planes.phases = phases;
   planes.out = workspace + table_elements(p);
-  const std::int64_t channel_stride = b.in_place ? p.x_strides[1] : planes.plane;
+  const std::int64_t channel_stride = b.in_place ? p.x_strides[1] : b.plane;
   d.row_stride = b.in_place ? p.x_strides[2] : planes.phase_count * b.pitch;
   d.row_step = stride.h * d.row_stride;
   const std::int64_t dilation_h = b.in_place || b.row_step == 1 ? dilation.h : 1;
