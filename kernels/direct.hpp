@@ -33,7 +33,7 @@ void direct_tile(const DirectArguments& d, const float* x, const float* weights,
     if constexpr (Vectors == 1) {
       if (V::free_masks || lanes < W) return V::load_first(p, lanes);
     }
-    return V::load_once(p + column(v));
+    return Channels > 1 || Shared ? V::load_once(p + column(v)) : V::load(p + column(v));
   };
   if constexpr (Shared) {
     // Adds image row h to the output rows from first to last.
@@ -133,37 +133,43 @@ void direct_tile(const DirectArguments& d, const float* x, const float* weights,
       lanes < W ? lanes : W, sum);
 }
 
-// Tiles are one row of up to Widest vectors: far memory then sees rows in the order of their
-// addresses. (Two rows side by side, 256 bytes at a time, are read and written at half the speed
-// from DRAM on Zen 4.) Where a whole row takes few vectors several rows fill the registers.
-template <int Widest>
+constexpr int kSharedRows = 4;  // of a tile of one channel, whether or not they do share
+
+// Tiles of several channels are one row of up to Widest vectors: far memory then sees rows in the
+// order of their addresses. (Two rows side by side, 256 bytes at a time, are read and written at
+// half the speed from DRAM on Zen 4.) Where a whole row takes few vectors several rows fill the
+// registers.
+template <int Channels, int Widest>
 constexpr int tile_rows(int vectors) noexcept {
+  if (Channels == 1) return kSharedRows;
   return Widest / vectors >= 4 ? 4 : Widest / vectors >= 2 ? 2 : 1;
 }
-
-constexpr int kSharedRows = 4;
 
 using DirectTile = void (*)(const DirectArguments&, const float*, const float*, int, std::int64_t,
                             std::int64_t, int) noexcept;
 
-// Tiles of one group of Channels output channels over a block of rows and columns. I: 0, 1, … to
-// the widest tile's vectors.
+template <int Count>
+using UpTo = std::make_integer_sequence<int, Count>;
+
+// Tiles of one group of Channels output channels over a block of rows and columns, of I + 1
+// vectors.
 template <class Arch, int Channels, int... I>
 void direct_channels(const DirectArguments& d, const float* weights, int channel,
                      std::integer_sequence<int, I...>) noexcept {
   constexpr int W = Vector<Arch>::width;
   constexpr int widest = sizeof...(I);
-  // Four rows that share loads fill the registers, too.
   static constexpr DirectTile flat[] = {direct_tile<Arch, Channels, 1, I + 1, false>...};
   static constexpr DirectTile tall[] = {
-      direct_tile<Arch, Channels, tile_rows<widest>(I + 1), I + 1, false>...};
+      direct_tile<Arch, Channels, tile_rows<Channels, widest>(I + 1), I + 1, false>...};
   constexpr bool shares = Channels == 1;
-  static constexpr DirectTile shared[] = {direct_tile < Arch, Channels, shares ? kSharedRows : 1,
-                                          I + 1, shares > ...};
+  static constexpr DirectTile shared[] = {
+      direct_tile<Arch, Channels, (shares ? kSharedRows : 1), I + 1, shares>...};
   const bool share = shares && d.dense_rows && d.kernel_h >= kSharedRows - 1;
   const int vectors = static_cast<int>((d.columns + W - 1) / W);
   const int per_row = (vectors + widest - 1) / widest;
-  const int tall_rows = share ? kSharedRows : per_row > 1 ? 1 : tile_rows<widest>(vectors);
+  const int tall_rows = Channels > 1 && per_row > 1
+                            ? 1
+                            : tile_rows<Channels, widest>(vectors < widest ? vectors : widest);
   for (std::int64_t row = 0; row < d.rows;) {
     const bool is_tall = d.rows - row >= tall_rows;
     const DirectTile* const tiles = !is_tall ? flat : share ? shared : tall_rows > 1 ? tall : flat;
@@ -172,9 +178,16 @@ void direct_channels(const DirectArguments& d, const float* weights, int channel
     const std::int64_t residual = channel * d.residual_channel_stride + row * d.residual_row_stride;
     std::int64_t column = 0;
     for (int tile = 0; tile < per_row; ++tile) {
-      const int wide = (vectors + tile) / per_row;  // add up to vectors, each more than the last
+      // These add up to all vectors; a division is felt on tiny images.
+      const int wide = per_row == 1 ? vectors : (vectors + tile) / per_row;
       const std::int64_t left = d.columns - column;
       const int lanes = left < wide * W ? static_cast<int>(left) : wide * W;
+      if (d.fetch) {
+        for (std::int64_t k = 0; k < d.depth; ++k) {
+          const float* next = x + d.offsets[k] + column + lanes;
+          for (int i = 0; i < lanes; i += 16) __builtin_prefetch(next + i, 0, 2);
+        }
+      }
       tiles[wide - 1](d, x + column, weights, channel, y + column, residual + column, lanes);
       column += lanes;
     }
@@ -194,20 +207,16 @@ void direct(const DirectArguments& d) {
     std::int64_t left = d.out_channels - channel;
     if (left > in_panel) left = in_panel;
     if (left >= 4) {
-      direct_channels<Arch, 4>(d, weights, channel, std::make_integer_sequence < int,
-                               many ? 6 : 3 > ());
+      direct_channels<Arch, 4>(d, weights, channel, UpTo<(many ? 6 : 3)>());
       channel += 4;
     } else if (left == 3) {
-      direct_channels<Arch, 3>(d, weights, channel, std::make_integer_sequence < int,
-                               many ? 7 : 4 > ());
+      direct_channels<Arch, 3>(d, weights, channel, UpTo<(many ? 7 : 4)>());
       channel += 3;
     } else if (left == 2) {
-      direct_channels<Arch, 2>(d, weights, channel, std::make_integer_sequence < int,
-                               many ? 8 : 6 > ());
+      direct_channels<Arch, 2>(d, weights, channel, UpTo<(many ? 8 : 6)>());
       channel += 2;
     } else {
-      direct_channels<Arch, 1>(d, weights, channel, std::make_integer_sequence < int,
-                               many ? 4 : 3 > ());
+      direct_channels<Arch, 1>(d, weights, channel, UpTo<(many ? 4 : 3)>());
       channel += 1;
     }
   }

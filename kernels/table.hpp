@@ -108,6 +108,7 @@ struct DirectArguments {
   std::int64_t row_step = 0;              // of x, from an output row to the next
   std::int64_t kernel_h = 0;
   bool dense_rows = false;  // neither strided nor dilated
+  bool fetch = false;       // the next tile's pixels into L2, of one tap
   // Panels as micro_gemm's B, read as scalars; out channel 0 is lane first_lane of all panels.
   const float* weights = nullptr;
   std::int64_t weight_step = 0, first_lane = 0;

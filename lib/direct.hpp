@@ -14,6 +14,7 @@ namespace fastconv {
 // from x in place or from planes (the padded image under the block, copied).
 struct DirectBlocking {
   bool in_place = false;
+  bool fetch = false;                  // x ahead of its loads
   std::int64_t rows = 0, columns = 0;  // of a block's output
   std::int64_t row_step = 1;           // image rows from one row of the planes to the next
   std::int64_t plane_rows = 0, plane_columns = 0, pitch = 0;
