@@ -45,8 +45,9 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
   DirectBlocking b;
   b.in_place = stride.w == 1 && p.x_strides[3] == 1 && inside(p);
   // The planes of many channels are more streams than a CPU follows by itself: 64 to 2 channels at
-  // 388x388 take 2.1 ms rather than 3.0 (AVX-512), 1.8 rather than 3.8 (AVX2). Near ones lose.
-  b.fetch = b.in_place && p.taps() == 1 && p.c * p.h * p.w * kFloat > 8 * caches.l2;
+  // 388x388 take 2.3 ms rather than 3.4 (AVX-512), 2.4 rather than 4.5 (AVX2). Near ones lose.
+  const bool is_far = p.c * p.h * p.w * kFloat > 16 * caches.l2;
+  b.fetch = b.in_place && p.taps() == 1 && is_far;
   b.columns = p.ow;
 
   // As many rows as half of L2 holds: those that neighbouring blocks both copy weigh more than
@@ -102,7 +103,8 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
                                ? quads(p.c_per_group())
                                : kCopyScalar;
     const double plane_rows = real(p.c_per_group() * b.plane_rows);
-    b.pack_cycles = blocks * plane_rows * (real(b.plane_columns) * element + 4 * kRun);
+    const double column = is_far ? 2 * element : element;  // as 64 to 2 channels show, too
+    b.pack_cycles = blocks * plane_rows * (real(b.plane_columns) * column + 4 * kRun);
   }
   const double outputs = images * real(p.k_per_group()) * vectors;
   const double element = p.y_strides[3] == 1 ? 0.0
