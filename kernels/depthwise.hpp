@@ -259,10 +259,11 @@ FASTCONV_INLINE void cover_channels(int channel, int channels, Tile tile) noexce
 template <class Arch, int Taps, int Stride>
 void depthwise_rows(const DepthwiseArguments& d) noexcept {
   // Two vectors of 8 lanes are a cache line: where pixels share a few sets of L1, its second half
-  // would not be there any more.
-  constexpr bool pairs = Vector<Arch>::registers == 16 && (Taps == 0 || Taps == 3);
+  // would not be there any more. Two of 16 are two lines, which are in other sets.
+  constexpr bool few = Vector<Arch>::registers == 16;
+  constexpr bool pairs = few ? Taps == 0 || Taps == 3 : Taps == 3 && Stride == 2;
   for (std::int64_t row = 0; row < d.rows; ++row) {
-    cover_row<pairs ? 4 : 7>(d.pixels, [&](auto count, std::int64_t pixel) {
+    cover_row<pairs && few ? 4 : 7>(d.pixels, [&](auto count, std::int64_t pixel) {
       constexpr int P = decltype(count)::value;
       const float* const* pixels = d.inputs + row * d.row_stride + pixel * d.stride_w;
       int done = 0;
@@ -328,7 +329,8 @@ void depthwise(const DepthwiseArguments& d) {
   };
   const bool shares = d.dilation_w == 1 && d.stride_w <= 2;
   // Image rows follow each other as filter rows do, and output rows as far apart as output pixels.
-  const bool rolls = d.rows > 1 && d.kernel_h == 3 && d.row_stride == d.stride_w * d.row_step;
+  const bool rolls = d.rows > 1 && d.kernel_h == 3 && d.row_stride == d.stride_w * d.row_step &&
+                     !(d.x_crowds && d.stride_w == 2);
   if (d.group_out > 1) {
     grouped_rows<Arch>(d);
   } else if (shares && d.kernel_w == 3) {

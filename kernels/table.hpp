@@ -140,6 +140,7 @@ struct DepthwiseArguments {
   float* y = nullptr;
   std::int64_t y_row_stride = 0, y_pixel_stride = 0;
   bool y_aliases = false;           // agrees with x in the address bits below a page
+  bool x_crowds = false;            // pixels that follow each other share a few sets of L1
   const float* residual = nullptr;  // or null
   std::int64_t residual_row_stride = 0, residual_pixel_stride = 0;
   const Epilogue* epilogue = nullptr;

@@ -5,9 +5,12 @@ namespace fastconv {
 
 // The cost model's constants, in cycles of a core with two vector FMA and two loads a cycle. Only
 // their ratios matter: they choose between forms and algorithms.
-constexpr double kFma = 0.5;             // one vector FMA
-constexpr double kFmaLatency = 4.0;      // a tile's k-step takes at least this
-constexpr double kStepInPlace = 5.7;     // the same where the next one's pixels are a page away
+constexpr double kFma = 0.5;           // one vector FMA
+constexpr double kFmaSpread = 0.75;    // the same of what is permuted first
+constexpr double kTapShared = 0.75;    // the same of pixels loaded for all rows that they are under
+constexpr double kTapSeparated = 1.1;  // and separated into even and odd columns
+constexpr double kFmaLatency = 4.0;    // a tile's k-step takes at least this
+constexpr double kStepInPlace = 5.7;   // the same where the next one's pixels are a page away
 constexpr double kLoadUnaligned = 0.75;  // one vector load, every second of which splits a line
 constexpr double kLoadScalar = 0.5;      // one broadcast
 constexpr double kCopyVector = 2.0;      // load and store while packing
@@ -21,6 +24,7 @@ constexpr double kStoreVector = 2.0;     // epilogue and store
 constexpr double kTransform = 5.0;  // one vector of one point, into or out of Winograd's domain
 constexpr double kTransformWeight = 1.7;  // one vector of weights on the way in, tap or point
 constexpr double kTranspose = 2.0;        // a vector's share of a transposed block
+constexpr double kTransposePixel = 3.5;   // the same of a part of a row at a time
 constexpr double kWeightByte = 0.02;      // of weights that are read anew for every block
 constexpr double kWeightByteFar = 0.05;   // the same where near caches do not hold them
 constexpr double kStoreScalar = 1.5;      // one element through a scratch tile

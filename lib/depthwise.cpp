@@ -38,10 +38,30 @@ std::int64_t columns_of(const Problem& p, std::int64_t pixels) noexcept {
   return (pixels - 1) * stride.w + (kernel.w - 1) * dilation.w + 1;
 }
 
-// Bytes of the zeros, which the pointers follow.
-std::int64_t zero_bytes(const DepthwiseBlocking& b) noexcept {
-  return round_up(b.channels * static_cast<std::int64_t>(sizeof(float)), 64);
-}
+// What a block needs of scratch memory, in bytes, one behind the other: zeros, pointers, and of a
+// transposed block the patch of the image under it and its outputs.
+struct Scratch {
+  std::int64_t zeros = 0, pointers = 0, patch = 0, outputs = 0;
+  std::int64_t patch_pitch = 0, output_pitch = 0;  // floats from a pixel to the next
+
+  Scratch(const Problem& p, const DepthwiseBlocking& b) noexcept {
+    if (b.lanes == Lanes::pixels) return;
+    constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
+    output_pitch = round_up(b.channels, kMaxWidth);
+    patch_pitch = round_up(b.channels / p.k_per_group() * p.c_per_group(), kMaxWidth);
+    zeros = output_pitch * kFloat;
+    const std::int64_t pixels = rows_of(p, b.rows) * columns_of(p, b.pixels);
+    pointers = round_up(pixels * static_cast<std::int64_t>(sizeof(const float*)), 64);
+    if (!b.transposed) return;
+    const std::int64_t rows = std::min(rows_of(p, b.rows), p.h);
+    const std::int64_t columns = std::min(columns_of(p, b.pixels), p.w);
+    // Packing may write up to a vector behind its end.
+    patch = (rows * columns * patch_pitch + kMaxWidth) * kFloat;
+    outputs = b.rows * b.pixels * output_pitch * kFloat;
+  }
+
+  std::int64_t bytes() const noexcept { return zeros + pointers + patch + outputs; }
+};
 
 // Do pixels of x and y agree in the address bits by which a CPU tells loads from stores before
 // them? Tensors often begin alike in their pages, and pixels are then a multiple of 1 or 2 KiB
@@ -54,6 +74,9 @@ bool aliases(const Problem& p, std::int64_t phases, const float* x, const float*
          bytes % 1024 < 64;
 }
 
+// Floats from a pixel to the next with which a row's pixels lie in four sets of L1 or fewer.
+constexpr std::int64_t kCrowded = 256;
+
 // Does the kernel for adjacent columns serve the problem?
 bool has_planes(const Problem& p) noexcept {
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
@@ -65,6 +88,34 @@ bool has_planes(const Problem& p) noexcept {
          (kernel.w - 1) * dilation.w <= kMaxPlaneReach;
 }
 
+// Of the zeros around an image a patch holds nothing.
+bool has_patch(const Problem& p) noexcept {
+  const Padding& padding = p.window.padding;
+  const bool pads = padding.top > 0 || padding.bottom > 0 || padding.left > 0 || padding.right > 0;
+  return p.window.padding_mode == PaddingMode::zeros || !pads;
+}
+
+void choose_pixels(const Problem& p, const Tile& tile, bool transposed,
+                   DepthwiseBlocking& b) noexcept {
+  b.lanes = Lanes::channels;
+  b.transposed = transposed;
+  // Strides that leave many rows out share few.
+  b.rows = p.window.stride.h <= 2 ? std::min(ceil_div(p.oh, row_phases(p, b)), kRows) : 1;
+  b.pixels = std::min(p.ow, kPixels);
+  b.channels = std::min<std::int64_t>(p.k, transposed ? tile.nr : kChannels);
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  const bool shared = stride.w <= 2 && (kernel.w == 3 || kernel.w == 5 || kernel.w == 7);
+  const double step = p.k_per_group() > 1 ? kFmaSpread : shared ? kFma : 2 * kFma;
+  const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
+  b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * step;
+  b.pack_cycles = real(row_blocks(p, b) * rows_of(p, b.rows) * columns_of(p, p.ow)) * kCopyScalar;
+  b.store_cycles = vectors * kStoreVector;
+  if (transposed) {
+    b.pack_cycles += real(p.h * p.w * ceil_div(p.c, tile.width)) * kTransposePixel;
+    b.store_cycles += vectors * kTransposePixel;
+  }
+}
+
 // A block's planes of x and y together fit L1; its rows are whole tiles.
 void choose_planes(const Problem& p, const Tile& tile, DepthwiseBlocking& b) noexcept {
   constexpr std::int64_t kOutputs = 4096;
@@ -72,9 +123,13 @@ void choose_planes(const Problem& p, const Tile& tile, DepthwiseBlocking& b) noe
   b.pixels = p.ow;
   b.rows = std::min(p.oh, std::max(kRows, kOutputs / p.ow / kRows * kRows));
   b.channels = std::clamp<std::int64_t>(kOutputs / (b.rows * p.ow), 1, p.k);
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  const bool shared = kernel.h == kernel.w && stride.h == stride.w &&
+                      (kernel.w == 3 || kernel.w == 5 || kernel.w == 7);
+  const double tap = !shared ? kFma + kLoadUnaligned : stride.w == 1 ? kTapShared : kTapSeparated;
   const double vectors = real(p.k * p.oh * ceil_div(p.ow, tile.width));
-  b.fma_cycles = vectors * real(p.taps()) * kFma;
-  b.pack_cycles = vectors * real(p.window.kernel_size.w) * kLoadUnaligned;
+  b.fma_cycles = vectors * real(p.taps()) * tap;
+  b.pack_cycles = 0;
   b.store_cycles = vectors * kStoreVector;
 }
 
@@ -88,29 +143,18 @@ bool is_depthwise(std::int64_t in_per_group, std::int64_t out_per_group, int wid
 
 bool choose_depthwise(const Problem& p, const Tile& tile, DepthwiseBlocking& b) noexcept {
   if (!is_depthwise(p.c_per_group(), p.k_per_group(), tile.width)) return false;
-  if (p.x_strides[1] != 1 || p.y_strides[1] != 1) {
-    if (!has_planes(p)) return false;
-    choose_planes(p, tile, b);
-    return true;
+  const bool adjacent = p.x_strides[1] == 1 && p.y_strides[1] == 1;
+  if (adjacent || has_patch(p)) choose_pixels(p, tile, !adjacent, b);
+  if (!adjacent && has_planes(p)) {
+    DepthwiseBlocking planes;
+    choose_planes(p, tile, planes);
+    if (b.rows == 0 || planes.cycles() < b.cycles()) b = planes;
   }
-  b.lanes = Lanes::channels;
-  // Strides that leave many rows out share few.
-  b.rows = p.window.stride.h <= 2 ? std::min(ceil_div(p.oh, row_phases(p, b)), kRows) : 1;
-  b.pixels = std::min(p.ow, kPixels);
-  b.channels = std::min(p.k, kChannels);
-  const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  const bool shared = stride.w == 1 && (kernel.w == 3 || kernel.w == 5 || kernel.w == 7);
-  const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
-  b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * (shared ? kFma : 2 * kFma);
-  b.pack_cycles = real(row_blocks(p, b) * rows_of(p, b.rows) * columns_of(p, p.ow)) * kCopyScalar;
-  b.store_cycles = vectors * kStoreVector;
-  return true;
+  return b.rows > 0;
 }
 
 std::int64_t depthwise_workspace_bytes(const Problem& p, const DepthwiseBlocking& b) noexcept {
-  if (b.lanes == Lanes::pixels) return 0;
-  const std::int64_t pointers = rows_of(p, b.rows) * columns_of(p, b.pixels);
-  return zero_bytes(b) + round_up(pointers * static_cast<std::int64_t>(sizeof(const float*)), 64);
+  return Scratch(p, b).bytes();
 }
 
 std::int64_t depthwise_blocks(const Problem& p, const DepthwiseBlocking& b) noexcept {
@@ -119,33 +163,40 @@ std::int64_t depthwise_blocks(const Problem& p, const DepthwiseBlocking& b) noex
 
 namespace {
 
+constexpr Epilogue kNoEpilogue;
+
+// Output pixels of some channels.
+struct Part {
+  std::int64_t n, channel, oh, ow;
+  std::int64_t channels, rows, pixels;
+};
+
 // A block of an image's channels and rows, in whole rows.
-void planes_block(const Operands& t, std::int64_t n, std::int64_t channel, std::int64_t channels,
-                  std::int64_t row, std::int64_t rows) noexcept {
+void planes_block(const Operands& t, const Part& part) noexcept {
   const Problem& p = t.problem;
   PlaneArguments d;
   d.problem = &p;
-  d.x = t.x + n * p.x_strides[0];
-  d.first_channel = channel;
-  d.channels = channels;
-  d.first_row = row;
-  d.rows = rows;
+  d.x = t.x + part.n * p.x_strides[0];
+  d.first_channel = part.channel;
+  d.channels = part.channels;
+  d.first_row = part.oh;
+  d.rows = part.rows;
   d.weights = t.weights;
   d.lanes_per_group = t.lanes_per_group;
-  d.y = t.y + n * p.y_strides[0];
+  d.y = t.y + part.n * p.y_strides[0];
   d.epilogue = &t.epilogue;
   d.bias = t.bias;
   if (t.residual != nullptr) {
     const Dims<4>& rs = t.residual_strides;
     const Dims<4>& ys = p.y_strides;
-    d.residual = t.residual + n * rs[0];
+    d.residual = t.residual + part.n * rs[0];
     d.residual_channel_stride = rs[1];
     d.residual_row_stride = rs[2];
     if (rs[3] != 1) {
       // Taken to where the result will be, and added to from there.
-      const std::int64_t from = channel * rs[1] + row * rs[2];
-      const std::int64_t to = channel * ys[1] + row * ys[2];
-      t.table.copy_planes({{channels, rows, p.ow},
+      const std::int64_t from = part.channel * rs[1] + part.oh * rs[2];
+      const std::int64_t to = part.channel * ys[1] + part.oh * ys[2];
+      t.table.copy_planes({{part.channels, part.rows, p.ow},
                            d.residual + from,
                            {rs[1], rs[2], rs[3]},
                            d.y + to,
@@ -158,104 +209,230 @@ void planes_block(const Operands& t, std::int64_t n, std::int64_t channel, std::
   t.table.depthwise_planes(d);
 }
 
+// Blocks whose channels lie along the vectors, adjacent in x and y or transposed on their way from
+// x to a patch and from staged outputs to y.
+class PixelBlocks {
+ public:
+  PixelBlocks(const Operands& t, const DepthwiseBlocking& b, void* workspace) noexcept
+      : t_(t), p_(t.problem), b_(b), scratch_(p_, b) {
+    auto* memory = static_cast<char*>(workspace);
+    zeros_ = reinterpret_cast<float*>(memory);
+    pointers_ = reinterpret_cast<const float**>(memory += scratch_.zeros);
+    patch_ = reinterpret_cast<float*>(memory += scratch_.pointers);
+    outputs_ = reinterpret_cast<float*>(memory + scratch_.patch);
+    std::fill(zeros_, zeros_ + scratch_.output_pitch, 0.0F);
+  }
+
+  void run(const Part& part) noexcept {
+    const auto& [kernel, stride, padding, dilation, mode] = p_.window;
+    const std::int64_t columns = columns_of(p_, part.pixels);
+    const std::int64_t apart = row_phases(p_, b_);  // output rows of a block
+    // Columns that a dilated filter visits lie side by side, so that to the kernel it is dense; a
+    // part of a row is then one of every `phases` pixels.
+    const bool dense = stride.w == 1 && part.pixels >= 7 * dilation.w;
+    const std::int64_t phases = dense ? dilation.w : 1;
+    const float* x = t_.x + part.n * p_.x_strides[0] +
+                     part.channel / p_.k_per_group() * p_.c_per_group() * p_.x_strides[1];
+    if (b_.transposed) {
+      read_patch(part, x, phases);
+    } else {
+      point(part, phases, p_.x_strides[3],
+            [&](std::int64_t, std::int64_t h) { return x + h * p_.x_strides[2]; });
+    }
+    DepthwiseArguments d;
+    d.inputs = pointers_;
+    d.row_step = columns;
+    d.row_stride = stride.h * columns;
+    d.kernel_h = kernel.h;
+    d.kernel_w = kernel.w;
+    d.stride_w = stride.w;
+    d.dilation_w = dense ? 1 : dilation.w;
+    d.group_in = static_cast<int>(p_.c_per_group());
+    d.group_out = static_cast<int>(p_.k_per_group());
+    d.weights = t_.weights + part.channel * p_.taps() * d.group_in;
+    d.bias = t_.bias != nullptr ? t_.bias + part.channel : nullptr;
+    d.rows = part.rows;
+    d.channels = static_cast<int>(part.channels);
+    if (b_.transposed) {
+      d.epilogue = &kNoEpilogue;
+      d.y = outputs_;
+      d.y_row_stride = part.pixels * scratch_.output_pitch;
+      d.y_pixel_stride = scratch_.output_pitch;
+    } else {
+      d.epilogue = &t_.epilogue;
+      d.y = t_.y + offset(part, p_.y_strides);
+      d.y_row_stride = apart * p_.y_strides[2];
+      d.y_pixel_stride = p_.y_strides[3];
+      d.y_aliases = aliases(p_, phases, x, d.y);
+      d.x_crowds = p_.x_strides[3] % kCrowded == 0;
+      if (t_.residual != nullptr) add_residual(part, d);
+    }
+    d.y_pixel_stride *= phases;
+    d.residual_pixel_stride *= phases;
+    for (std::int64_t phase = 0; phase < phases; ++phase) {
+      d.pixels = ceil_div(part.pixels - phase, phases);
+      t_.table.depthwise(d);
+      d.inputs += ceil_div(columns - phase, phases);
+      d.y += d.y_pixel_stride / phases;
+      if (d.residual != nullptr) d.residual += d.residual_pixel_stride / phases;
+    }
+    if (b_.transposed) scatter(part);
+  }
+
+ private:
+  static std::int64_t offset(const Part& part, const Dims<4>& s) noexcept {
+    return part.n * s[0] + part.channel * s[1] + part.oh * s[2] + part.ow * s[3];
+  }
+
+  // Lays out the pointers to the pixels under a part: row(i, h) is where row h of x, the part's
+  // i-th, has its column 0, and `step` is from there to the next.
+  template <class Row>
+  void point(const Part& part, std::int64_t phases, std::int64_t step, Row row) noexcept {
+    const Window& window = p_.window;
+    const std::int64_t top = part.oh * window.stride.h - window.padding.top;
+    const std::int64_t left = part.ow * window.stride.w - window.padding.left;
+    const std::int64_t right = left + columns_of(p_, part.pixels);
+    const float** pointer = pointers_;
+    for (std::int64_t i = 0; i < rows_of(p_, part.rows); ++i) {
+      const std::int64_t h = source_index(top + i * window.dilation.h, p_.h, window.padding_mode);
+      const float* in = h < 0 ? nullptr : row(i, h);
+      for (std::int64_t phase = 0; phase < phases; ++phase) {
+        for (std::int64_t j = left + phase; j < right;) {
+          const std::int64_t w = h < 0 ? -1 : source_index(j, p_.w, window.padding_mode);
+          *pointer++ = w < 0 ? zeros_ : in + w * step;
+          j += phases;
+          // Those inside the image follow each other.
+          if (h < 0 || j < 0) continue;
+          const std::int64_t end = std::min(right, p_.w);
+          for (const float* next = in + j * step; j < end; j += phases, next += phases * step) {
+            *pointer++ = next;
+          }
+        }
+      }
+    }
+  }
+
+  // Transposes what lies under a part to the patch. The pointers are the same for all parts of the
+  // same output pixels.
+  void read_patch(const Part& part, const float* x, std::int64_t phases) noexcept {
+    const Window& window = p_.window;
+    const std::int64_t apart = window.dilation.h;
+    const std::int64_t top = part.oh * window.stride.h - window.padding.top;
+    const std::int64_t left = part.ow * window.stride.w - window.padding.left;
+    const std::int64_t first = top < 0 ? ceil_div(-top, apart) : 0;  // row that is in the image
+    const std::int64_t column = std::max<std::int64_t>(left, 0);
+    Problem image = p_;  // not a window's but the image's own pixels
+    image.window = Window{};
+    image.window.kernel_size = 1;
+    image.oh = p_.h;
+    image.ow = p_.w;
+    RegionArguments region;
+    region.problem = &image;
+    region.x = x;
+    region.channels = ceil_div(part.channels, p_.k_per_group()) * p_.c_per_group();
+    region.first_row = top + first * apart;
+    region.first_column = column;
+    region.rows =
+        std::min(rows_of(p_, part.rows) - first, ceil_div(p_.h - region.first_row, apart));
+    region.columns = std::min(left + columns_of(p_, part.pixels), p_.w) - column;
+    region.row_step = apart;
+    region.pitch = scratch_.patch_pitch;
+    region.out = patch_;
+    if (region.rows > 0 && region.columns > 0) t_.table.pack_patch(region);
+    if (part.oh == pointed_.oh && part.ow == pointed_.ow) return;
+    pointed_ = part;
+    point(part, phases, region.pitch, [&](std::int64_t i, std::int64_t) {
+      return patch_ + ((i - first) * region.columns - column) * region.pitch;
+    });
+  }
+
+  void add_residual(const Part& part, DepthwiseArguments& d) noexcept {
+    const Dims<4>& rs = t_.residual_strides;
+    const float* in = t_.residual + offset(part, rs);
+    const std::int64_t row_stride = row_phases(p_, b_) * rs[2];
+    if (rs[1] == 1) {
+      d.residual = in;
+      d.residual_row_stride = row_stride;
+      d.residual_pixel_stride = rs[3];
+      return;
+    }
+    // Taken to where the result will be, and added to from there.
+    for (std::int64_t row = 0; row < part.rows; ++row) {
+      for (std::int64_t i = 0; i < part.pixels; ++i) {
+        for (int k = 0; k < d.channels; ++k) {
+          d.y[row * d.y_row_stride + i * d.y_pixel_stride + k] =
+              in[row * row_stride + i * rs[3] + k * rs[1]];
+        }
+      }
+    }
+    d.residual = d.y;
+    d.residual_row_stride = d.y_row_stride;
+    d.residual_pixel_stride = d.y_pixel_stride;
+  }
+
+  void scatter(const Part& part) noexcept {
+    const Dims<4>& ys = p_.y_strides;
+    const Dims<4>& rs = t_.residual_strides;
+    const std::int64_t apart = row_phases(p_, b_);
+    ScatterArguments s;
+    s.sums = outputs_;
+    s.column_stride = scratch_.output_pitch;
+    s.row_stride = part.pixels * s.column_stride;
+    s.rows = part.rows;
+    s.columns = part.pixels;
+    s.lanes = static_cast<int>(part.channels);
+    s.y = t_.y + offset(part, ys);
+    s.y_strides = {ys[1], apart * ys[2], ys[3]};
+    s.epilogue = &t_.epilogue;
+    if (t_.residual != nullptr) {
+      s.residual = t_.residual + offset(part, rs);
+      s.residual_strides = {rs[1], apart * rs[2], rs[3]};
+    }
+    // Rows that follow each other are one.
+    if (s.y_strides[1] == s.columns * ys[3] &&
+        (s.residual == nullptr || s.residual_strides[1] == s.columns * rs[3])) {
+      s.columns *= s.rows;
+      s.rows = 1;
+    }
+    t_.table.scatter(s);
+  }
+
+  const Operands& t_;
+  const Problem& p_;
+  const DepthwiseBlocking& b_;
+  Scratch scratch_;
+  float* zeros_;
+  const float** pointers_;
+  float* patch_;
+  float* outputs_;
+  Part pointed_{0, 0, -1, -1, 0, 0, 0};  // the part that the pointers were laid out for
+};
+
 }  // namespace
 
 void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin, std::int64_t end,
                void* workspace) noexcept {
   const Problem& p = t.problem;
-  const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  auto* zeros = static_cast<float*>(workspace);
-  auto* pointers = reinterpret_cast<const float**>(static_cast<char*>(workspace) + zero_bytes(b));
-  if (b.lanes == Lanes::channels) std::fill(zeros, zeros + b.channels, 0.0F);
   const std::int64_t channel_blocks = ceil_div(p.k, b.channels);
   const std::int64_t pixel_blocks = ceil_div(p.ow, b.pixels);
   const std::int64_t blocks_of_rows = row_blocks(p, b);
   const std::int64_t apart = row_phases(p, b);  // output rows of a block
+  const bool planes = b.lanes == Lanes::pixels;
+  PixelBlocks pixels(t, b, workspace);
   for (std::int64_t block = begin; block < end; ++block) {
+    Part part;
     std::int64_t rest = block;
-    const std::int64_t channel = rest % channel_blocks * b.channels;
+    part.channel = rest % channel_blocks * b.channels;
+    part.channels = std::min(b.channels, p.k - part.channel);
     rest /= channel_blocks;
-    const std::int64_t ow = rest % pixel_blocks * b.pixels;
+    part.ow = rest % pixel_blocks * b.pixels;
+    part.pixels = std::min(b.pixels, p.ow - part.ow);
     rest /= pixel_blocks;
-    const std::int64_t oh =
-        rest % blocks_of_rows / apart * b.rows * apart + rest % blocks_of_rows % apart;
-    const std::int64_t n = rest / blocks_of_rows;
-    const std::int64_t rows = std::min(b.rows, ceil_div(p.oh - oh, apart));
-    if (rows <= 0) continue;
-    if (b.lanes == Lanes::pixels) {
-      planes_block(t, n, channel, std::min(b.channels, p.k - channel), oh, rows);
-      continue;
-    }
-    DepthwiseArguments d;
-    const std::int64_t pixels = std::min(b.pixels, p.ow - ow);
-    d.channels = static_cast<int>(std::min(b.channels, p.k - channel));
-    const std::int64_t columns = columns_of(p, pixels);
-    const float* x = t.x + n * p.x_strides[0] + channel / p.k_per_group() * p.c_per_group();
-    const std::int64_t top = oh * stride.h - padding.top;
-    const std::int64_t left = ow * stride.w - padding.left;
-    // Columns that a dilated filter visits lie side by side, so that to the kernel it is dense; a
-    // part of a row is then one of every `phases` pixels.
-    const bool dense = stride.w == 1 && pixels >= 7 * dilation.w;
-    const std::int64_t phases = dense ? dilation.w : 1;
-    const float** pointer = pointers;
-    for (std::int64_t i = 0; i < rows_of(p, rows); ++i) {
-      const std::int64_t h = source_index(top + i * dilation.h, p.h, mode);
-      for (std::int64_t phase = 0; phase < phases; ++phase) {
-        for (std::int64_t j = left + phase; j < left + columns; j += phases) {
-          const std::int64_t w = source_index(j, p.w, mode);
-          *pointer++ = h < 0 || w < 0 ? zeros : x + h * p.x_strides[2] + w * p.x_strides[3];
-        }
-      }
-    }
-    d.row_step = columns;
-    d.kernel_h = kernel.h;
-    d.kernel_w = kernel.w;
-    d.stride_w = stride.w;
-    d.dilation_w = dense ? 1 : dilation.w;
-    d.group_in = static_cast<int>(p.c_per_group());
-    d.group_out = static_cast<int>(p.k_per_group());
-    d.weights = t.weights + channel * p.taps() * d.group_in;
-    d.bias = t.bias != nullptr ? t.bias + channel : nullptr;
-    d.epilogue = &t.epilogue;
-    const Dims<4>& rs = t.residual_strides;
-    const auto at = [&](const Dims<4>& s) {
-      return n * s[0] + channel * s[1] + oh * s[2] + ow * s[3];
-    };
-    d.rows = rows;
-    d.row_stride = stride.h * columns;
-    d.inputs = pointers;
-    d.y = t.y + at(p.y_strides);
-    d.y_row_stride = apart * p.y_strides[2];
-    d.y_pixel_stride = p.y_strides[3];
-    d.y_aliases = aliases(p, phases, x, d.y);
-    if (t.residual != nullptr && rs[1] == 1) {
-      d.residual = t.residual + at(rs);
-      d.residual_row_stride = apart * rs[2];
-      d.residual_pixel_stride = rs[3];
-    } else if (t.residual != nullptr) {
-      // Taken to where the result will be, and added to from there.
-      const float* in = t.residual + at(rs);
-      for (std::int64_t row = 0; row < rows; ++row) {
-        for (std::int64_t i = 0; i < pixels; ++i) {
-          for (int k = 0; k < d.channels; ++k) {
-            d.y[row * d.y_row_stride + i * d.y_pixel_stride + k] =
-                in[row * apart * rs[2] + i * rs[3] + k * rs[1]];
-          }
-        }
-      }
-      d.residual = d.y;
-      d.residual_row_stride = d.y_row_stride;
-      d.residual_pixel_stride = d.y_pixel_stride;
-    }
-    d.y_pixel_stride *= phases;
-    d.residual_pixel_stride *= phases;
-    for (std::int64_t phase = 0; phase < phases; ++phase) {
-      d.pixels = ceil_div(pixels - phase, phases);
-      t.table.depthwise(d);
-      d.inputs += ceil_div(columns - phase, phases);
-      d.y += d.y_pixel_stride / phases;
-      if (t.residual != nullptr) d.residual += d.residual_pixel_stride / phases;
-    }
+    part.oh = rest % blocks_of_rows / apart * b.rows * apart + rest % blocks_of_rows % apart;
+    part.rows = std::min(b.rows, ceil_div(p.oh - part.oh, apart));
+    part.n = rest / blocks_of_rows;
+    if (part.rows <= 0) continue;
+    planes ? planes_block(t, part) : pixels.run(part);
   }
 }
 

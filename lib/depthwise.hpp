@@ -10,11 +10,13 @@
 
 namespace fastconv {
 
-// Groups side by side in the lanes, of one channel (depthwise, with any multiplier) or a few, where
-// channels are adjacent in x and y; else pixels, where columns are, and groups of one input channel
-// one after the other. Blocks of a few output rows, limited pixels and limited channels.
+// Groups side by side in the lanes, of one channel (depthwise, with any multiplier) or a few, whose
+// channels are adjacent in x and y or transposed; or pixels, where columns are adjacent, and groups
+// of one input channel one after the other. Blocks of a few output rows, limited pixels and limited
+// channels.
 struct DepthwiseBlocking {
   Lanes lanes = Lanes::channels;
+  bool transposed = false;  // channels, to a patch and from staged outputs
   std::int64_t rows = 0;
   std::int64_t pixels = 0;
   std::int64_t channels = 0;

@@ -151,8 +151,9 @@ Explanation explain(const PlanState& state) noexcept {
     out.line("isa: %s, %s along vectors of %d\n", name(state.isa),
              state.depthwise.lanes == Lanes::pixels ? "pixels" : "channels",
              state.tiles.channels.width);
-    out.line("blocks: %lld rows x %lld pixels, %lld channels\n", ll(state.depthwise.rows),
-             ll(state.depthwise.pixels), ll(state.depthwise.channels));
+    out.line("blocks: %lld rows x %lld pixels, %lld channels%s\n", ll(state.depthwise.rows),
+             ll(state.depthwise.pixels), ll(state.depthwise.channels),
+             state.depthwise.transposed ? ", transposed on their way in and out" : "");
     costs(state.depthwise);
   } else if (winograd_size(state.algorithm) != 0) {
     const WinogradBlocking& b = state.winograd;

@@ -76,9 +76,8 @@ Status choose(bool merged, const PackedWinograd (&packed)[kWinogradSizes], Algor
       consider(Algorithm::depthwise, state.depthwise.cycles());
     } else if (!any) {
       return fail(StatusCode::unsupported,
-                  "algorithm: depthwise takes adjacent channels, got strides %lld in x and %lld "
-                  "in y; or adjacent columns, zeros around them, strides of 1 or 2 and groups of "
-                  "one input channel",
+                  "algorithm: depthwise takes adjacent channels, or zeros as padding, got strides "
+                  "%lld in x and %lld in y",
                   ll(p.x_strides[1]), ll(p.y_strides[1]));
     }
   }

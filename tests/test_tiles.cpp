@@ -225,6 +225,35 @@ TEST_SUITE("tiles") {
     }
   }
 
+  // Narrow groups whose channels lie apart: what is under a block is transposed on its way, rows of
+  // an image together where they follow each other, and a block may lie in the padding alone.
+  TEST_CASE("depthwise transposed: group x kernel x size") {
+    Sweep sweep(false);
+    std::uint64_t seed = 0;
+    const Layout layouts[] = {Layout::nchw, Layout::padded_rows, Layout::crop,
+                              Layout::every_second};
+    for (const std::int64_t group : {2, 4, 8}) {
+      for (const Pair kernel : {Pair{3, 3}, Pair{5, 5}, Pair{2, 4}, Pair{1, 1}}) {
+        for (const std::int64_t size : {1, 3, 7, 16, 19, 61}) {
+          const std::int64_t groups = size > 20 ? 5 : 21;
+          Conv2d conv = conv_of(groups * group, groups * group, kernel, 0, groups);
+          conv.padding = {kernel.h / 2, kernel.w / 2};
+          if (++seed % 3 == 0) conv.stride = 2;
+          if (seed % 5 == 0) conv.dilation = {2, 3};
+          if (seed % 7 == 0) conv.padding = {40, 0, 3, kernel.w};
+          PostOps post_ops;
+          post_ops.sum = seed % 4 == 0;
+          if (seed % 8 == 0) post_ops.epilogue.activation = Activation::relu;
+          const auto reach = [&](std::int64_t k, std::int64_t d) { return (k - 1) * d; };
+          sweep.run(problem_of(conv, 2, size + reach(kernel.h, conv.dilation.h),
+                               size + reach(kernel.w, conv.dilation.w)),
+                    layouts[seed % 4], Fill::integers, seed, seed % 2 == 0,
+                    seed % 2 == 0 ? Guard::after : Guard::before, post_ops);
+        }
+      }
+    }
+  }
+
   TEST_CASE("depthwise dilation x multiplier x channels") {
     Sweep sweep(false);
     std::uint64_t seed = 0;
