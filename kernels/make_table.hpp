@@ -22,13 +22,14 @@ constexpr void fill_tiles(KernelTable& table) noexcept {
   if constexpr (Rows > 1) fill_tiles<Arch, Form, Rows - 1, Vectors, PanelVectors>(table);
 }
 
-// Tiles over up to one panel and, if there are any, two.
-template <class Arch, AForm Form, int MR, int WideMR, int PanelVectors>
+// Tiles of up to MR rows by two vectors and of WideMR by four or, with panels of three vectors, of
+// PanelMR by three.
+template <class Arch, AForm Form, int MR, int WideMR, int PanelMR, int PanelVectors>
 constexpr void fill_form(KernelTable& table) noexcept {
   fill_tiles<Arch, Form, MR, 1, PanelVectors>(table);
   fill_tiles<Arch, Form, MR, 2, PanelVectors>(table);
   if constexpr (PanelVectors > 2) {
-    fill_tiles<Arch, Form, MR, 3, PanelVectors>(table);
+    fill_tiles<Arch, Form, PanelMR, 3, PanelVectors>(table);
   } else {
     fill_tiles<Arch, Form, WideMR, 3, PanelVectors>(table);
     fill_tiles<Arch, Form, WideMR, 4, PanelVectors>(table);
@@ -54,8 +55,8 @@ constexpr KernelTable make_table(Isa isa) noexcept {
   table.width = W;
   table.vectors = kMaxVectors;
   table.pixel_vectors = PixelVectors;
-  fill_form<Arch, AForm::rows, MR, WideMR, kMaxVectors>(table);
-  fill_form<Arch, AForm::columns, PixelMR, WideMR, PixelVectors>(table);
+  fill_form<Arch, AForm::rows, MR, WideMR, MR, kMaxVectors>(table);
+  fill_form<Arch, AForm::columns, MR, WideMR, PixelMR, PixelVectors>(table);
   table.pack_columns = pack_columns<Arch, PixelVectors * W>;
   table.pack_rows = pack_rows<Arch>;
   table.pack_patch = pack_patch<Arch>;

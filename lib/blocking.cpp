@@ -39,14 +39,16 @@ class Candidate {
   Candidate(const Problem& p, const Tiles& tiles, const CacheSizes& caches, Lanes lanes,
             PixelForm form) noexcept
       : p_(p),
-        tile_(tiles.over(lanes)),
+        tile_(tiles.over(lanes, is_far(p, tiles, caches, form))),
         weight_nr_(tiles.channels.nr),
+        pixel_nr_(tiles.pixels.nr),
         caches_(caches),
         pixels_(p.oh * p.ow),
         channels_(p.k_per_group()),
         depth_(p.c_per_group() * p.taps()) {
     b_.lanes = lanes;
     b_.form = form;
+    b_.far = is_far(p, tiles, caches, form);
   }
 
   // False if the form cannot serve the problem.
@@ -87,6 +89,12 @@ class Candidate {
   const Blocking& blocking() const noexcept { return b_; }
 
  private:
+  static bool is_far(const Problem& p, const Tiles& tiles, const CacheSizes& caches,
+                     PixelForm form) noexcept {
+    const std::int64_t lines = ceil_div(tiles.pixels.nr + kLine / 2, kLine);
+    return form == PixelForm::in_place && p.c_per_group() * lines * kLine * kFloat > caches.l1 / 2;
+  }
+
   // The share of an axis' taps that lie in the image, over all outputs.
   static double taps_inside(TapRange (*inside)(const Problem&, std::int64_t) noexcept,
                             const Problem& p, std::int64_t outputs, std::int64_t taps) noexcept {
@@ -142,7 +150,7 @@ class Candidate {
 
   void block_panels(double least_step) noexcept {
     block_packed(tile_.nr);
-    b_.pack_elements = round_up(b_.pack_block, tile_.nr) * b_.kc;
+    b_.pack_elements = round_up(b_.pack_block, pixel_nr_) * b_.kc;
     b_.fma_cycles = real(depth_) * tile_cycles(channels_, pixels_, weight_nr_, tile_, least_step);
   }
 
@@ -263,6 +271,7 @@ class Candidate {
   const Problem& p_;
   const Tile& tile_;
   int weight_nr_;  // lanes of a panel of weights
+  int pixel_nr_;   // and of packed pixels
   const CacheSizes& caches_;
   std::int64_t pixels_;
   std::int64_t channels_;
@@ -283,13 +292,15 @@ Patch::Patch(const Problem& p, std::int64_t output_rows, std::int64_t output_col
   columns = fit(output_columns, w.stride.w, w.kernel_size.w, w.dilation.w, step.w);
 }
 
-Tile tile_of(const KernelTable& table, Lanes lanes) noexcept {
-  const bool pixels = lanes == Lanes::pixels;
-  const int vectors = pixels ? table.pixel_vectors : table.vectors;
-  const AForm form = pixels ? AForm::columns : AForm::rows;
-  const int(&rows)[kTileVectors] = table.max_rows[static_cast<int>(form)];
-  return {table.width, table.width * vectors, rows[vectors - 1],
-          2 * vectors <= kTileVectors ? rows[2 * vectors - 1] : 0};
+Tiles::Tiles(const KernelTable& table) noexcept {
+  const auto tile = [&](AForm form, int vectors) {
+    const int(&rows)[kTileVectors] = table.max_rows[static_cast<int>(form)];
+    return Tile{table.width, table.width * vectors, rows[vectors - 1],
+                2 * vectors <= kTileVectors ? rows[2 * vectors - 1] : 0};
+  };
+  channels = tile(AForm::rows, table.vectors);
+  pixels = tile(AForm::columns, table.pixel_vectors);
+  far_pixels = tile(AForm::columns, table.vectors);
 }
 
 std::int64_t tile_lanes(std::int64_t rows, std::int64_t rest, const Tile& tile) noexcept {
@@ -367,7 +378,7 @@ Blocking choose_blocking(const Problem& p, const Tiles& tiles, const CacheSizes&
 }
 
 void split_for_threads(const Problem& p, const Tiles& tiles, int threads, Blocking& b) noexcept {
-  const Tile& tile = tiles.over(b.lanes);
+  const Tile& tile = tiles.over(b.lanes, b.far);
   const std::int64_t weight_nr = tiles.channels.nr;
   const std::int64_t images = p.n * p.groups;
   const std::int64_t pixels = p.oh * p.ow;

@@ -29,19 +29,17 @@ struct Tile {
   int wide_mr = 0;  // rows of a tile over two, or 0 if there is none
 };
 
-Tile tile_of(const KernelTable& table, Lanes lanes) noexcept;
-
-// Those of both.
+// Those of all. Pixels in place, of which a panel would not stay in L1, are taken in whole cache
+// lines, no more than a panel of weights has.
 struct Tiles {
-  Tile channels, pixels;
+  Tile channels, pixels, far_pixels;
 
-  explicit Tiles(const KernelTable& table) noexcept
-      : channels(tile_of(table, Lanes::channels)), pixels(tile_of(table, Lanes::pixels)) {}
-  Tiles(const Tile& over_channels, const Tile& over_pixels) noexcept
-      : channels(over_channels), pixels(over_pixels) {}
   Tiles() = default;
-  const Tile& over(Lanes lanes) const noexcept {
-    return lanes == Lanes::pixels ? pixels : channels;
+  Tiles(const Tile& over_channels, const Tile& over_pixels, const Tile& over_far_pixels) noexcept
+      : channels(over_channels), pixels(over_pixels), far_pixels(over_far_pixels) {}
+  explicit Tiles(const KernelTable& table) noexcept;
+  const Tile& over(Lanes lanes, bool far = false) const noexcept {
+    return lanes == Lanes::channels ? channels : far ? far_pixels : pixels;
   }
 };
 
@@ -79,6 +77,7 @@ struct Blocking {
   std::int64_t pitch = 0;          // floats from a packed pixel to the next, but for columns
   std::int64_t pack_elements = 0;  // of the buffer that a pack block fills
   bool wide = false;               // tiles span two panels where their lanes follow on in y
+  bool far = false;                // pixels in place do not stay in L1
   bool whole_rows = false;         // a block is whole output rows or part of one
   bool cuts_columns = false;       // tiles end where other columns of taps are in the padding
   bool fetch_y = false;            // its lines are asked for before a tile is computed

@@ -14,6 +14,12 @@ std::int64_t pack_elements(const Blocking& b, int nr) noexcept {
   return round_up(b.pack_elements + nr, 16);
 }
 
+// Of the sums between k-blocks, lanes of whole panels where pixels lie along the vectors.
+std::int64_t pixels_with_sums(const Blocking& b, const Tiles& tiles, std::int64_t pixels) noexcept {
+  const std::int64_t panel = tiles.over(b.lanes).nr;
+  return ceil_div(pixels, tiles.over(b.lanes, b.far).nr) * panel;
+}
+
 constexpr Epilogue kNoEpilogue;
 constexpr std::int64_t kStepsAhead = 8;  // of depth, that a tile fetches from L2
 
@@ -25,7 +31,8 @@ class BlockProduct {
       : g_(operands),
         p_(operands.problem),
         b_(blocking),
-        tile_(tile_of(operands.table, blocking.lanes)),
+        tile_(Tiles(operands.table).over(blocking.lanes, blocking.far)),
+        panel_nr_(blocking.lanes == Lanes::pixels ? operands.table.pixel_nr() : tile_.nr),
         weight_nr_(operands.table.nr()),
         depth_(p_.c_per_group() * p_.taps()),
         pixels_(static_cast<float*>(workspace)),
@@ -76,11 +83,11 @@ class BlockProduct {
           segment_count_ = 1;
         }
         first_pixel_ = pack.first;
-        float* sums = sums_ + done * round_up(channel_count, weight_nr_);
+        const std::int64_t channels = round_up(channel_count, weight_nr_);
         if (b_.lanes == Lanes::pixels) {
-          multiply(pack, channel_count, pack.count, sums);
+          multiply(pack, channel_count, pack.count, sums_ + done / tile_.nr * panel_nr_ * channels);
         } else {
-          multiply(pack, pack.count, channel_count, sums);
+          multiply(pack, pack.count, channel_count, sums_ + done * channels);
         }
       }
     }
@@ -161,9 +168,9 @@ class BlockProduct {
       tile.b_panel_stride = tile_.nr;
     } else {
       const std::int64_t length = pack.depth_end - pack.depth_begin;
-      tile.b = pixels_ + (pixel - in_place_) * length + (begin - pack.depth_begin) * tile_.nr;
-      tile.b_stride = tile_.nr;
-      tile.b_panel_stride = length * tile_.nr;
+      tile.b = pixels_ + (pixel - in_place_) * length + (begin - pack.depth_begin) * panel_nr_;
+      tile.b_stride = panel_nr_;
+      tile.b_panel_stride = length * panel_nr_;
     }
   }
 
@@ -243,7 +250,7 @@ class BlockProduct {
     tile.first = block.begin == 0;
     tile.last = block.end == depth_;
     tile.b_panel_stride = depth_ * tile_.nr;
-    tile.sums_panel_stride = rows * tile_.nr;
+    tile.sums_panel_stride = rows * panel_nr_;
     for (std::int64_t lane = 0; lane < lanes; lane += tile.lanes) {
       // A tile is all in place or all packed.
       const std::int64_t rest = (pixels_in_lanes && lane < in_place_ ? in_place_ : lanes) - lane;
@@ -288,7 +295,7 @@ class BlockProduct {
           tile.b = weight_panel(lane, block.begin);
           clip_segments(block, part, row, tile);
         }
-        tile.sums = sums + (lane / tile_.nr * rows + row) * tile_.nr;
+        tile.sums = sums + (lane / tile_.nr * rows + row) * panel_nr_;
         const MicroKernel kernel =
             g_.table.micro_gemm[static_cast<int>(form)][height - 1][vectors - 1];
         if (tile.last) {
@@ -409,6 +416,7 @@ class BlockProduct {
   const Problem& p_;
   const Blocking& b_;
   Tile tile_;
+  std::int64_t panel_nr_;   // lanes of a row of sums
   std::int64_t weight_nr_;  // lanes of a panel of weights
   bool may_be_wide_;        // tiles may span two panels
   std::int64_t depth_;
@@ -444,12 +452,12 @@ class BlockProduct {
 
 std::int64_t gemm_workspace_bytes(const Problem& p, const Blocking& b,
                                   const Tiles& tiles) noexcept {
-  const int nr = tiles.over(b.lanes).nr;
   const std::int64_t sums =
       p.c_per_group() * p.taps() > b.kc
-          ? round_up(b.pixel_block, nr) * round_up(b.channel_block, tiles.channels.nr)
+          ? pixels_with_sums(b, tiles, b.pixel_block) * round_up(b.channel_block, tiles.channels.nr)
           : 0;
-  return round_up(pack_elements(b, nr) + sums, 16) * static_cast<std::int64_t>(sizeof(float));
+  return round_up(pack_elements(b, tiles.over(b.lanes).nr) + sums, 16) *
+         static_cast<std::int64_t>(sizeof(float));
 }
 
 namespace {

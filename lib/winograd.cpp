@@ -27,7 +27,7 @@ class Block {
         b_(blocking),
         nr_(operands.table.nr()),
         width_(operands.table.width),
-        max_rows_(tile_of(operands.table, Lanes::channels).mr),
+        max_rows_(Tiles(operands.table).channels.mr),
         size_(winograd_index(blocking.m)),
         step_(operands.problem.window.dilation),
         group_(group),
