@@ -152,12 +152,14 @@ void set_up(const Operands& t, const DirectBlocking& b, float* workspace, Region
   // most of which are not strided.
   const bool split = !b.in_place && stride.w > 1;
   const auto column_of = [&](std::int64_t s) {
-    const std::int64_t offset = s * dilation.w;
+    // C++17 lets no lambda capture a structured binding, hence the long names.
+    const std::int64_t offset = s * p.window.dilation.w;
     if (!split) return offset;
+    const std::int64_t step = p.window.stride.w;
     std::int64_t at = 0;
-    while (at < planes.phase_count && phases[at] != offset % stride.w) ++at;
-    if (at == planes.phase_count) phases[planes.phase_count++] = offset % stride.w;
-    return at * b.pitch + offset / stride.w;
+    while (at < planes.phase_count && phases[at] != offset % step) ++at;
+    if (at == planes.phase_count) phases[planes.phase_count++] = offset % step;
+    return at * b.pitch + offset / step;
   };
   if (!split) phases[planes.phase_count++] = 0;
   for (std::int64_t s = 0; s < kernel.w; ++s) offsets[s * channels] = column_of(s);
