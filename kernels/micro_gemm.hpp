@@ -81,9 +81,15 @@ FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& til
 // The same with A in rows, over one segment.
 template <class V, int Rows, int Vectors, int NR>
 FASTCONV_INLINE void accumulate_rows(const float* a, std::int64_t stride, const float* b,
-                                     std::int64_t panel_stride, std::int64_t depth,
-                                     V (&sum)[Rows][Vectors]) noexcept {
+                                     std::int64_t panel_stride, std::int64_t ahead,
+                                     std::int64_t depth, V (&sum)[Rows][Vectors]) noexcept {
   RowPointers<Rows> row(a, stride);
+  const auto fetch = [&](const float* next) __attribute__((always_inline)) {
+    // One row is bound by its loads.
+    constexpr int lanes = Rows == 1 ? 0 : Vectors * V::width < NR ? Vectors * V::width : NR;
+    FASTCONV_UNROLL
+    for (int i = 0; i < lanes; i += 16) __builtin_prefetch(next + i, 0, 2);
+  };
   if constexpr (V::has_fma_lane) {
     // Four steps of k of a row come with one load.
     for (; depth >= V::width; depth -= V::width, b += V::width * NR) {
@@ -93,6 +99,7 @@ FASTCONV_INLINE void accumulate_rows(const float* a, std::int64_t stride, const 
       row.advance(V::width);
       FASTCONV_UNROLL
       for (int k = 0; k < V::width; ++k) {
+        fetch(b + k * NR + ahead);
         V column[Vectors];
         FASTCONV_UNROLL
         for (int v = 0; v < Vectors; ++v) column[v] = load_b<V, NR>(b + k * NR, panel_stride, v);
@@ -107,6 +114,7 @@ FASTCONV_INLINE void accumulate_rows(const float* a, std::int64_t stride, const 
     }
   }
   for (; depth > 0; --depth, b += NR) {
+    fetch(b + ahead);
     V column[Vectors];
     FASTCONV_UNROLL
     for (int v = 0; v < Vectors; ++v) column[v] = load_b<V, NR>(b, panel_stride, v);
@@ -165,7 +173,7 @@ FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row) noe
       const Segment& segment = tile.segments[i];
       accumulate_rows<V, Rows, Vectors, NR>(a + segment.offset, tile.a_row_stride,
                                             tile.b + segment.depth * NR, tile.b_panel_stride,
-                                            segment.length, sum);
+                                            row == 0 ? tile.b_ahead : 0, segment.length, sum);
     }
   }
 

@@ -293,6 +293,8 @@ class BlockProduct {
           form = AForm::rows;
           tile.a = window(row);
           tile.b = weight_panel(lane, block.begin);
+          const bool next = b_.fetch_weights && row == 0 && lane + tile.lanes < lanes;
+          tile.b_ahead = next ? ceil_div(tile.lanes, tile_.nr) * tile.b_panel_stride : 0;
           clip_segments(block, part, row, tile);
         }
         tile.sums = sums + (lane / tile_.nr * rows + row) * panel_nr_;

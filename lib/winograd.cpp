@@ -166,6 +166,7 @@ class Block {
       }
       for (int point = 0; point < b_.points(); ++point) {
         tile.b = u + point * b_.u_stride;
+        tile.b_ahead = b_.u_elements == 0 ? b_.u_stride : 0;
         for (std::int64_t row = 0; row < tiles;) {
           const std::int64_t left = tiles - row;
           const std::int64_t count = ceil_div(left, max_rows_);
