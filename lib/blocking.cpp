@@ -288,7 +288,7 @@ class Candidate {
 Patch::Patch(const Problem& p, std::int64_t output_rows, std::int64_t output_columns) noexcept {
   const auto fit = [](std::int64_t outputs, std::int64_t stride, std::int64_t kernel,
                       std::int64_t dilation, std::int64_t& visited) {
-    visited = outputs == 1 ? dilation : kernel > 1 ? std::gcd(stride, dilation) : stride;
+    visited = kernel == 1 ? stride : outputs == 1 ? dilation : std::gcd(stride, dilation);
     return ((outputs - 1) * stride + (kernel - 1) * dilation) / visited + 1;
   };
   const Window& w = p.window;
