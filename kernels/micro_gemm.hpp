@@ -136,9 +136,10 @@ template <class Arch, int Rows, int Vectors, int PanelVectors, AForm Form>
 FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row) noexcept {
   using V = Vector<Arch>;
   constexpr int W = V::width, NR = PanelVectors * W;
-  const auto sums = [&](int m, int v) __attribute__((always_inline)) {
-    constexpr int in_panel = NR / W;
-    return tile.sums + v / in_panel * tile.sums_panel_stride + (row + m) * NR + v % in_panel * W;
+  float* const first_sums = tile.sums + row * NR;
+  const std::int64_t next_panel = Vectors > PanelVectors ? tile.sums_panel_stride : 0;
+  const auto sums = [=](int m, int v) __attribute__((always_inline)) {
+    return first_sums + v / PanelVectors * next_panel + m * NR + v % PanelVectors * W;
   };
   V sum[Rows][Vectors];
   if (tile.fetch_c) {
