@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "../lib/gemm.hpp"
+#include "../lib/winograd.hpp"
 #include "check.hpp"
 
 namespace fastconv::testing {
@@ -221,6 +222,29 @@ TEST_SUITE("blocking") {
         }
       }
     }
+  }
+
+  TEST_CASE("Winograd's workspace is bounded by the caches") {
+    for_each_blocking(
+        {std::begin(kCaches), std::end(kCaches)},
+        [](const fastconv::Problem& p, const Tiles& tiles, const CacheSizes& caches) {
+          const Pair kernel = p.window.kernel_size;
+          if (kernel.h != 3 || kernel.w != 3) return;
+          // Of transformed tiles: near ones, or what L3 has room for.
+          const std::int64_t room =
+              std::max(2 * caches.l2, std::min<std::int64_t>(8 * caches.l2, 8 << 20));
+          for (const int m : {2, 4, 6}) {
+            CAPTURE(m);
+            for (const bool owned : {false, true}) {
+              CAPTURE(owned);
+              const WinogradBlocking b = choose_winograd(p, m, owned, tiles.channels, caches);
+              // One tile at the least; sums, weights on their way and a patch.
+              const std::int64_t tile =
+                  b.points() * (p.c_per_group() + 32) * static_cast<std::int64_t>(sizeof(float));
+              CHECK(winograd_workspace_bytes(b) <= room + room / 4 + 2 * tile + (2 << 20));
+            }
+          }
+        });
   }
 
   TEST_CASE("detected caches are believable") {

@@ -5,7 +5,6 @@
 
 #include <doctest/doctest.h>
 
-#include <algorithm>
 #include <cmath>
 #include <fastconv/thread_pool.hpp>
 #include <limits>
@@ -13,7 +12,6 @@
 #include <string>
 #include <vector>
 
-#include "../lib/winograd.hpp"
 #include "compare.hpp"
 #include "sweep.hpp"
 
@@ -422,35 +420,6 @@ TEST_SUITE("winograd") {
         }
       }
     });
-    // Caches that this machine need not have.
-    for (const std::int64_t l2 : {128 << 10, 256 << 10, 1 << 20, 2 << 20, 16 << 20}) {
-      const CacheSizes caches{32 << 10, l2};
-      const std::int64_t tiles = std::max(2 * l2, std::min<std::int64_t>(8 * l2, 8 << 20));
-      for (const Tile& tile : {Tile{4, 8, 6, 3}, Tile{8, 16, 6, 3}, Tile{16, 32, 14, 6}}) {
-        for (const std::int64_t channels : {16, 512, 4096}) {
-          for (const std::int64_t size : {7, 56, 4096}) {
-            const Conv2d conv = conv_of(channels, 512);
-            fastconv::Problem p;
-            REQUIRE(make_problem(conv, nhwc<float>(nullptr, 7, channels, size, size),
-                                 nhwc<float>(nullptr, 7, 512, size, size), p)
-                        .ok());
-            for (const int m : {2, 4, 6}) {
-              for (const bool owned : {false, true}) {
-                const WinogradBlocking b = choose_winograd(p, m, owned, tile, caches);
-                CAPTURE(l2);
-                CAPTURE(tile.nr);
-                CAPTURE(channels);
-                CAPTURE(size);
-                CAPTURE(m);
-                CAPTURE(owned);
-                // With sums, weights on their way, a patch and one tile at the least.
-                CHECK(winograd_workspace_bytes(b) <= tiles + tiles / 4 + (2 << 20));
-              }
-            }
-          }
-        }
-      }
-    }
   }
 
   TEST_CASE("who may have it") {
