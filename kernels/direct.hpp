@@ -133,7 +133,7 @@ void direct_tile(const DirectArguments& d, const float* x, const float* weights,
       lanes < W ? lanes : W, sum);
 }
 
-constexpr int kSharedRows = 4;  // of a tile of one channel, whether or not they do share
+inline constexpr int kSharedRows = 4;  // of a tile of one channel, whether or not they do share
 
 // Tiles of several channels are one row of up to Widest vectors: far memory then sees rows in the
 // order of their addresses. (Two rows side by side, 256 bytes at a time, are read and written at

@@ -48,6 +48,7 @@ constexpr void fill_winograd(KernelTable& table) noexcept {
 template <class Arch, int MR, int WideMR, int PixelMR = MR, int PixelVectors = kMaxVectors>
 constexpr KernelTable make_table(Isa isa) noexcept {
   static_assert(WideMR <= MR && MR <= kMaxRows && PixelMR <= MR);
+  static_assert(PixelVectors * Vector<Arch>::width <= kMaxVectors * kMaxWidth);
   constexpr int W = Vector<Arch>::width;
   constexpr int NR = kMaxVectors * W;
   KernelTable table{};

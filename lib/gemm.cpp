@@ -31,12 +31,13 @@ class BlockProduct {
       : g_(operands),
         p_(operands.problem),
         b_(blocking),
-        tile_(Tiles(operands.table).over(blocking.lanes, blocking.far)),
-        panel_nr_(blocking.lanes == Lanes::pixels ? operands.table.pixel_nr() : tile_.nr),
+        panel_nr_(blocking.lanes == Lanes::pixels ? operands.table.pixel_nr()
+                                                  : operands.table.nr()),
         weight_nr_(operands.table.nr()),
         depth_(p_.c_per_group() * p_.taps()),
         pixels_(static_cast<float*>(workspace)),
-        sums_(pixels_ + pack_elements(b_, tile_.nr)) {
+        sums_(pixels_ + pack_elements(b_, panel_nr_)),
+        tile_(Tiles(operands.table).over(blocking.lanes, blocking.far)) {
     x_ = g_.x + n * p_.x_strides[0] + group * p_.c_per_group() * p_.x_strides[1];
     y_ = g_.y + n * p_.y_strides[0] + group * p_.k_per_group() * p_.y_strides[1];
     if (g_.residual != nullptr) {
@@ -125,7 +126,8 @@ class BlockProduct {
     tap_stride_ = {window.dilation.h / step.h * strides.h, window.dilation.w / step.w * strides.w};
   }
 
-  // The k-block's part of a window as stretches of memory; taps that touch are one.
+  // The k-block's part of a window as stretches of memory; taps that touch are one, unless some may
+  // be passed over.
   void list_segments(std::int64_t begin, std::int64_t end) noexcept {
     const Pair kernel = p_.window.kernel_size;
     const std::int64_t channels = p_.c_per_group();
@@ -137,7 +139,7 @@ class BlockProduct {
       const std::int64_t offset =
           tap / kernel.w * tap_stride_.h + tap % kernel.w * tap_stride_.w + channel;
       Segment* last = segments_ + segment_count_ - 1;
-      if (segment_count_ > 0 && last->offset + last->length == offset) {
+      if (!skips_columns_ && segment_count_ > 0 && last->offset + last->length == offset) {
         last->length += length;
       } else {
         segments_[segment_count_++] = {offset, length, depth};
@@ -417,10 +419,8 @@ class BlockProduct {
   const Operands& g_;
   const Problem& p_;
   const Blocking& b_;
-  Tile tile_;
-  std::int64_t panel_nr_;   // lanes of a row of sums
-  std::int64_t weight_nr_;  // lanes of a panel of weights
-  bool may_be_wide_;        // tiles may span two panels
+  int panel_nr_;   // lanes of a panel of B, and of a row of sums
+  int weight_nr_;  // lanes of a panel of weights
   std::int64_t depth_;
   float* pixels_;
   float* sums_;
@@ -430,17 +430,19 @@ class BlockProduct {
   const float* residual_ = nullptr;
   float* y_;
   const float* windows_ = nullptr;
-  std::int64_t in_place_ = 0;  // pixels of a pack block, of whole panels
-  Pair output_stride_;         // floats from a window to the next one's
-  Pair tap_stride_;            // and within a window
-  bool skips_padding_;         // rows of taps
-  bool skips_columns_;         // and columns of taps
-  Segment segments_[kMaxSegments];
-  int segment_count_ = 0;
-  Segment clipped_[kMaxSegments];         // to what a tile does not skip
+  std::int64_t in_place_ = 0;             // pixels of a pack block, of whole panels
+  Pair output_stride_;                    // floats from a window to the next one's
+  Pair tap_stride_;                       // and within a window
   Place panel_in_y_, panel_in_residual_;  // of pixels along the vectors
   std::int64_t first_pixel_ = 0;
   std::int64_t first_channel_ = 0;
+  Segment segments_[kMaxSegments];
+  Segment clipped_[kMaxSegments];  // to what a tile does not skip
+  Tile tile_;
+  int segment_count_ = 0;
+  bool may_be_wide_;     // tiles may span two panels
+  bool skips_padding_;   // rows of taps
+  bool skips_columns_;   // and columns of taps
   bool lanes_adjacent_;  // in y and the residual
   // Rows of finished sums on their way to where lanes are apart, with the vector that scattering
   // may read behind them. Whole vectors of whole tiles.

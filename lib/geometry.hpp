@@ -63,7 +63,7 @@ TapRange tap_rows_inside(const Problem& problem, std::int64_t output_row) noexce
 TapRange tap_columns_inside(const Problem& problem, std::int64_t output_column) noexcept;
 
 // Are columns of taps so many output columns apart that tiles may end where one of them enters or
-// leaves the image?
+// leaves the image? Layers of such windows find out whether their weights are finite.
 inline bool has_far_columns(const Window& window) noexcept {
   return window.kernel_size.w > 1 && window.dilation.w / window.stride.w >= 4;
 }

@@ -314,9 +314,11 @@ WinogradBlocking cut(const Problem& p, int m, bool owned, const Tile& tile,
   const double images = real(p.groups);
   const double transform = b.points() * kTransform;
   // A vector of a pixel's channels, where those of neighbouring pixels are apart.
-  const auto transposed = [&](const Dims<4>& strides, double element) {
-    const std::int64_t apart = p.window.dilation.w * strides[3];
-    return real((b.m + 2) * b.m) * (apart <= 2 ? kCopyVector + kTranspose : tile.width * element);
+  const std::int64_t x_apart = p.window.dilation.w * p.x_strides[3];
+  const std::int64_t y_apart = p.window.dilation.w * p.y_strides[3];
+  const auto transposed = [&](bool in_vectors_of_pixels, double element) {
+    return real((b.m + 2) * b.m) *
+           (in_vectors_of_pixels ? kCopyVector + kTranspose : tile.width * element);
   };
   const std::int64_t height = std::min(of_image, limit);
   Tile one_panel = tile;
@@ -334,7 +336,7 @@ WinogradBlocking cut(const Problem& p, int m, bool owned, const Tile& tile,
       real(inner(b.tile_columns, padding.left, padding.right)) / real(b.tile_columns);
   const double copied = p.x_strides[1] == 1
                             ? (1 - in_place) * real((b.m + 2) * (b.m + 2)) * kCopyVector
-                            : transposed(p.x_strides, kCopyScalar);
+                            : transposed(x_apart == 1 || x_apart == 2, kCopyScalar);
   b.input_cycles = images * real(of_image) * real(in_vectors) * (transform + copied);
   const double weight_vectors =
       images * real(p.c_per_group()) * real(b.panels * tile.nr / tile.width);
@@ -350,7 +352,7 @@ WinogradBlocking cut(const Problem& p, int m, bool owned, const Tile& tile,
   b.pack_cycles = b.input_cycles + blocks * b.weight_cycles;
   b.store_cycles = images * real(of_image) * real(out_vectors) *
                    (transform + real(b.m * b.m) * kStoreVector / 2 +
-                    (p.y_strides[1] == 1 ? 0.0 : transposed(p.y_strides, kStoreScalar)));
+                    (p.y_strides[1] == 1 ? 0.0 : transposed(y_apart == 1, kStoreScalar)));
   return b;
 }
 

@@ -39,6 +39,9 @@ constexpr Case kCases[] = {
     // Taps whole rows of which lie in the padding, for some tiles, k-blocks or outputs all of them.
     {"mb1ic300ih16oc33kh3ph6dh5"},
     {"mb1ic300ih3iw20oc33kh2kw2ph5pw5"},
+    // Columns of them, too: of blocks of one pixel, and of k-blocks that begin within a tap.
+    {"mb1ic62ih2iw57oc32kh1kw3ph0pw60dw59"},
+    {"mb1ic120ih9iw57oc33kh3kw3ph7pw7dh6dw6"},
     {"mb2ic300ih1oc40kh3ph1"},
     {"mb1ic40iw50oc20kw9pw4"},
     {"mb5ic20iw50oc40kw9pw4"},
