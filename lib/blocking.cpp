@@ -39,7 +39,8 @@ class Candidate {
   Candidate(const Problem& p, const Tiles& tiles, const CacheSizes& caches, Lanes lanes,
             PixelForm form) noexcept
       : p_(p),
-        tile_(tiles.over(lanes, is_far(p, tiles, caches, form))),
+        far_(is_far(p, tiles, caches, form)),
+        tile_(tiles.over(lanes, far_)),
         weight_nr_(tiles.channels.nr),
         pixel_nr_(tiles.pixels.nr),
         caches_(caches),
@@ -48,7 +49,7 @@ class Candidate {
         depth_(p.c_per_group() * p.taps()) {
     b_.lanes = lanes;
     b_.form = form;
-    b_.far = is_far(p, tiles, caches, form);
+    b_.far = far_;
   }
 
   // False if the form cannot serve the problem.
@@ -273,6 +274,7 @@ class Candidate {
   }
 
   const Problem& p_;
+  bool far_;  // pixels in place do not stay in L1
   const Tile& tile_;
   int weight_nr_;  // lanes of a panel of weights
   int pixel_nr_;   // and of packed pixels

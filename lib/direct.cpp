@@ -24,6 +24,13 @@ void set_planes(const Problem& p, DirectBlocking& b) noexcept {
   b.plane_elements = p.c_per_group() * b.plane;
 }
 
+// And of what a block takes of scratch memory.
+void set_buffers(const Problem& p, DirectBlocking& b) noexcept {
+  set_planes(p, b);
+  if (b.in_place) b.plane_elements = 0;
+  b.output_elements = p.y_strides[3] == 1 ? 0 : p.k_per_group() * b.rows * round_up(b.columns, 16);
+}
+
 // Floats that the offsets of all steps of the depth and the taps' phases take at the start of the
 // workspace.
 std::int64_t table_elements(const Problem& p) noexcept {
@@ -72,9 +79,7 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
     rows = tallest();
   }
   b.rows = std::max<std::int64_t>(rows, 1);  // one row takes only the rows under its taps
-  set_planes(p, b);
-  if (b.in_place) b.plane_elements = 0;
-  b.output_elements = p.y_strides[3] == 1 ? 0 : p.k_per_group() * b.rows * round_up(b.columns, 16);
+  set_buffers(p, b);
 
   const double depth = real(p.c_per_group() * p.taps());
   const double images = real(p.groups);
@@ -118,10 +123,7 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
 void split_for_threads(const Problem& p, int threads, DirectBlocking& b) noexcept {
   while (direct_blocks(p, b) < 3 * std::int64_t{threads} && b.rows > kTileRows) {
     b.rows = round_up(ceil_div(b.rows, 2), kTileRows);
-    set_planes(p, b);
-    if (b.in_place) b.plane_elements = 0;
-    if (b.output_elements > 0)
-      b.output_elements = p.k_per_group() * b.rows * round_up(b.columns, 16);
+    set_buffers(p, b);
   }
 }
 

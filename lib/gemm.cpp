@@ -283,7 +283,7 @@ class BlockProduct {
         const std::int64_t tiles = ceil_div(left, most_rows);
         const std::int64_t height = ceil_div(left, tiles);
         tile.tiles = tiles - (tiles * height - left);
-        AForm form = AForm::columns;
+        const AForm form = pixels_in_lanes ? AForm::columns : AForm::rows;
         if (pixels_in_lanes) {
           tile.a = weight_panel(row, part.begin) + row % weight_nr_;
           place_pixels(lane, part.begin, pack, tile);
@@ -292,7 +292,6 @@ class BlockProduct {
           const bool next = row < weight_nr_ && lane < in_place_;
           tile.b_ahead = next ? most_lanes : kStepsAhead * tile.b_stride;
         } else {
-          form = AForm::rows;
           tile.a = window(row);
           tile.b = weight_panel(lane, block.begin);
           const bool next = b_.fetch_weights && row == 0 && lane + tile.lanes < lanes;
