@@ -13,26 +13,29 @@
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
-template <class Arch, AForm Form, int Rows, int Vectors, int PanelVectors>
+template <class Arch, AForm Form, int Rows, int Vectors, int PanelVectors, bool Straddles>
 constexpr void fill_tiles(KernelTable& table) noexcept {
   constexpr int form = static_cast<int>(Form);
   table.micro_gemm[form][Rows - 1][Vectors - 1] =
-      micro_gemm<Arch, Rows, Vectors, PanelVectors, Form>;
+      micro_gemm<Arch, Rows, Vectors, PanelVectors, Form, Straddles>;
   if (table.max_rows[form][Vectors - 1] < Rows) table.max_rows[form][Vectors - 1] = Rows;
-  if constexpr (Rows > 1) fill_tiles<Arch, Form, Rows - 1, Vectors, PanelVectors>(table);
+  if constexpr (Rows > 1) {
+    fill_tiles<Arch, Form, Rows - 1, Vectors, PanelVectors, Straddles>(table);
+  }
 }
 
 // Tiles of up to MR rows by two vectors and of WideMR by four or, with panels of three vectors, of
 // PanelMR by three.
 template <class Arch, AForm Form, int MR, int WideMR, int PanelMR, int PanelVectors>
 constexpr void fill_form(KernelTable& table) noexcept {
-  fill_tiles<Arch, Form, MR, 1, PanelVectors>(table);
-  fill_tiles<Arch, Form, MR, 2, PanelVectors>(table);
+  constexpr bool straddles = MR <= kMaxStraddlingRows;
+  fill_tiles<Arch, Form, MR, 1, PanelVectors, straddles>(table);
+  fill_tiles<Arch, Form, MR, 2, PanelVectors, straddles>(table);
   if constexpr (PanelVectors > 2) {
-    fill_tiles<Arch, Form, PanelMR, 3, PanelVectors>(table);
+    fill_tiles<Arch, Form, PanelMR, 3, PanelVectors, straddles>(table);
   } else {
-    fill_tiles<Arch, Form, WideMR, 3, PanelVectors>(table);
-    fill_tiles<Arch, Form, WideMR, 4, PanelVectors>(table);
+    fill_tiles<Arch, Form, WideMR, 3, PanelVectors, straddles>(table);
+    fill_tiles<Arch, Form, WideMR, 4, PanelVectors, straddles>(table);
   }
 }
 
@@ -56,6 +59,7 @@ constexpr KernelTable make_table(Isa isa) noexcept {
   table.width = W;
   table.vectors = kMaxVectors;
   table.pixel_vectors = PixelVectors;
+  table.rows_straddle = MR <= kMaxStraddlingRows;
   fill_form<Arch, AForm::rows, MR, WideMR, MR, kMaxVectors>(table);
   fill_form<Arch, AForm::columns, MR, WideMR, PixelMR, PixelVectors>(table);
   table.pack_columns = pack_columns<Arch, PixelVectors * W>;

@@ -8,15 +8,48 @@
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
-// Rows `stride` floats apart, five from each pointer: x86 addresses p, p + s, p + 2s, p + 3s (with
-// 3s in a register) and p + 4s without arithmetic, so 14 rows take five registers.
-template <int Rows>
+// Where the next tile's rows begin, and how many are left of their run.
+struct Cursor {
+  const float* a;
+  std::int64_t left;
+};
+
+// The rows of a tile. Few have a pointer each and may belong to several runs.
+template <int Rows, bool Straddles>
 class RowPointers {
  public:
-  FASTCONV_INLINE RowPointers(const float* a, std::int64_t stride) noexcept
-      : stride_(stride), stride3_(3 * stride) {
+  FASTCONV_INLINE RowPointers(const TileArguments& tile, Cursor& cursor) noexcept {
     FASTCONV_UNROLL
-    for (int i = 0; i < kPointers; ++i) pointer_[i] = a + 5 * i * stride;
+    for (int m = 0; m < Rows; ++m) {
+      pointer_[m] = cursor.a;
+      cursor.a += tile.a_row_stride;
+      if (--cursor.left == 0) {
+        cursor.a += tile.a_run_gap;
+        cursor.left = tile.a_run;
+      }
+    }
+  }
+  FASTCONV_INLINE void seek(std::int64_t offset) noexcept { offset_ = offset; }
+  FASTCONV_INLINE const float* operator[](int m) const noexcept { return pointer_[m] + offset_; }
+  FASTCONV_INLINE void advance(int steps) noexcept { offset_ += steps; }
+
+ private:
+  const float* pointer_[Rows];
+  std::int64_t offset_ = 0;
+};
+
+// Many are of one run, five from each pointer: x86 addresses p, p + s, p + 2s, p + 3s (with 3s in
+// a register) and p + 4s without arithmetic, so 14 rows take five registers.
+template <int Rows>
+class RowPointers<Rows, false> {
+ public:
+  FASTCONV_INLINE RowPointers(const TileArguments& tile, Cursor& cursor) noexcept
+      : a_(cursor.a), stride_(tile.a_row_stride), stride3_(3 * tile.a_row_stride) {
+    cursor.a += Rows * tile.a_row_stride;
+  }
+  FASTCONV_INLINE void seek(std::int64_t offset) noexcept {
+    FASTCONV_UNROLL
+    for (int i = 0; i < kPointers; ++i) pointer_[i] = a_ + offset + 5 * i * stride_;
   }
   FASTCONV_INLINE const float* operator[](int m) const noexcept {
     const float* p = pointer_[m / 5];
@@ -29,6 +62,7 @@ class RowPointers {
 
  private:
   static constexpr int kPointers = (Rows + 4) / 5;
+  const float* a_;
   const float* pointer_[kPointers];
   std::int64_t stride_;
   std::int64_t stride3_;
@@ -79,11 +113,10 @@ FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& til
 }
 
 // The same with A in rows, over one segment.
-template <class V, int Rows, int Vectors, int NR>
-FASTCONV_INLINE void accumulate_rows(const float* a, std::int64_t stride, const float* b,
+template <class V, int Rows, int Vectors, int NR, bool Straddles>
+FASTCONV_INLINE void accumulate_rows(RowPointers<Rows, Straddles>& row, const float* b,
                                      std::int64_t panel_stride, std::int64_t ahead,
                                      std::int64_t depth, V (&sum)[Rows][Vectors]) noexcept {
-  RowPointers<Rows> row(a, stride);
   const auto fetch = [&](const float* next) __attribute__((always_inline)) {
     // One row is bound by its loads.
     constexpr int lanes = Rows == 1 ? 0 : Vectors * V::width < NR ? Vectors * V::width : NR;
@@ -132,8 +165,9 @@ FASTCONV_INLINE void accumulate_rows(const float* a, std::int64_t stride, const 
 //
 // Every output is one chain of fma in ascending depth, continued over k-blocks through `sums`, so
 // its bits depend neither on the tile nor on the blocking.
-template <class Arch, int Rows, int Vectors, int PanelVectors, AForm Form>
-FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row) noexcept {
+template <class Arch, int Rows, int Vectors, int PanelVectors, AForm Form, bool Straddles>
+FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row,
+                                Cursor& cursor) noexcept {
   using V = Vector<Arch>;
   constexpr int W = V::width, NR = PanelVectors * W;
   float* const first_sums = tile.sums + row * NR;
@@ -169,12 +203,13 @@ FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row) noe
   if constexpr (Form == AForm::columns) {
     accumulate_columns<V, Rows, Vectors, NR>(tile.a + row, tile, sum);
   } else {
-    const float* const a = tile.a + row * tile.a_row_stride;
+    RowPointers<Rows, Straddles> rows(tile, cursor);
     for (int i = 0; i < tile.segment_count; ++i) {
       const Segment& segment = tile.segments[i];
-      accumulate_rows<V, Rows, Vectors, NR>(a + segment.offset, tile.a_row_stride,
-                                            tile.b + segment.depth * NR, tile.b_panel_stride,
-                                            row == 0 ? tile.b_ahead : 0, segment.length, sum);
+      rows.seek(segment.offset);
+      accumulate_rows<V, Rows, Vectors, NR, Straddles>(
+          rows, tile.b + segment.depth * NR, tile.b_panel_stride, row == 0 ? tile.b_ahead : 0,
+          segment.length, sum);
     }
   }
 
@@ -211,10 +246,11 @@ FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row) noe
 }
 
 // The micro-kernel. What a call costs is spread over the tiles that share their B.
-template <class Arch, int Rows, int Vectors, int PanelVectors, AForm Form>
+template <class Arch, int Rows, int Vectors, int PanelVectors, AForm Form, bool Straddles>
 void micro_gemm(const TileArguments& tile) {
+  Cursor cursor{tile.a, tile.a_run_left};
   for (std::int64_t i = 0; i < tile.tiles; ++i) {
-    micro_tile<Arch, Rows, Vectors, PanelVectors, Form>(tile, i * Rows);
+    micro_tile<Arch, Rows, Vectors, PanelVectors, Form, Straddles>(tile, i * Rows, cursor);
   }
 }
 

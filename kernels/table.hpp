@@ -26,9 +26,12 @@ struct Segment {
 // m < tiles * rows of the kernel.
 struct TileArguments {
   std::int64_t tiles = 1;
-  std::int64_t depth = 0;             // of this k-block
-  const float* a = nullptr;           // at the tile's first row
-  std::int64_t a_row_stride = 0;      // rows only
+  std::int64_t depth = 0;         // of this k-block
+  const float* a = nullptr;       // at the tile's first row
+  std::int64_t a_row_stride = 0;  // rows only
+  // The same, of tiles that straddle: rows of the first run and of all others, and what lies
+  // between a run and the next beyond the stride.
+  std::int64_t a_run_left = 0, a_run = 0, a_run_gap = 0;
   const Segment* segments = nullptr;  // rows only: what of the depth is not zero
   std::int32_t segment_count = 0;
   std::int32_t lanes = 0;           // <= NR, or twice that
@@ -53,11 +56,12 @@ struct TileArguments {
 using MicroKernel = void (*)(const TileArguments& tile);
 
 constexpr int kMaxRows = 14;
-constexpr int kMaxVectors = 2;     // of a row of a panel of weights
-constexpr int kTileVectors = 4;    // of a tile
-constexpr int kMaxWidth = 16;      // floats per vector
-constexpr int kMaxKc = 1024;       // depth of a k-block
-constexpr int kMaxSegments = 256;  // stretches of memory that it may be read from
+constexpr int kMaxStraddlingRows = 8;  // a pointer each must fit the registers
+constexpr int kMaxVectors = 2;         // of a row of a panel of weights
+constexpr int kTileVectors = 4;        // of a tile
+constexpr int kMaxWidth = 16;          // floats per vector
+constexpr int kMaxKc = 1024;           // depth of a k-block
+constexpr int kMaxSegments = 256;      // stretches of memory that it may be read from
 
 // What a pack routine gathers of an image's group: the windows of `count` pixels from flattened
 // output pixel `first` on.
@@ -226,6 +230,7 @@ struct KernelTable {
   // micro_gemm[form][rows - 1][vectors - 1], up to max_rows[form][vectors - 1]
   MicroKernel micro_gemm[2][kMaxRows][kTileVectors];
   int max_rows[2][kTileVectors];
+  bool rows_straddle;  // tiles of rows that are not all evenly spaced
   // Panels of NR pixels, [pixels / NR][depth][NR], padded with zeros to whole panels.
   void (*pack_columns)(const PackArguments& arguments);
   // The window of every pixel, [pixels][pitch]. Channels must be adjacent in x.

@@ -221,7 +221,8 @@ class Candidate {
     b_.pixel_block = rows * columns;
     b_.pack_block = b_.pixel_block;
     b_.pack_elements = area(rows, columns) * pitch;
-    b_.fma_cycles = real(depth_) * tile_cycles(pixels_, channels_, columns, tile_);
+    const std::int64_t run = tile_.straddles ? b_.pixel_block : columns;
+    b_.fma_cycles = real(depth_) * tile_cycles(pixels_, channels_, run, tile_);
     return true;
   }
 
@@ -302,7 +303,8 @@ Tiles::Tiles(const KernelTable& table) noexcept {
   const auto tile = [&](AForm form, int vectors) {
     const int(&rows)[kTileVectors] = table.max_rows[static_cast<int>(form)];
     return Tile{table.width, table.width * vectors, rows[vectors - 1],
-                2 * vectors <= kTileVectors ? rows[2 * vectors - 1] : 0};
+                2 * vectors <= kTileVectors ? rows[2 * vectors - 1] : 0,
+                form == AForm::rows && table.rows_straddle};
   };
   channels = tile(AForm::rows, table.vectors);
   pixels = tile(AForm::columns, table.pixel_vectors);

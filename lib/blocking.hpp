@@ -23,10 +23,11 @@ enum class Lanes : std::int32_t { pixels, channels };
 
 // The register tiles of a level, rows by lanes, for one operand along the vectors.
 struct Tile {
-  int width = 0;    // floats per vector
-  int nr = 0;       // lanes of a panel
-  int mr = 0;       // rows of a tile over one
-  int wide_mr = 0;  // rows of a tile over two, or 0 if there is none
+  int width = 0;           // floats per vector
+  int nr = 0;              // lanes of a panel
+  int mr = 0;              // rows of a tile over one
+  int wide_mr = 0;         // rows of a tile over two, or 0 if there is none
+  bool straddles = false;  // its rows may be pixels of several output rows
 };
 
 // Those of all. Pixels in place, of which a panel would not stay in L1, are taken in whole cache

@@ -149,9 +149,21 @@ class BlockProduct {
     }
   }
 
+  // A part of the depth.
+  struct Depths {
+    std::int64_t begin, end;
+  };
+
   // The weights' panel that holds a channel of the block, from depth `begin` on.
   const float* weight_panel(std::int64_t channel, std::int64_t begin) const noexcept {
     return weights_ + ((first_channel_ + channel) / weight_nr_ * depth_ + begin) * weight_nr_;
+  }
+
+  // The panel that follows one that ends at `lane`, in this k-block or the next one.
+  const float* next_panel(std::int64_t lane, std::int64_t lanes,
+                          const Depths& block) const noexcept {
+    if (lane < lanes) return weight_panel(lane, block.begin);
+    return weight_panel(0, block.end < depth_ ? block.end : block.begin);
   }
 
   // In place, only what the image's end leaves of a panel is packed.
@@ -185,16 +197,18 @@ class BlockProduct {
   }
   std::int64_t even_rows(std::int64_t row) const noexcept {
     if (b_.lanes == Lanes::pixels) return weight_nr_ - row % weight_nr_;  // to the panel's end
-    if (b_.form == PixelForm::rows || p_.ow * output_stride_.w == output_stride_.h) {
-      return std::numeric_limits<std::int64_t>::max();
-    }
-    return p_.ow - (first_pixel_ + row) % p_.ow;  // to the end of the output row
+    constexpr std::int64_t all = std::numeric_limits<std::int64_t>::max();
+    if (b_.form == PixelForm::rows || p_.ow * output_stride_.w == output_stride_.h) return all;
+    if (!tile_.straddles) return row_end(row);
+    // What straddles, and is not evenly spaced in y, would go by the stage.
+    if (!lanes_adjacent_) return all;
+    return std::min(even_pixels(row, p_.y_strides),
+                    residual_ == nullptr ? all : even_pixels(row, g_.residual_strides));
   }
-
-  // A part of the depth.
-  struct Depths {
-    std::int64_t begin, end;
-  };
+  // Pixels from one on to the end of its output row.
+  std::int64_t row_end(std::int64_t pixel) const noexcept {
+    return p_.ow - (first_pixel_ + pixel) % p_.ow;
+  }
 
   // Pixels from one on of whose windows the same taps lie in the padding: tiles that end there pass
   // over all of them.
@@ -249,6 +263,8 @@ class BlockProduct {
     const Depths block{pack.depth_begin, pack.depth_end};
     TileArguments tile;
     tile.a_row_stride = b_.form == PixelForm::rows ? b_.pitch : output_stride_.w;
+    tile.a_run = p_.ow;
+    tile.a_run_gap = output_stride_.h - p_.ow * output_stride_.w;
     tile.first = block.begin == 0;
     tile.last = block.end == depth_;
     tile.b_panel_stride = depth_ * tile_.nr;
@@ -293,9 +309,11 @@ class BlockProduct {
           tile.b_ahead = next ? most_lanes : kStepsAhead * tile.b_stride;
         } else {
           tile.a = window(row);
+          tile.a_run_left = b_.form == PixelForm::rows ? 0 : row_end(row);
           tile.b = weight_panel(lane, block.begin);
-          const bool next = b_.fetch_weights && row == 0 && lane + tile.lanes < lanes;
-          tile.b_ahead = next ? ceil_div(tile.lanes, tile_.nr) * tile.b_panel_stride : 0;
+          tile.b_ahead = b_.fetch_weights && row == 0
+                             ? next_panel(lane + tile.lanes, lanes, block) - tile.b
+                             : 0;
           clip_segments(block, part, row, tile);
         }
         tile.sums = sums + (lane / tile_.nr * rows + row) * panel_nr_;
@@ -326,7 +344,7 @@ class BlockProduct {
   // Of the pixels from one on, those that are evenly spaced.
   std::int64_t even_pixels(std::int64_t pixel, const Dims<4>& strides) const noexcept {
     if (strides[2] == p_.ow * strides[3]) return std::numeric_limits<std::int64_t>::max();
-    return p_.ow - (first_pixel_ + pixel) % p_.ow;
+    return row_end(pixel);
   }
 
   Place place(std::int64_t pixel, std::int64_t pixels, std::int64_t channel,
