@@ -24,15 +24,14 @@ constexpr void fill_tiles(KernelTable& table) noexcept {
   }
 }
 
-// Tiles of up to MR rows by two vectors and of WideMR by four or, with panels of three vectors, of
-// PanelMR by three.
-template <class Arch, AForm Form, int MR, int WideMR, int PanelMR, int PanelVectors>
+// Tiles of up to MR rows by a panel's vectors and, where these are two, of WideMR by four.
+template <class Arch, AForm Form, int MR, int WideMR, int PanelVectors>
 constexpr void fill_form(KernelTable& table) noexcept {
   constexpr bool straddles = MR <= kMaxStraddlingRows;
   fill_tiles<Arch, Form, MR, 1, PanelVectors, straddles>(table);
   fill_tiles<Arch, Form, MR, 2, PanelVectors, straddles>(table);
   if constexpr (PanelVectors > 2) {
-    fill_tiles<Arch, Form, PanelMR, 3, PanelVectors, straddles>(table);
+    fill_tiles<Arch, Form, MR, 3, PanelVectors, straddles>(table);
   } else {
     fill_tiles<Arch, Form, WideMR, 3, PanelVectors, straddles>(table);
     fill_tiles<Arch, Form, WideMR, 4, PanelVectors, straddles>(table);
@@ -60,8 +59,8 @@ constexpr KernelTable make_table(Isa isa) noexcept {
   table.vectors = kMaxVectors;
   table.pixel_vectors = PixelVectors;
   table.rows_straddle = MR <= kMaxStraddlingRows;
-  fill_form<Arch, AForm::rows, MR, WideMR, MR, kMaxVectors>(table);
-  fill_form<Arch, AForm::columns, MR, WideMR, PixelMR, PixelVectors>(table);
+  fill_form<Arch, AForm::rows, MR, WideMR, kMaxVectors>(table);
+  fill_form<Arch, AForm::columns, PixelMR, WideMR, PixelVectors>(table);
   table.pack_columns = pack_columns<Arch, PixelVectors * W>;
   table.pack_rows = pack_rows<Arch>;
   table.pack_patch = pack_patch<Arch>;

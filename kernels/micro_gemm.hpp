@@ -76,22 +76,42 @@ FASTCONV_INLINE V load_b(const float* b, std::int64_t panel_stride, int v) noexc
 }
 
 // sum += A x B over `depth`, A in columns. Every step of k loads Vectors of B and broadcasts Rows
-// scalars of A, a panel of weights.
+// scalars of A, a panel of weights. The first of the tiles that share a panel of B whose steps are
+// far apart may leave it packed to the others.
 template <class V, int Rows, int Vectors, int NR>
-FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& tile,
+FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& tile, bool first,
                                         V (&sum)[Rows][Vectors]) noexcept {
   constexpr int kLine = 16;
   constexpr int kStepOfA = kMaxVectors * V::width;
+  constexpr bool kCopies = copies_pixels(NR / V::width);
   const float* b = tile.b;
+  float* copy = kCopies ? tile.b_copy : nullptr;
+  std::int64_t stride = tile.b_stride;
   const std::int64_t panel_stride = tile.b_panel_stride;
-  const std::int64_t stride = tile.b_stride;
-  const std::int64_t ahead = tile.b_ahead;
+  std::int64_t ahead = tile.b_ahead;
+  if (kCopies && copy != nullptr && !first) {
+    b = copy;
+    copy = nullptr;
+    stride = NR;
+    ahead = kStepsAhead * NR;
+  }
   for (std::int64_t depth = tile.depth; depth > 0; --depth, a += kStepOfA, b += stride) {
-    FASTCONV_UNROLL
-    for (int i = 0; i < Vectors * V::width; i += kLine) __builtin_prefetch(b + ahead + i);
     V column[Vectors];
     FASTCONV_UNROLL
     for (int v = 0; v < Vectors; ++v) column[v] = load_b<V, NR>(b, panel_stride, v);
+    // What is copied is not to be in L1 twice.
+    if (kCopies && copy != nullptr) {
+      FASTCONV_UNROLL
+      for (int i = 0; i < Vectors * V::width; i += kLine) __builtin_prefetch(b + ahead + i, 0, 2);
+      FASTCONV_UNROLL
+      for (int v = 0; v < Vectors; ++v) {
+        column[v].store(copy + v * V::width);
+      }
+      copy += NR;
+    } else {
+      FASTCONV_UNROLL
+      for (int i = 0; i < Vectors * V::width; i += kLine) __builtin_prefetch(b + ahead + i);
+    }
     V scalars[V::has_fma_lane ? (Rows + V::width - 1) / V::width : 1];
     if constexpr (V::has_fma_lane) {
       FASTCONV_UNROLL
@@ -201,7 +221,7 @@ FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row,
   }
 
   if constexpr (Form == AForm::columns) {
-    accumulate_columns<V, Rows, Vectors, NR>(tile.a + row, tile, sum);
+    accumulate_columns<V, Rows, Vectors, NR>(tile.a + row, tile, row == 0, sum);
   } else {
     RowPointers<Rows, Straddles> rows(tile, cursor);
     for (int i = 0; i < tile.segment_count; ++i) {

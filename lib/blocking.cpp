@@ -39,17 +39,14 @@ class Candidate {
   Candidate(const Problem& p, const Tiles& tiles, const CacheSizes& caches, Lanes lanes,
             PixelForm form) noexcept
       : p_(p),
-        far_(is_far(p, tiles, caches, form)),
-        tile_(tiles.over(lanes, far_)),
+        tile_(tiles.over(lanes)),
         weight_nr_(tiles.channels.nr),
-        pixel_nr_(tiles.pixels.nr),
         caches_(caches),
         pixels_(p.oh * p.ow),
         channels_(p.k_per_group()),
         depth_(p.c_per_group() * p.taps()) {
     b_.lanes = lanes;
     b_.form = form;
-    b_.far = far_;
   }
 
   // False if the form cannot serve the problem.
@@ -94,12 +91,6 @@ class Candidate {
   const Blocking& blocking() const noexcept { return b_; }
 
  private:
-  static bool is_far(const Problem& p, const Tiles& tiles, const CacheSizes& caches,
-                     PixelForm form) noexcept {
-    const std::int64_t lines = ceil_div(tiles.pixels.nr + kLine / 2, kLine);
-    return form == PixelForm::in_place && p.c_per_group() * lines * kLine * kFloat > caches.l1 / 2;
-  }
-
   // The share of an axis' taps that lie in the image, over all outputs.
   static double taps_inside(TapRange (*inside)(const Problem&, std::int64_t) noexcept,
                             const Problem& p, std::int64_t outputs, std::int64_t taps) noexcept {
@@ -121,12 +112,22 @@ class Candidate {
   }
 
   // A panel of B is read in one sweep by every tile, which comes from L2 as fast as from L1:
-  // carrying sums from k-block to k-block, and storing them, costs more.
+  // carrying sums from k-block to k-block, and storing them, costs more. But small tiles take more
+  // than L2 gives, and both panels have to stay in L1: 256 to 256 channels 1x1 at 24x24 696 ->
+  // 671 us (AVX2).
   std::int64_t kc_limit() const noexcept {
+    std::int64_t limit = caches_.l2 / 4 / (tile_.nr * kFloat);
+    const std::int64_t step = (tile_.nr + weight_nr_) * kFloat;
+    if (b_.lanes == Lanes::pixels && real(step) > kL2Bytes * step_cycles()) {
+      limit = caches_.l1 * 5 / 8 / step;
+    }
     // A segment is a tap's channels or more, but for the first and the last.
-    return std::min(std::clamp<std::int64_t>(caches_.l2 / 4 / (tile_.nr * kFloat), 64, kMaxKc),
+    return std::min(std::clamp<std::int64_t>(limit, 64, kMaxKc),
                     (kMaxSegments - 2) * p_.c_per_group());
   }
+
+  // Of a step of depth of the tallest tile.
+  double step_cycles() const noexcept { return tile_.mr * tile_.nr / tile_.width * kFma; }
 
   // Pixels of which the sums between k-blocks fit a quarter of L2; any number if there are none.
   std::int64_t sums_limit() const noexcept {
@@ -155,7 +156,7 @@ class Candidate {
 
   void block_panels(double least_step) noexcept {
     block_packed(tile_.nr);
-    b_.pack_elements = round_up(b_.pack_block, pixel_nr_) * b_.kc;
+    b_.pack_elements = round_up(b_.pack_block, tile_.nr) * b_.kc;
     b_.fma_cycles = real(depth_) * tile_cycles(channels_, pixels_, weight_nr_, tile_, least_step);
   }
 
@@ -180,8 +181,13 @@ class Candidate {
     }
     // A step of a tile over two panels finds twice as much, in half as many rows.
     b_.wide = b_.wide && tile_.mr * kFma * 2 >= 2 * kStepInPlace;
-    block_panels(kStepInPlace);
-    b_.pack_cycles = 0;
+    // Packed by the first tile, or every one of many would wait for page after page. Few steps cost
+    // less than that.
+    b_.copies = copies_pixels(tile_.nr / tile_.width) && depth_ > kShallow / 2;
+    block_panels(b_.copies ? kFmaLatency : kStepInPlace);
+    // A panel that the image's end leaves, and one that a first tile packs.
+    b_.pack_elements = (b_.copies ? 2 : 1) * tile_.nr * b_.kc;
+    b_.pack_cycles = b_.copies ? real(ceil_div(pixels_, tile_.nr) * depth_) * kStepInPlace : 0.0;
     return true;
   }
 
@@ -275,10 +281,8 @@ class Candidate {
   }
 
   const Problem& p_;
-  bool far_;  // pixels in place do not stay in L1
   const Tile& tile_;
   int weight_nr_;  // lanes of a panel of weights
-  int pixel_nr_;   // and of packed pixels
   const CacheSizes& caches_;
   std::int64_t pixels_;
   std::int64_t channels_;
@@ -308,7 +312,6 @@ Tiles::Tiles(const KernelTable& table) noexcept {
   };
   channels = tile(AForm::rows, table.vectors);
   pixels = tile(AForm::columns, table.pixel_vectors);
-  far_pixels = tile(AForm::columns, table.vectors);
 }
 
 std::int64_t tile_lanes(std::int64_t rows, std::int64_t rest, const Tile& tile) noexcept {
@@ -386,7 +389,7 @@ Blocking choose_blocking(const Problem& p, const Tiles& tiles, const CacheSizes&
 }
 
 void split_for_threads(const Problem& p, const Tiles& tiles, int threads, Blocking& b) noexcept {
-  const Tile& tile = tiles.over(b.lanes, b.far);
+  const Tile& tile = tiles.over(b.lanes);
   const std::int64_t weight_nr = tiles.channels.nr;
   const std::int64_t images = p.n * p.groups;
   const std::int64_t pixels = p.oh * p.ow;

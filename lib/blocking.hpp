@@ -30,17 +30,15 @@ struct Tile {
   bool straddles = false;  // its rows may be pixels of several output rows
 };
 
-// Those of all. Pixels in place, of which a panel would not stay in L1, are taken in whole cache
-// lines, no more than a panel of weights has.
 struct Tiles {
-  Tile channels, pixels, far_pixels;
+  Tile channels, pixels;
 
   Tiles() = default;
-  Tiles(const Tile& over_channels, const Tile& over_pixels, const Tile& over_far_pixels) noexcept
-      : channels(over_channels), pixels(over_pixels), far_pixels(over_far_pixels) {}
+  Tiles(const Tile& over_channels, const Tile& over_pixels) noexcept
+      : channels(over_channels), pixels(over_pixels) {}
   explicit Tiles(const KernelTable& table) noexcept;
-  const Tile& over(Lanes lanes, bool far = false) const noexcept {
-    return lanes == Lanes::channels ? channels : far ? far_pixels : pixels;
+  const Tile& over(Lanes lanes) const noexcept {
+    return lanes == Lanes::channels ? channels : pixels;
   }
 };
 
@@ -78,7 +76,7 @@ struct Blocking {
   std::int64_t pitch = 0;          // floats from a packed pixel to the next, but for columns
   std::int64_t pack_elements = 0;  // of the buffer that a pack block fills
   bool wide = false;               // tiles span two panels where their lanes follow on in y
-  bool far = false;                // pixels in place do not stay in L1
+  bool copies = false;             // pixels in place go packed to all but the first tile over them
   bool whole_rows = false;         // a block is whole output rows or part of one
   bool cuts_columns = false;       // tiles end where other columns of taps are in the padding
   bool fetch_weights = false;      // of the next panel, by the first tile over one

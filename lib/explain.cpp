@@ -134,7 +134,7 @@ Explanation explain(const PlanState& state) noexcept {
     const Blocking& b = state.gemm;
     const bool pixels = b.lanes == Lanes::pixels;
     out.line("isa: %s, tile %d x %d (%s broadcast, %s along vectors of %d)\n", name(state.isa),
-             state.tiles.over(b.lanes, b.far).mr, state.tiles.over(b.lanes, b.far).nr,
+             state.tiles.over(b.lanes).mr, state.tiles.over(b.lanes).nr,
              pixels ? "channels" : "pixels", pixels ? "pixels" : "channels",
              state.tiles.channels.width);
     out.line("blocks: KC %lld, %lld pixels (%s, %lld at a time), %lld channels\n", ll(b.kc),

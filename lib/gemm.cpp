@@ -14,14 +14,7 @@ std::int64_t pack_elements(const Blocking& b, int nr) noexcept {
   return round_up(b.pack_elements + nr, 16);
 }
 
-// Of the sums between k-blocks, lanes of whole panels where pixels lie along the vectors.
-std::int64_t pixels_with_sums(const Blocking& b, const Tiles& tiles, std::int64_t pixels) noexcept {
-  const std::int64_t panel = tiles.over(b.lanes).nr;
-  return ceil_div(pixels, tiles.over(b.lanes, b.far).nr) * panel;
-}
-
 constexpr Epilogue kNoEpilogue;
-constexpr std::int64_t kStepsAhead = 8;  // of depth, that a tile fetches from L2
 
 // One block of pixels times one block of channels of one image and group.
 class BlockProduct {
@@ -31,13 +24,11 @@ class BlockProduct {
       : g_(operands),
         p_(operands.problem),
         b_(blocking),
-        panel_nr_(blocking.lanes == Lanes::pixels ? operands.table.pixel_nr()
-                                                  : operands.table.nr()),
         weight_nr_(operands.table.nr()),
         depth_(p_.c_per_group() * p_.taps()),
         pixels_(static_cast<float*>(workspace)),
-        sums_(pixels_ + pack_elements(b_, panel_nr_)),
-        tile_(Tiles(operands.table).over(blocking.lanes, blocking.far)) {
+        tile_(Tiles(operands.table).over(blocking.lanes)),
+        sums_(pixels_ + pack_elements(b_, tile_.nr)) {
     x_ = g_.x + n * p_.x_strides[0] + group * p_.c_per_group() * p_.x_strides[1];
     y_ = g_.y + n * p_.y_strides[0] + group * p_.k_per_group() * p_.y_strides[1];
     if (g_.residual != nullptr) {
@@ -86,7 +77,7 @@ class BlockProduct {
         first_pixel_ = pack.first;
         const std::int64_t channels = round_up(channel_count, weight_nr_);
         if (b_.lanes == Lanes::pixels) {
-          multiply(pack, channel_count, pack.count, sums_ + done / tile_.nr * panel_nr_ * channels);
+          multiply(pack, channel_count, pack.count, sums_ + done * channels);
         } else {
           multiply(pack, pack.count, channel_count, sums_ + done * channels);
         }
@@ -173,19 +164,27 @@ class BlockProduct {
     pack.count -= in_place_;
     if (pack.count > 0) g_.table.pack_columns(pack);
   }
-  // The panels of pixels of a tile, from depth `begin` on of a k-block.
-  void place_pixels(std::int64_t pixel, std::int64_t begin, const PackArguments& pack,
-                    TileArguments& tile) const noexcept {
-    if (pixel < in_place_) {
+  // The panels of pixels of a tile, from depth `begin` on of a k-block. Those in place are fetched
+  // by the first tiles over the last but one: they lie on other pages than the steps ahead.
+  void place_pixels(std::int64_t pixel, std::int64_t begin, std::int64_t row,
+                    const PackArguments& pack, TileArguments& tile) const noexcept {
+    const std::int64_t length = pack.depth_end - pack.depth_begin;
+    tile.b_copy = nullptr;
+    if (pixel < in_place_ && (row == 0 || !b_.copies)) {
       tile.b = x_ + begin * p_.x_strides[1] + first_pixel_ + pixel;
       tile.b_stride = p_.x_strides[1];
       tile.b_panel_stride = tile_.nr;
-    } else {
-      const std::int64_t length = pack.depth_end - pack.depth_begin;
-      tile.b = pixels_ + (pixel - in_place_) * length + (begin - pack.depth_begin) * panel_nr_;
-      tile.b_stride = panel_nr_;
-      tile.b_panel_stride = length * panel_nr_;
+      tile.b_ahead =
+          row < weight_nr_ ? 2 * round_up(tile.lanes, tile_.nr) : kStepsAhead * tile.b_stride;
+      // Behind the panel that the image's end leaves.
+      if (b_.copies) tile.b_copy = pixels_ + length * tile_.nr;
+      return;
     }
+    const std::int64_t panel = pixel < in_place_ ? tile_.nr : pixel - in_place_;
+    tile.b = pixels_ + panel * length + (begin - pack.depth_begin) * tile_.nr;
+    tile.b_stride = tile_.nr;
+    tile.b_panel_stride = length * tile_.nr;
+    tile.b_ahead = kStepsAhead * tile_.nr;
   }
 
   // The window of a pixel of the block, and how many from it on are evenly spaced.
@@ -268,7 +267,7 @@ class BlockProduct {
     tile.first = block.begin == 0;
     tile.last = block.end == depth_;
     tile.b_panel_stride = depth_ * tile_.nr;
-    tile.sums_panel_stride = rows * panel_nr_;
+    tile.sums_panel_stride = rows * tile_.nr;
     for (std::int64_t lane = 0; lane < lanes; lane += tile.lanes) {
       // A tile is all in place or all packed.
       const std::int64_t rest = (pixels_in_lanes && lane < in_place_ ? in_place_ : lanes) - lane;
@@ -302,11 +301,7 @@ class BlockProduct {
         const AForm form = pixels_in_lanes ? AForm::columns : AForm::rows;
         if (pixels_in_lanes) {
           tile.a = weight_panel(row, part.begin) + row % weight_nr_;
-          place_pixels(lane, part.begin, pack, tile);
-          // The first tiles over pixels in place fetch those of the next ones, which lie on other
-          // pages than the steps ahead.
-          const bool next = row < weight_nr_ && lane < in_place_;
-          tile.b_ahead = next ? most_lanes : kStepsAhead * tile.b_stride;
+          place_pixels(lane, part.begin, row, pack, tile);
         } else {
           tile.a = window(row);
           tile.a_run_left = b_.form == PixelForm::rows ? 0 : row_end(row);
@@ -316,7 +311,7 @@ class BlockProduct {
                              : 0;
           clip_segments(block, part, row, tile);
         }
-        tile.sums = sums + (lane / tile_.nr * rows + row) * panel_nr_;
+        tile.sums = sums + (lane / tile_.nr * rows + row) * tile_.nr;
         const MicroKernel kernel =
             g_.table.micro_gemm[static_cast<int>(form)][height - 1][vectors - 1];
         if (tile.last) {
@@ -436,10 +431,10 @@ class BlockProduct {
   const Operands& g_;
   const Problem& p_;
   const Blocking& b_;
-  int panel_nr_;   // lanes of a panel of B, and of a row of sums
   int weight_nr_;  // lanes of a panel of weights
   std::int64_t depth_;
   float* pixels_;
+  Tile tile_;
   float* sums_;
   const float* x_;
   const float* weights_;
@@ -455,7 +450,6 @@ class BlockProduct {
   std::int64_t first_channel_ = 0;
   Segment segments_[kMaxSegments];
   Segment clipped_[kMaxSegments];  // to what a tile does not skip
-  Tile tile_;
   int segment_count_ = 0;
   bool may_be_wide_;     // tiles may span two panels
   bool skips_padding_;   // rows of taps
@@ -473,10 +467,10 @@ class BlockProduct {
 
 std::int64_t gemm_workspace_bytes(const Problem& p, const Blocking& b,
                                   const Tiles& tiles) noexcept {
-  const std::int64_t sums =
-      p.c_per_group() * p.taps() > b.kc
-          ? pixels_with_sums(b, tiles, b.pixel_block) * round_up(b.channel_block, tiles.channels.nr)
-          : 0;
+  const std::int64_t sums = p.c_per_group() * p.taps() > b.kc
+                                ? round_up(b.pixel_block, tiles.over(b.lanes).nr) *
+                                      round_up(b.channel_block, tiles.channels.nr)
+                                : 0;
   return round_up(pack_elements(b, tiles.over(b.lanes).nr) + sums, 16) *
          static_cast<std::int64_t>(sizeof(float));
 }

@@ -16,11 +16,11 @@
 namespace fastconv::testing {
 namespace {
 
-// Over channels, over pixels near and far.
-const Tiles kTiles[] = {{{4, 8, 6, 3}, {4, 12, 4, 0}, {4, 8, 6, 0}},
-                        {{4, 8, 8, 4}, {4, 8, 8, 4}, {4, 8, 8, 4}},
-                        {{8, 16, 6, 3}, {8, 24, 4, 0}, {8, 16, 6, 0}},
-                        {{16, 32, 14, 6}, {16, 32, 14, 6}, {16, 32, 14, 6}}};
+// Over channels, over pixels.
+const Tiles kTiles[] = {{{4, 8, 6, 3, true}, {4, 12, 4, 0}},
+                        {{4, 8, 8, 4, true}, {4, 8, 8, 4}},
+                        {{8, 16, 6, 3, true}, {8, 24, 4, 0}},
+                        {{16, 32, 14, 6}, {16, 32, 14, 6}}};
 
 constexpr CacheSizes kCaches[] = {
     {16 << 10, 128 << 10},  {32 << 10, 256 << 10}, {32 << 10, 512 << 10}, {32 << 10, 1 << 20},
@@ -70,7 +70,7 @@ Problem parsed(const std::string& descriptor) {
 std::int64_t round_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b * b; }
 
 void check_blocks(const fastconv::Problem& p, const Tiles& tiles, const Blocking& b) {
-  const Tile& tile = tiles.over(b.lanes, b.far);
+  const Tile& tile = tiles.over(b.lanes);
   const int weight_nr = tiles.channels.nr;
   CHECK(b.kc >= 1);
   CHECK(b.kc <= kMaxKc);
