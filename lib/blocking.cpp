@@ -25,7 +25,9 @@ constexpr std::int64_t kAliasing = 512;
 constexpr std::int64_t kLine = 16;
 
 // Depth up to which stores take a good part of a tile's time.
-constexpr std::int64_t kShallow = 64;
+constexpr std::int64_t kShallow = 128;
+// Pixels in place that are at most this many pages take no longer than packed ones.
+constexpr std::int64_t kFewPages = 32;
 
 constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
 
@@ -54,7 +56,8 @@ class Candidate {
     b_.kc = even_block(depth_, kc_limit(), 1);
     b_.channel_block = even_block(channels_, 512, weight_nr_);
     // The time of shallow tiles is their stores', which are faster in long stretches: up to 30 %
-    // for 1 to 64 channels 3x3 at 570x570, 2 to 9 % for 1x1 from 16 to 64 channels.
+    // for 1 to 64 channels 3x3 at 570x570, 2 to 9 % for 1x1 from 16 to 64 channels,
+    // 1 to 3 % from 96.
     const std::int64_t rows_of_tiles = b_.lanes == Lanes::pixels ? channels_ : pixels_;
     b_.wide = tile_.wide_mr > 0 && (depth_ <= kShallow || rows_of_tiles <= tile_.wide_mr);
     switch (b_.form) {
@@ -181,9 +184,8 @@ class Candidate {
     }
     // A step of a tile over two panels finds twice as much, in half as many rows.
     b_.wide = b_.wide && tile_.mr * kFma * 2 >= 2 * kStepInPlace;
-    // Packed by the first tile, or every one of many would wait for page after page. Few steps cost
-    // less than that.
-    b_.copies = copies_pixels(tile_.nr / tile_.width) && depth_ > kShallow / 2;
+    // Packed by the first tile, or every one of many would wait for page after page.
+    b_.copies = copies_pixels(tile_.nr / tile_.width) && depth_ > kFewPages;
     block_panels(b_.copies ? kFmaLatency : kStepInPlace);
     // A panel that the image's end leaves, and one that a first tile packs.
     b_.pack_elements = (b_.copies ? 2 : 1) * tile_.nr * b_.kc;
