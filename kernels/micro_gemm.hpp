@@ -132,16 +132,23 @@ FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& til
   }
 }
 
+// What a tile fetches while it runs: a step of `step` floats each step of depth.
+struct Fetch {
+  const float* next;
+  std::int64_t step;
+};
+
 // The same with A in rows, over one segment.
 template <class V, int Rows, int Vectors, int NR, bool Straddles>
 FASTCONV_INLINE void accumulate_rows(RowPointers<Rows, Straddles>& row, const float* b,
-                                     std::int64_t panel_stride, std::int64_t ahead,
-                                     std::int64_t depth, V (&sum)[Rows][Vectors]) noexcept {
-  const auto fetch = [&](const float* next) __attribute__((always_inline)) {
+                                     std::int64_t panel_stride, Fetch fetch, std::int64_t depth,
+                                     V (&sum)[Rows][Vectors]) noexcept {
+  const auto fetch_next = [&]() __attribute__((always_inline)) {
     // One row is bound by its loads.
     constexpr int lanes = Rows == 1 ? 0 : Vectors * V::width < NR ? Vectors * V::width : NR;
     FASTCONV_UNROLL
-    for (int i = 0; i < lanes; i += 16) __builtin_prefetch(next + i, 0, 2);
+    for (int i = 0; i < lanes; i += 16) __builtin_prefetch(fetch.next + i, 0, 2);
+    fetch.next += fetch.step;
   };
   if constexpr (V::has_fma_lane) {
     // Four steps of k of a row come with one load.
@@ -152,7 +159,7 @@ FASTCONV_INLINE void accumulate_rows(RowPointers<Rows, Straddles>& row, const fl
       row.advance(V::width);
       FASTCONV_UNROLL
       for (int k = 0; k < V::width; ++k) {
-        fetch(b + k * NR + ahead);
+        fetch_next();
         V column[Vectors];
         FASTCONV_UNROLL
         for (int v = 0; v < Vectors; ++v) column[v] = load_b<V, NR>(b + k * NR, panel_stride, v);
@@ -167,7 +174,7 @@ FASTCONV_INLINE void accumulate_rows(RowPointers<Rows, Straddles>& row, const fl
     }
   }
   for (; depth > 0; --depth, b += NR) {
-    fetch(b + ahead);
+    fetch_next();
     V column[Vectors];
     FASTCONV_UNROLL
     for (int v = 0; v < Vectors; ++v) column[v] = load_b<V, NR>(b, panel_stride, v);
@@ -227,9 +234,15 @@ FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row,
     for (int i = 0; i < tile.segment_count; ++i) {
       const Segment& segment = tile.segments[i];
       rows.seek(segment.offset);
-      accumulate_rows<V, Rows, Vectors, NR, Straddles>(
-          rows, tile.b + segment.depth * NR, tile.b_panel_stride, row == 0 ? tile.b_ahead : 0,
-          segment.length, sum);
+      const float* const b = tile.b + segment.depth * NR;
+      Fetch fetch{b, NR};
+      if (row == 0) {
+        fetch.next += tile.b_ahead;
+      } else if (tile.a_ahead != 0) {
+        fetch = {tile.a + row * tile.a_row_stride + tile.a_ahead + segment.depth * Rows, Rows};
+      }
+      accumulate_rows<V, Rows, Vectors, NR, Straddles>(rows, b, tile.b_panel_stride, fetch,
+                                                       segment.length, sum);
     }
   }
 

@@ -279,6 +279,10 @@ class Candidate {
       return false;
     }
     b_.pack_elements = 0;
+    // Those of tiles one below the other follow on: 256 to 21 channels at 129x129 3310 -> 2730 us
+    // (AVX2 3320 -> 2270).
+    b_.fetch_pixels =
+        p_.taps() == 1 && p_.x_strides[3] == depth_ && window.stride.w == 1 && b_.kc == depth_;
     return true;
   }
 

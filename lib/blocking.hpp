@@ -80,6 +80,7 @@ struct Blocking {
   bool whole_rows = false;         // a block is whole output rows or part of one
   bool cuts_columns = false;       // tiles end where other columns of taps are in the padding
   bool fetch_weights = false;      // of the next panel, by the first tile over one
+  bool fetch_pixels = false;       // of the next tile
   bool fetch_y = false;            // its lines are asked for before a tile is computed
   double fma_cycles = 0, pack_cycles = 0, store_cycles = 0;  // the cost model's terms
 

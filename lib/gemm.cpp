@@ -304,6 +304,7 @@ class BlockProduct {
           place_pixels(lane, part.begin, row, pack, tile);
         } else {
           tile.a = window(row);
+          tile.a_ahead = b_.fetch_pixels && lane == 0 ? height * b_.pitch : 0;
           tile.a_run_left = b_.form == PixelForm::rows ? 0 : row_end(row);
           tile.b = weight_panel(lane, block.begin);
           tile.b_ahead = b_.fetch_weights && row == 0
