@@ -233,11 +233,12 @@ TEST_SUITE("blocking") {
           // Of transformed tiles: near ones, or what L3 has room for.
           const std::int64_t room =
               std::max(2 * caches.l2, std::min<std::int64_t>(8 * caches.l2, 8 << 20));
-          for (const int m : {2, 4, 6}) {
-            CAPTURE(m);
+          for (int variant = 0; variant < kWinogradCount; ++variant) {
+            CAPTURE(variant);
+            if (!kWinogradVariants[variant].square || kWinogradVariants[variant].r != 3) continue;
             for (const bool owned : {false, true}) {
               CAPTURE(owned);
-              const WinogradBlocking b = choose_winograd(p, m, owned, tiles.channels, caches);
+              const WinogradBlocking b = choose_winograd(p, variant, owned, tiles.channels, caches);
               // One tile at the least; sums, weights on their way and a patch.
               const std::int64_t tile =
                   b.points() * (p.c_per_group() + 32) * static_cast<std::int64_t>(sizeof(float));

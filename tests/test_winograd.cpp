@@ -75,13 +75,14 @@ struct ExactArithmetic {
 };
 
 // Both sides are linear in the inputs and in the filter, so units of both are all.
-template <int M>
+template <int M, int R>
 void check_transforms() {
-  using T = Winograd<M, ExactArithmetic>;
-  constexpr int P = M + 2;
-  for (int tap = 0; tap < 3; ++tap) {
-    Exact u[P];
-    T::weights(integer(tap == 0), integer(tap == 1), integer(tap == 2), u);
+  using T = Winograd<M, R, ExactArithmetic>;
+  constexpr int P = M + R - 1;
+  for (int tap = 0; tap < R; ++tap) {
+    Exact g[R], u[P];
+    for (int i = 0; i < R; ++i) g[i] = integer(i == tap);
+    T::weights(g, u);
     for (int at = 0; at < P; ++at) {
       Exact d[P];
       for (int i = 0; i < P; ++i) d[i] = integer(i == at);
@@ -177,9 +178,10 @@ void run_on_threads(const Layer& layer, const Plan& plan, const Tensor& x, const
 
 TEST_SUITE("winograd") {
   TEST_CASE("the transforms are those of the definition, exactly") {
-    check_transforms<2>();
-    check_transforms<4>();
-    check_transforms<6>();
+    check_transforms<2, 3>();
+    check_transforms<4, 3>();
+    check_transforms<6, 3>();
+    check_transforms<2, 5>();
   }
 
   TEST_CASE("every remainder of a tile's rows and columns") {
@@ -237,6 +239,17 @@ TEST_SUITE("winograd") {
     }
   }
 
+  TEST_CASE("dilated, more tiles than a block has") {
+    std::uint64_t seed = 0;
+    for (const Pair& dilation : {Pair{1, 2}, Pair{3, 5}, Pair{2, 11}, Pair{2, 40}}) {
+      for (const Layout layout : {Layout::nchw, Layout::nhwc, Layout::flipped}) {
+        Conv2d conv = conv_of(70, 7, {dilation.h, dilation.w});
+        conv.dilation = dilation;
+        check_variants(problem_of(conv, 1, 10, 53), layout, Fill::floats, ++seed);
+      }
+    }
+  }
+
   TEST_CASE("more tiles and panels than a block has") {
     check_variants(problem_of(conv_of(20, 70), 2, 23, 29), Layout::nchw, Fill::floats, 1);
     check_variants(problem_of(conv_of(20, 70), 2, 23, 29), Layout::nhwc, Fill::floats, 5);
@@ -247,7 +260,7 @@ TEST_SUITE("winograd") {
   // F(2 x 2), it does.
   TEST_CASE("weights transformed as they are used") {
     constexpr std::int64_t c = 300, k = 225, some = 97, part = 30;
-    static_assert(c * k > kMostTransformed && c * part <= kMostTransformed);
+    static_assert(c * k * 36 > kMostTransformed && c * part * 64 <= kMostTransformed);
     check_variants(problem_of(conv_of(c, k), 1, 9, 14), Layout::nchw, Fill::floats, 2);
     check_variants(problem_of(conv_of(c, k), 1, 3, 31), Layout::nhwc, Fill::floats, 5);
     for_each_variant([](const LayerOptions& options, Layout layout) {

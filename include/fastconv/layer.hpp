@@ -120,7 +120,7 @@ class Plan {
 
  private:
   friend class Layer;
-  static constexpr std::size_t kStateBytes = 992;
+  static constexpr std::size_t kStateBytes = 1024;
   alignas(8) unsigned char state_[kStateBytes];
 };
 
