@@ -223,9 +223,9 @@ struct WinogradVariant {
   bool square;
 };
 constexpr WinogradVariant kWinogradVariants[] = {
-    {Algorithm::winograd_f2, 2, 3, true},
-    {Algorithm::winograd_f4, 4, 3, true},
-    {Algorithm::winograd_f6, 6, 3, true},
+    {Algorithm::winograd_f2, 2, 3, true},  {Algorithm::winograd_f4, 4, 3, true},
+    {Algorithm::winograd_f6, 6, 3, true},  {Algorithm::winograd_f2, 2, 5, true},
+    {Algorithm::winograd_f4, 4, 3, false}, {Algorithm::winograd_f2, 2, 5, false},
 };
 constexpr int kWinogradCount = sizeof kWinogradVariants / sizeof kWinogradVariants[0];
 

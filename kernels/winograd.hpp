@@ -28,14 +28,25 @@ struct VectorArithmetic {
   }
 };
 
-// Unrolled, unlike the others: this one is all stores, and what lies between the passes in memory
-// would add half as many.
+template <int Times, bool Unrolled, class Body>
+FASTCONV_INLINE void repeat(Body body) noexcept {
+  if constexpr (Unrolled) {
+    FASTCONV_UNROLL
+    for (int i = 0; i < Times; ++i) body(i);
+  } else {
+    for (int i = 0; i < Times; ++i) body(i);
+  }
+}
+
+// F(4 x 4, 3 x 3)'s, which many blocks transform, is unrolled, unlike the others: this one is all
+// stores, and what lies between the passes in memory would add half as many.
 template <class Arch, int M, int R, bool Square>
 void winograd_weights(const WinogradWeights& in) {
   using V = Vector<Arch>;
   using T = Winograd<M, R, VectorArithmetic<V>>;
   constexpr int P = T::kPoints;
   constexpr int kRows = Square ? R : 1;
+  constexpr bool kUnrolled = Square && M == 4;
   constexpr int kAhead = 256;  // streams, more than hardware follows
   const std::int64_t tap = in.tap_stride;
   const float* g = in.g;
@@ -45,24 +56,21 @@ void winograd_weights(const WinogradWeights& in) {
   float* u = in.u;
   for (const float* const end = g + in.count; g < end; g += V::width, u += V::width) {
     V half[R][P];
-    FASTCONV_UNROLL
-    for (int s = 0; s < R; ++s) {
+    repeat<R, kUnrolled>([&](int s) {
       V column[kRows];
+      const float* t = g + s * tap;
       FASTCONV_UNROLL
-      for (int r = 0; r < kRows; ++r) {
-        const float* t = g + (r * R + s) * tap;
-        column[r] = V::load(t);
-        __builtin_prefetch(t + kAhead);
-      }
+      for (int r = 0; r < kRows; ++r) column[r] = V::load(t + r * R * tap);
       if constexpr (Square) {
         T::weights(column, half[s]);
       } else {
         half[s][0] = column[0];
       }
-    }
+      FASTCONV_UNROLL
+      for (int r = 0; r < kRows; ++r) __builtin_prefetch(t + r * R * tap + kAhead);
+    });
     float* out = u;
-    FASTCONV_UNROLL
-    for (int r = 0; r < (Square ? P : 1); ++r) {
+    repeat<(Square ? P : 1), kUnrolled>([&](int r) {
       V taps[R], row[P];
       FASTCONV_UNROLL
       for (int s = 0; s < R; ++s) taps[s] = half[s][r];
@@ -70,7 +78,7 @@ void winograd_weights(const WinogradWeights& in) {
       FASTCONV_UNROLL
       for (int s = 0; s < P; ++s) row[s].store(out + at[s]);
       out += row_stride;
-    }
+    });
   }
 }
 
@@ -118,6 +126,8 @@ void winograd_output(const WinogradOutput& out) {
   constexpr int W = V::width;
   for (std::int64_t tile = 0; tile < out.tiles; ++tile) {
     const std::int64_t left = out.pixels - tile * out.tile_pixels;
+    int columns = M;
+    while ((columns - 1) * out.column_pixels >= left) --columns;
     for (int k = 0; k < out.channels; k += W) {
       const float* m = out.m + tile * out.pitch + k;
       V half[Square ? M : 1][P];
@@ -145,18 +155,9 @@ void winograd_output(const WinogradOutput& out) {
             out.residual != nullptr
                 ? out.residual + i * out.residual_row_stride + tile * out.residual_tile_stride + k
                 : nullptr;
-        if ((M - 1) * out.column_pixels < left) {
-          finish_tile<Arch>(
-              *out.epilogue, residual, [&](int j) { return j * out.residual_column_stride; }, y,
-              [&](int j) { return j * out.y_column_stride; }, lanes, sum);
-        } else {
-          for (int j = 0; j * out.column_pixels < left; ++j) {
-            V one[1][1] = {{sum[j][0]}};
-            finish_tile<Arch>(
-                *out.epilogue, residual, [&](int) { return j * out.residual_column_stride; }, y,
-                [&](int) { return j * out.y_column_stride; }, lanes, one);
-          }
-        }
+        finish_tile<Arch>(
+            *out.epilogue, residual, [&](int j) { return j * out.residual_column_stride; }, y,
+            [&](int j) { return j * out.y_column_stride; }, lanes, sum, columns);
       }
     }
   }

@@ -22,6 +22,7 @@ constexpr double kStepFar = 0.5;         // the same where the channels' planes 
 constexpr double kPage = 6.0;            // a store to another page than the last
 constexpr double kStoreVector = 2.0;     // epilogue and store
 constexpr double kTransform = 4.0;  // one vector of one point, into or out of Winograd's domain
+constexpr double kTransformAlong = 6.5;   // the same of a transform along one axis
 constexpr double kTransformWeight = 1.7;  // one vector of weights on the way in, tap or point
 constexpr double kTranspose = 2.0;        // a vector's share of a transposed block
 constexpr double kTransposePixel = 3.5;   // the same of a part of a row at a time

@@ -78,14 +78,16 @@ const char* limit(Algorithm algorithm) noexcept {
     case Algorithm::depthwise:
       return "takes groups of one channel, or of a few adjacent ones that fill a vector";
     case Algorithm::winograd_f4:
-      return "takes 3x3 kernels of stride 1 and channels enough, if not strict";
+      return "takes kernels of 3 and 5 taps along H, W or both, stride 1 and channels enough, if "
+             "not strict";
     default:
       return "does not apply";
   }
 }
 
 const char* error_of(const WinogradVariant& v) noexcept {
-  return v.m + v.r == 5 ? "0.7" : v.m + v.r == 7 ? "2" : "8";
+  if (v.r == 5 || !v.square) return "1.5";
+  return v.m == 2 ? "0.7" : v.m == 4 ? "2" : "8";
 }
 
 // In the order in which it happens.

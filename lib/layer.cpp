@@ -146,11 +146,16 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
     return (!named || v.algorithm == options.algorithm) && is_winograd(v, descriptor);
   };
   if (named && std::none_of(std::begin(kWinogradVariants), std::end(kWinogradVariants), serves)) {
-    return fail(StatusCode::unsupported,
-                "algorithm: %s takes other kernels, of stride 1, and dilations below 2^30, got "
-                "%lldx%lld, stride %lldx%lld, dilation %lldx%lld",
-                name(options.algorithm), ll(shape[2]), ll(shape[3]), ll(descriptor.stride.h),
-                ll(descriptor.stride.w), ll(descriptor.dilation.h), ll(descriptor.dilation.w));
+    return fail(
+        StatusCode::unsupported,
+        "algorithm: %s takes %s kernels of stride 1 and dilations below 2^30, got %lldx%lld, "
+        "stride %lldx%lld, dilation %lldx%lld",
+        name(options.algorithm),
+        options.algorithm == Algorithm::winograd_f2   ? "3x3, 5x5, 1x5 and 5x1"
+        : options.algorithm == Algorithm::winograd_f4 ? "3x3, 1x3 and 3x1"
+                                                      : "3x3",
+        ll(shape[2]), ll(shape[3]), ll(descriptor.stride.h), ll(descriptor.stride.w),
+        ll(descriptor.dilation.h), ll(descriptor.dilation.w));
   }
   const bool panels = uses_panels(options.algorithm);
   // One channel a group, or narrow groups: panels of one group each would be mostly empty.
@@ -176,8 +181,9 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
                      (has_far_columns(descriptor.window()) && padding.left + padding.right > 0));
   const std::int64_t bias_bytes =
       bias != nullptr || pads ? align_up(packed_groups * lanes * float_bytes) : 0;
-  // Few channels never pay for the transforms. The weights of many, which are more when they are
-  // transformed, would crowd the caches, and those of F(2 x 2, 3 x 3) are soon transformed.
+  // Few channels never pay for the transforms. The weights of many would crowd the caches if they
+  // are more than twice as many when transformed, and those of F(2 x 2, 3 x 3) are soon
+  // transformed.
   const bool winograd = named || (options.algorithm == Algorithm::automatic && !options.strict &&
                                   !merged && std::min(shape[1], per_group) >= kWinogradChannels);
   bool allowed[kWinogradCount] = {};
@@ -187,7 +193,9 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
     if (!serves(v) || (!named && v.algorithm == Algorithm::winograd_f6)) continue;
     allowed[i] = true;
     const std::int64_t points = winograd_points(v);
-    if (points > 16 && points * shape[1] * per_group <= kMostTransformed) owned = i;
+    const bool few =
+        points <= 2 * shape[2] * shape[3] || points * shape[1] * per_group <= kMostTransformed;
+    if (few && v.m + v.r > 5) owned = i;
   }
   const std::int64_t taps = shape[2] * shape[3];
   const std::int64_t tap = shape[1] * nr;  // of a panel

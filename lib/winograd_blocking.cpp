@@ -90,7 +90,8 @@ WinogradBlocking cut(const Problem& p, int variant, bool owned, const Tile& tile
   const std::int64_t in_vectors = ceil_div(p.c_per_group(), tile.width);
   const std::int64_t out_vectors = ceil_div(p.k_per_group(), tile.width);
   const double images = real(p.groups);
-  const double transform = real(b.points()) * kTransform;
+  const double transform =
+      real(b.points()) * (kWinogradVariants[variant].square ? kTransform : kTransformAlong);
   const std::int64_t height = std::min(of_image, limit);
   Tile one_panel = tile;
   one_panel.wide_mr = 0;
@@ -171,10 +172,7 @@ bool is_winograd(const WinogradVariant& v, const Conv2d& d) noexcept {
 
 WinogradBlocking choose_winograd(const Problem& p, int variant, bool owned, const Tile& tile,
                                  const CacheSizes& caches) noexcept {
-  const WinogradBlocking b = cut(p, variant, false, tile, caches);
-  if (!owned) return b;
-  const WinogradBlocking of_layer = cut(p, variant, true, tile, caches);
-  return of_layer.cycles() <= b.cycles() ? of_layer : b;
+  return cut(p, variant, owned, tile, caches);
 }
 
 void split_for_threads(const Problem& p, const Tile& tile, int threads,

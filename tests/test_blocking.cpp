@@ -229,13 +229,14 @@ TEST_SUITE("blocking") {
         {std::begin(kCaches), std::end(kCaches)},
         [](const fastconv::Problem& p, const Tiles& tiles, const CacheSizes& caches) {
           const Pair kernel = p.window.kernel_size;
-          if (kernel.h != 3 || kernel.w != 3) return;
           // Of transformed tiles: near ones, or what L3 has room for.
           const std::int64_t room =
               std::max(2 * caches.l2, std::min<std::int64_t>(8 * caches.l2, 8 << 20));
           for (int variant = 0; variant < kWinogradCount; ++variant) {
             CAPTURE(variant);
-            if (!kWinogradVariants[variant].square || kWinogradVariants[variant].r != 3) continue;
+            Conv2d conv;
+            conv.kernel_size = kernel;
+            if (!is_winograd(kWinogradVariants[variant], conv)) continue;
             for (const bool owned : {false, true}) {
               CAPTURE(owned);
               const WinogradBlocking b = choose_winograd(p, variant, owned, tiles.channels, caches);
