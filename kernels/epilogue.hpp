@@ -63,19 +63,22 @@ FASTCONV_INLINE void add_residual(const float* residual, Offset offset, int last
 
 // What happens to a tile of sums, bias included, before its one store: residual and activation in
 // the order that the epilogue asks for. Row m lies at y + y_offset(m) and residual +
-// residual_offset(m); only `last_lanes` of its last vector are outputs.
+// residual_offset(m); only `last_lanes` of its last vector are outputs, and only `rows` of the
+// rows.
 //
 // What most tiles of most layers take happens in registers; the rest, unrolled into every kernel,
 // would be a good part of the library, and is done by finish_stored.
 template <class Arch, int Rows, int Vectors, class ResidualOffset, class Offset>
 FASTCONV_INLINE void finish_tile(const Epilogue& epilogue, const float* residual,
                                  ResidualOffset residual_offset, float* y, Offset y_offset,
-                                 int last_lanes, Vector<Arch> (&sum)[Rows][Vectors]) noexcept {
+                                 int last_lanes, Vector<Arch> (&sum)[Rows][Vectors],
+                                 int rows = Rows) noexcept {
   using V = Vector<Arch>;
   constexpr int W = V::width;
   const bool clamps = is_clamp(epilogue.activation);
   const bool partial = last_lanes < W;
-  if ((!clamps && epilogue.activation != Activation::none) || (partial && !V::has_masks)) {
+  if ((!clamps && epilogue.activation != Activation::none) || (partial && !V::has_masks) ||
+      rows < Rows) {
     float sums[Rows * Vectors * W];
     const float* residual_rows[Rows];
     float* y_rows[Rows];
@@ -84,11 +87,11 @@ FASTCONV_INLINE void finish_tile(const Epilogue& epilogue, const float* residual
       FASTCONV_UNROLL
       for (int v = 0; v < Vectors; ++v) sum[m][v].store(sums + (m * Vectors + v) * W);
     }
-    for (int m = 0; m < Rows; ++m) {
+    for (int m = 0; m < rows; ++m) {
       if (residual != nullptr) residual_rows[m] = residual + residual_offset(m);
       y_rows[m] = y + y_offset(m);
     }
-    finish_stored<Arch>(epilogue, {sums, Rows, Vectors, last_lanes,
+    finish_stored<Arch>(epilogue, {sums, rows, Vectors, last_lanes,
                                    residual != nullptr ? residual_rows : nullptr, y_rows});
     return;
   }

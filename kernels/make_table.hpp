@@ -38,11 +38,14 @@ constexpr void fill_form(KernelTable& table) noexcept {
   }
 }
 
-template <class Arch, int M, int NR>
+template <class Arch, int Variant = 0>
 constexpr void fill_winograd(KernelTable& table) noexcept {
-  table.winograd_weights[winograd_index(M)] = winograd_weights<Arch, M>;
-  table.winograd_input[winograd_index(M)] = winograd_input<Arch, M>;
-  table.winograd_output[winograd_index(M)] = winograd_output<Arch, M, NR>;
+  constexpr WinogradVariant v = kWinogradVariants[Variant];
+  constexpr int points = v.m + v.r - 1;
+  table.winograd_weights[Variant] = winograd_weights<Arch, v.m, v.r, v.square>;
+  table.winograd_input[Variant] = winograd_input<Arch, points, v.square>;
+  table.winograd_output[Variant] = winograd_output<Arch, v.m, v.r, v.square>;
+  if constexpr (Variant + 1 < kWinogradCount) fill_winograd<Arch, Variant + 1>(table);
 }
 
 // The table of one level: tiles of up to MR rows by two vectors, and of WideMR rows by four. Where
@@ -52,7 +55,6 @@ constexpr KernelTable make_table(Isa isa) noexcept {
   static_assert(WideMR <= MR && MR <= kMaxRows && PixelMR <= MR);
   static_assert(PixelVectors * Vector<Arch>::width <= kMaxVectors * kMaxWidth);
   constexpr int W = Vector<Arch>::width;
-  constexpr int NR = kMaxVectors * W;
   KernelTable table{};
   table.isa = isa;
   table.width = W;
@@ -69,9 +71,7 @@ constexpr KernelTable make_table(Isa isa) noexcept {
   table.copy_planes = copy_planes<Arch>;
   table.depthwise = depthwise<Arch>;
   table.depthwise_planes = depthwise_planes<Arch>;
-  fill_winograd<Arch, 2, NR>(table);
-  fill_winograd<Arch, 4, NR>(table);
-  fill_winograd<Arch, 6, NR>(table);
+  fill_winograd<Arch>(table);
   table.scatter = scatter<Arch>;
   return table;
 }

@@ -185,11 +185,11 @@ struct WinogradWeights {
   std::int64_t point_stride = 0;
 };
 
-// Tiles of Winograd F(m x m, 3 x 3) that follow each other along a row of tiles, with (m + 2)^2
-// points each.
+// Evenly spaced tiles of one row of tiles. Of a variant along one axis the columns are that axis,
+// and there are no rows.
 struct WinogradInput {
   const float* x = nullptr;  // the first tile's first pixel; channels are adjacent
-  std::int64_t row_stride = 0, column_stride = 0;
+  std::int64_t row_stride = 0, column_stride = 0, tile_stride = 0;
   std::int64_t tiles = 0;
   std::int64_t channels = 0;  // whole vectors
   float* v = nullptr;         // [points][tiles][pitch]
@@ -197,15 +197,18 @@ struct WinogradInput {
 };
 
 struct WinogradOutput {
-  const float* m = nullptr;  // [points][tiles][NR]
-  std::int64_t point_stride = 0;
+  const float* m = nullptr;  // [points][tiles][pitch]
+  std::int64_t point_stride = 0, pitch = 0;
   std::int64_t tiles = 0;
-  std::int64_t rows = 0, columns = 0;  // that exist of all tiles' outputs
-  int channels = 0;                    // <= NR
-  float* y = nullptr;                  // channels are adjacent
-  std::int64_t y_row_stride = 0, y_column_stride = 0;
+  std::int64_t rows = 0;  // that exist of a tile's outputs
+  // Pixels of y from the first tile's first column to the end; its columns and the tiles are so
+  // many pixels apart.
+  std::int64_t pixels = 0, column_pixels = 0, tile_pixels = 0;
+  int channels = 0;    // of a panel
+  float* y = nullptr;  // channels are adjacent
+  std::int64_t y_row_stride = 0, y_column_stride = 0, y_tile_stride = 0;
   const float* residual = nullptr;  // or null; channels are adjacent
-  std::int64_t residual_row_stride = 0, residual_column_stride = 0;
+  std::int64_t residual_row_stride = 0, residual_column_stride = 0, residual_tile_stride = 0;
   const Epilogue* epilogue = nullptr;
   const float* bias = nullptr;  // or null
 };
@@ -223,9 +226,18 @@ struct ScatterArguments {
   const Epilogue* epilogue = nullptr;
 };
 
-// Sizes of F(m x m, 3 x 3): m = 2, 4, 6.
-constexpr int kWinogradSizes = 3;
-constexpr int winograd_index(int m) noexcept { return m / 2 - 1; }
+// F(m x m, r x r), or F(m, r) along one axis; an axis has m + r - 1 points.
+struct WinogradVariant {
+  Algorithm algorithm;
+  int m, r;
+  bool square;
+};
+constexpr WinogradVariant kWinogradVariants[] = {
+    {Algorithm::winograd_f2, 2, 3, true},  {Algorithm::winograd_f4, 4, 3, true},
+    {Algorithm::winograd_f6, 6, 3, true},  {Algorithm::winograd_f2, 2, 5, true},
+    {Algorithm::winograd_f4, 4, 3, false}, {Algorithm::winograd_f2, 2, 5, false},
+};
+constexpr int kWinogradCount = sizeof kWinogradVariants / sizeof kWinogradVariants[0];
 
 // All that leaves the translation unit of one instruction-set level.
 struct KernelTable {
@@ -254,10 +266,10 @@ struct KernelTable {
   void (*depthwise)(const DepthwiseArguments& arguments);
   void (*depthwise_planes)(const PlaneArguments& arguments);
 
-  // By winograd_index(m).
-  void (*winograd_weights[kWinogradSizes])(const WinogradWeights& arguments);
-  void (*winograd_input[kWinogradSizes])(const WinogradInput& arguments);
-  void (*winograd_output[kWinogradSizes])(const WinogradOutput& arguments);
+  // By place in kWinogradVariants.
+  void (*winograd_weights[kWinogradCount])(const WinogradWeights& arguments);
+  void (*winograd_input[kWinogradCount])(const WinogradInput& arguments);
+  void (*winograd_output[kWinogradCount])(const WinogradOutput& arguments);
   // Finishes and stores sums whose lanes do not lie in y and the residual as they do in the sums.
   void (*scatter)(const ScatterArguments& arguments);
 

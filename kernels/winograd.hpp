@@ -9,13 +9,13 @@
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
-// Winograd's minimal filtering F(m x m, 3 x 3): y = A^T [(G g G^T) * (B^T d B)] A, summed over
+// Winograd's minimal filtering F(m x m, r x r): y = A^T [(G g G^T) * (B^T d B)] A, summed over
 // channels between the transforms (Lavin and Gray, Fast Algorithms for Convolutional Neural
 // Networks, CVPR 2016, section 4.1). Channels lie along the vectors in all of it; what has its
 // pixels there is transposed on the way in (pack_patch) and out (scatter).
 //
 // The loops over the second dimension stay rolled: what lies between the passes is in memory
-// either way, and code stays small.
+// either way, and code stays small. Along one axis there is one pass, in registers.
 
 // Arithmetic of the transforms on vectors.
 template <class V>
@@ -28,14 +28,26 @@ struct VectorArithmetic {
   }
 };
 
-// Unrolled, unlike the others: this one is all stores, and what lies between the passes in memory
-// would add half as many.
-template <class Arch, int M>
+template <int Times, bool Unrolled, class Body>
+FASTCONV_INLINE void repeat(Body body) noexcept {
+  if constexpr (Unrolled) {
+    FASTCONV_UNROLL
+    for (int i = 0; i < Times; ++i) body(i);
+  } else {
+    for (int i = 0; i < Times; ++i) body(i);
+  }
+}
+
+// F(4 x 4, 3 x 3)'s, which many blocks transform, is unrolled, unlike the others: this one is all
+// stores, and what lies between the passes in memory would add half as many.
+template <class Arch, int M, int R, bool Square>
 void winograd_weights(const WinogradWeights& in) {
   using V = Vector<Arch>;
-  using T = Winograd<M, VectorArithmetic<V>>;
-  constexpr int P = M + 2;
-  constexpr int kAhead = 256;  // nine streams are too many for hardware to follow
+  using T = Winograd<M, R, VectorArithmetic<V>>;
+  constexpr int P = T::kPoints;
+  constexpr int kRows = Square ? R : 1;
+  constexpr bool kUnrolled = Square && M == 4;
+  constexpr int kAhead = 256;  // streams, more than hardware follows
   const std::int64_t tap = in.tap_stride;
   const float* g = in.g;
   std::int64_t at[P];  // of a row's points, kept, or each store would take arithmetic
@@ -43,35 +55,50 @@ void winograd_weights(const WinogradWeights& in) {
   const std::int64_t row_stride = P * in.point_stride;
   float* u = in.u;
   for (const float* const end = g + in.count; g < end; g += V::width, u += V::width) {
-    V half[3][P];
-    FASTCONV_UNROLL
-    for (int s = 0; s < 3; ++s) {
+    V half[R][P];
+    repeat<R, kUnrolled>([&](int s) {
+      V column[kRows];
       const float* t = g + s * tap;
-      T::weights(V::load(t), V::load(t + 3 * tap), V::load(t + 6 * tap), half[s]);
       FASTCONV_UNROLL
-      for (int r = 0; r < 3; ++r) __builtin_prefetch(t + 3 * r * tap + kAhead);
-    }
+      for (int r = 0; r < kRows; ++r) column[r] = V::load(t + r * R * tap);
+      if constexpr (Square) {
+        T::weights(column, half[s]);
+      } else {
+        half[s][0] = column[0];
+      }
+      FASTCONV_UNROLL
+      for (int r = 0; r < kRows; ++r) __builtin_prefetch(t + r * R * tap + kAhead);
+    });
     float* out = u;
-    FASTCONV_UNROLL
-    for (int r = 0; r < P; ++r) {
-      V row[P];
-      T::weights(half[0][r], half[1][r], half[2][r], row);
+    repeat<(Square ? P : 1), kUnrolled>([&](int r) {
+      V taps[R], row[P];
+      FASTCONV_UNROLL
+      for (int s = 0; s < R; ++s) taps[s] = half[s][r];
+      T::weights(taps, row);
       FASTCONV_UNROLL
       for (int s = 0; s < P; ++s) row[s].store(out + at[s]);
       out += row_stride;
-    }
+    });
   }
 }
 
-template <class Arch, int M>
+template <class Arch, int P, bool Square>
 void winograd_input(const WinogradInput& in) {
   using V = Vector<Arch>;
-  using T = Winograd<M, VectorArithmetic<V>>;
-  constexpr int P = M + 2;
+  using T = Winograd<P - 2, 3, VectorArithmetic<V>>;  // any of as many points
   for (std::int64_t tile = 0; tile < in.tiles; ++tile) {
     for (std::int64_t c = 0; c < in.channels; c += V::width) {
-      const float* x = in.x + tile * M * in.column_stride + c;
+      const float* x = in.x + tile * in.tile_stride + c;
       float* v = in.v + tile * in.pitch + c;
+      if constexpr (!Square) {
+        V row[P];
+        FASTCONV_UNROLL
+        for (int j = 0; j < P; ++j) row[j] = V::load(x + j * in.column_stride);
+        T::input(row);
+        FASTCONV_UNROLL
+        for (int j = 0; j < P; ++j) row[j].store(v + j * in.point_stride);
+        continue;
+      }
       V half[P][P];
       for (int j = 0; j < P; ++j) {
         V column[P];
@@ -91,24 +118,30 @@ void winograd_input(const WinogradInput& in) {
   }
 }
 
-template <class Arch, int M, int NR>
+template <class Arch, int M, int R, bool Square>
 void winograd_output(const WinogradOutput& out) {
   using V = Vector<Arch>;
-  using T = Winograd<M, VectorArithmetic<V>>;
-  constexpr int P = M + 2;
+  using T = Winograd<M, R, VectorArithmetic<V>>;
+  constexpr int P = T::kPoints;
   constexpr int W = V::width;
   for (std::int64_t tile = 0; tile < out.tiles; ++tile) {
-    const std::int64_t left = out.columns - tile * M;
+    const std::int64_t left = out.pixels - tile * out.tile_pixels;
+    int columns = M;
+    while ((columns - 1) * out.column_pixels >= left) --columns;
     for (int k = 0; k < out.channels; k += W) {
-      const float* m = out.m + tile * NR + k;
-      V half[M][P];
+      const float* m = out.m + tile * out.pitch + k;
+      V half[Square ? M : 1][P];
       for (int j = 0; j < P; ++j) {
         V column[P];
-        FASTCONV_UNROLL
-        for (int i = 0; i < P; ++i) column[i] = V::load(m + (i * P + j) * out.point_stride);
-        T::output(column);
-        FASTCONV_UNROLL
-        for (int i = 0; i < M; ++i) half[i][j] = column[i];
+        if constexpr (Square) {
+          FASTCONV_UNROLL
+          for (int i = 0; i < P; ++i) column[i] = V::load(m + (i * P + j) * out.point_stride);
+          T::output(column);
+          FASTCONV_UNROLL
+          for (int i = 0; i < M; ++i) half[i][j] = column[i];
+        } else {
+          half[0][j] = V::load(m + j * out.point_stride);
+        }
       }
       const V bias = out.bias != nullptr ? V::load(out.bias + k) : V::zero();
       const int lanes = out.channels - k < W ? out.channels - k : W;
@@ -117,23 +150,14 @@ void winograd_output(const WinogradOutput& out) {
         V sum[M][1];
         FASTCONV_UNROLL
         for (int j = 0; j < M; ++j) sum[j][0] = half[i][j] + bias;
-        float* y = out.y + i * out.y_row_stride + tile * M * out.y_column_stride + k;
-        const float* residual = out.residual != nullptr
-                                    ? out.residual + i * out.residual_row_stride +
-                                          tile * M * out.residual_column_stride + k
-                                    : nullptr;
-        if (left >= M) {
-          finish_tile<Arch>(
-              *out.epilogue, residual, [&](int j) { return j * out.residual_column_stride; }, y,
-              [&](int j) { return j * out.y_column_stride; }, lanes, sum);
-        } else {
-          for (int j = 0; j < left; ++j) {
-            V one[1][1] = {{sum[j][0]}};
-            finish_tile<Arch>(
-                *out.epilogue, residual, [&](int) { return j * out.residual_column_stride; }, y,
-                [&](int) { return j * out.y_column_stride; }, lanes, one);
-          }
-        }
+        float* y = out.y + i * out.y_row_stride + tile * out.y_tile_stride + k;
+        const float* residual =
+            out.residual != nullptr
+                ? out.residual + i * out.residual_row_stride + tile * out.residual_tile_stride + k
+                : nullptr;
+        finish_tile<Arch>(
+            *out.epilogue, residual, [&](int j) { return j * out.residual_column_stride; }, y,
+            [&](int j) { return j * out.y_column_stride; }, lanes, sum, columns);
       }
     }
   }

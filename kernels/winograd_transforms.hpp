@@ -6,28 +6,28 @@
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
-// The interpolation points of F(m, 3): 0, infinity, and +-p for these m / 2 values of p. For
-// F(4, 3) the roots of 1/2 and 2 make half the error of 1 and 2.
-template <int M>
+// The interpolation points: 0, infinity, and +-p for these values of p. Of four, the roots of 1/2
+// and 2 make half the error of 1 and 2.
+template <int Pairs>
 struct WinogradPoints;
 template <>
-struct WinogradPoints<2> {
+struct WinogradPoints<1> {
   static constexpr double point[] = {1.0};
   static constexpr double square[] = {1.0};
 };
 template <>
-struct WinogradPoints<4> {
+struct WinogradPoints<2> {
   static constexpr double point[] = {0.70710678118654752440, 1.41421356237309504880};
   static constexpr double square[] = {0.5, 2.0};
 };
 template <>
-struct WinogradPoints<6> {
+struct WinogradPoints<3> {
   static constexpr double point[] = {0.5, 1.0, 2.0};
   static constexpr double square[] = {0.25, 1.0, 4.0};
 };
 
-// The one-dimensional transforms of F(M, 3), which computes M outputs of a filter of three taps
-// from M + 2 inputs with as many products: y = A^T [(G g) * (B^T d)]. By the Cook-Toom construction
+// The one-dimensional transforms of F(M, R), which computes M outputs of a filter of R taps from
+// M + R - 1 inputs with as many products: y = A^T [(G g) * (B^T d)]. By the Cook-Toom construction
 // (Blahut, Fast Algorithms for Signal Processing, section 5.2), transposed:
 // with f(x) = x (x^2 - p_1^2) ... (x^2 - p_N^2), the row of B^T for a point p has the coefficients
 // of f(x) / (x - p), that for infinity those of f; the row of G is the filter's polynomial at p
@@ -35,26 +35,26 @@ struct WinogradPoints<6> {
 // halves.
 //
 // Arithmetic has fma(constant, b, c) and multiply(constant, b).
-template <int M, class Arithmetic>
+template <int M, int R, class Arithmetic>
 class Winograd {
  public:
-  static constexpr int kPoints = M + 2;
+  static constexpr int kPoints = M + R - 1;
 
   // d becomes B^T d.
   template <class V>
   static FASTCONV_INLINE void input(V (&d)[kPoints]) noexcept {
     static constexpr Tables t;
     V result[kPoints];
-    result[0] = d[M];
-    result[M + 1] = d[M + 1];
+    result[0] = d[kLast - 1];
+    result[kLast] = d[kLast];
     FASTCONV_UNROLL
     for (int k = kPairs - 1; k >= 0; --k) {
       result[0] = Arithmetic::fma(t.all[k], d[2 * k], result[0]);
-      result[M + 1] = Arithmetic::fma(t.all[k], d[2 * k + 1], result[M + 1]);
+      result[kLast] = Arithmetic::fma(t.all[k], d[2 * k + 1], result[kLast]);
     }
     FASTCONV_UNROLL
     for (int i = 0; i < kPairs; ++i) {
-      V even = d[M], odd = d[M - 1];
+      V even = d[kLast - 1], odd = d[kLast - 2];
       FASTCONV_UNROLL
       for (int k = kPairs - 2; k >= 0; --k) {
         even = Arithmetic::fma(t.rest[i][k], d[2 * k + 2], even);
@@ -69,16 +69,21 @@ class Winograd {
 
   // G g.
   template <class V>
-  static FASTCONV_INLINE void weights(V g0, V g1, V g2, V (&result)[kPoints]) noexcept {
+  static FASTCONV_INLINE void weights(const V (&g)[R], V (&result)[kPoints]) noexcept {
     static constexpr Tables t;
-    result[0] = Arithmetic::multiply(1.0 / t.all[0], g0);
-    result[M + 1] = g2;
+    result[0] = Arithmetic::multiply(1.0 / t.all[0], g[0]);
+    result[kLast] = g[R - 1];
     FASTCONV_UNROLL
     for (int i = 0; i < kPairs; ++i) {
-      const V even =
-          Arithmetic::multiply(1.0 / t.slope[i], Arithmetic::fma(Points::square[i], g2, g0));
-      result[2 * i + 1] = Arithmetic::fma(Points::point[i] / t.slope[i], g1, even);
-      result[2 * i + 2] = Arithmetic::fma(-Points::point[i] / t.slope[i], g1, even);
+      V even = g[R - 1], odd = g[R - 2];
+      FASTCONV_UNROLL
+      for (int k = R - 3; k >= 0; k -= 2) {
+        even = Arithmetic::fma(Points::square[i], even, g[k]);
+        if (k > 0) odd = Arithmetic::fma(Points::square[i], odd, g[k - 1]);
+      }
+      even = Arithmetic::multiply(1.0 / t.slope[i], even);
+      result[2 * i + 1] = Arithmetic::fma(Points::point[i] / t.slope[i], odd, even);
+      result[2 * i + 2] = Arithmetic::fma(-Points::point[i] / t.slope[i], odd, even);
     }
   }
 
@@ -95,7 +100,7 @@ class Winograd {
     V result[M];
     FASTCONV_UNROLL
     for (int i = 0; i < M; ++i) {
-      V value = i == M - 1 ? m[M + 1] : m[0];
+      V value = i == M - 1 ? m[kLast] : m[0];
       FASTCONV_UNROLL
       for (int j = 0; j < kPairs; ++j) {
         const V& half = i % 2 == 0 ? sum[j] : difference[j];
@@ -114,8 +119,10 @@ class Winograd {
   }
 
  private:
-  static constexpr int kPairs = M / 2;
-  using Points = WinogradPoints<M>;
+  static_assert(R % 2 == 1 && M % 2 == 0, "points come in pairs");
+  static constexpr int kLast = kPoints - 1;
+  static constexpr int kPairs = kPoints / 2 - 1;
+  using Points = WinogradPoints<kPairs>;
 
   struct Tables {
     double all[kPairs + 1]{};       // f(x) / x, by powers of x^2

@@ -78,10 +78,16 @@ const char* limit(Algorithm algorithm) noexcept {
     case Algorithm::depthwise:
       return "takes groups of one channel, or of a few adjacent ones that fill a vector";
     case Algorithm::winograd_f4:
-      return "takes 3x3 kernels of stride 1 and channels enough, if not strict";
+      return "takes kernels of 3 and 5 taps along H, W or both, stride 1 and channels enough, if "
+             "not strict";
     default:
       return "does not apply";
   }
+}
+
+const char* error_of(const WinogradVariant& v) noexcept {
+  if (v.r == 5 || !v.square) return "1.5";
+  return v.m == 2 ? "0.7" : v.m == 4 ? "2" : "8";
 }
 
 // In the order in which it happens.
@@ -157,13 +163,17 @@ Explanation explain(const PlanState& state) noexcept {
     costs(state.depthwise);
   } else if (winograd_size(state.algorithm) != 0) {
     const WinogradBlocking& b = state.winograd;
-    out.line("isa: %s, F(%dx%d, 3x3), tile %d x %d (pixels broadcast, channels along vectors)\n",
-             name(state.isa), b.m, b.m, state.tiles.channels.mr, state.tiles.channels.nr);
+    const WinogradVariant& v = kWinogradVariants[b.variant];
+    out.line(
+        "isa: %s, F(%lldx%lld, %lldx%lld), tile %d x %d (pixels broadcast, channels along "
+        "vectors)\n",
+        name(state.isa), ll(b.rows.m), ll(b.columns.m), ll(b.rows.side - b.rows.m + 1),
+        ll(b.columns.side - b.columns.m + 1), state.tiles.channels.mr, state.tiles.channels.nr);
     out.line("blocks: %lld tiles (an image has %lld), %lld channels\n", ll(b.tiles),
-             ll(tiles_of_image(p, b)),
+             ll(b.tiles_of_image()),
              ll(std::min(b.panels * state.tiles.channels.nr, p.k_per_group())));
     out.line("weights: transformed %s\n", b.u_elements > 0 ? "by every block" : "by the layer");
-    out.line("error: %s times direct summation's\n", b.m == 2 ? "0.7" : b.m == 4 ? "2" : "8");
+    out.line("error: %s times direct summation's\n", error_of(v));
     costs(b);
   } else {
     out.line("speed: a correctness baseline, slow by design\n");
@@ -183,7 +193,8 @@ Explanation explain(const PlanState& state) noexcept {
     } others[] = {{Algorithm::gemm, state.gemm.cycles()},
                   {Algorithm::direct, state.direct.cycles()},
                   {Algorithm::depthwise, state.depthwise.cycles()},
-                  {state.winograd.m == 2 ? Algorithm::winograd_f2 : Algorithm::winograd_f4,
+                  {state.winograd.variant < 0 ? Algorithm::winograd_f4
+                                              : kWinogradVariants[state.winograd.variant].algorithm,
                    state.winograd.cycles()}};
     for (const auto& [algorithm, cycles] : others) {
       if (algorithm == state.algorithm) continue;

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
+#include <iterator>
 #include <new>
 #include <utility>
 
@@ -136,22 +137,29 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
                 "of %d, got %lld in and %lld out in each of %lld groups",
                 table->width, ll(shape[1]), ll(shape[0] / groups), ll(groups));
   }
-  const int named = winograd_size(options.algorithm);
-  if (named != 0 && options.strict) {
+  const bool named = winograd_size(options.algorithm) != 0;
+  if (named && options.strict) {
     return fail(StatusCode::invalid_argument, "algorithm: %s, with strict, which excludes it",
                 name(options.algorithm));
   }
-  if (named != 0 && !is_winograd(descriptor)) {
+  const auto serves = [&](const WinogradVariant& v) {
+    return (!named || v.algorithm == options.algorithm) && is_winograd(v, descriptor);
+  };
+  if (named && std::none_of(std::begin(kWinogradVariants), std::end(kWinogradVariants), serves)) {
     return fail(
         StatusCode::unsupported,
-        "algorithm: %s takes 3x3 kernels of stride 1 and dilations below 2^30, got %lldx%lld, "
+        "algorithm: %s takes %s kernels of stride 1 and dilations below 2^30, got %lldx%lld, "
         "stride %lldx%lld, dilation %lldx%lld",
-        name(options.algorithm), ll(shape[2]), ll(shape[3]), ll(descriptor.stride.h),
-        ll(descriptor.stride.w), ll(descriptor.dilation.h), ll(descriptor.dilation.w));
+        name(options.algorithm),
+        options.algorithm == Algorithm::winograd_f2   ? "3x3, 5x5, 1x5 and 5x1"
+        : options.algorithm == Algorithm::winograd_f4 ? "3x3, 1x3 and 3x1"
+                                                      : "3x3",
+        ll(shape[2]), ll(shape[3]), ll(descriptor.stride.h), ll(descriptor.stride.w),
+        ll(descriptor.dilation.h), ll(descriptor.dilation.w));
   }
   const bool panels = uses_panels(options.algorithm);
   // One channel a group, or narrow groups: panels of one group each would be mostly empty.
-  const bool merged = panels && groups > 1 && options.algorithm != Algorithm::gemm && named == 0 &&
+  const bool merged = panels && groups > 1 && options.algorithm != Algorithm::gemm && !named &&
                       (in_lanes || (shape[1] == 1 && shape[0] / groups < table->nr()));
   const std::int64_t packed_groups = merged ? 1 : groups;
   const int nr = panels ? table->nr() : 1;
@@ -173,19 +181,28 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
                      (has_far_columns(descriptor.window()) && padding.left + padding.right > 0));
   const std::int64_t bias_bytes =
       bias != nullptr || pads ? align_up(packed_groups * lanes * float_bytes) : 0;
-  // Few channels never pay for the transforms. The weights of many, four times as many when
-  // transformed, would crowd the caches, and F(2x2)'s are soon transformed.
-  const std::int64_t pairs = shape[1] * per_group;
-  const bool winograd = options.algorithm == Algorithm::automatic && !options.strict && !merged &&
-                        is_winograd(descriptor) &&
-                        std::min(shape[1], per_group) >= kWinogradChannels;
-  const int owned = named != 0 ? named : winograd ? 4 : 0;
-  const int packed_size = owned == 2 || pairs > kMostTransformed ? 0 : owned;
+  // Few channels never pay for the transforms. The weights of many would crowd the caches if they
+  // are more than twice as many when transformed, and those of F(2 x 2, 3 x 3) are soon
+  // transformed.
+  const bool winograd = named || (options.algorithm == Algorithm::automatic && !options.strict &&
+                                  !merged && std::min(shape[1], per_group) >= kWinogradChannels);
+  bool allowed[kWinogradCount] = {};
+  int owned = -1;
+  for (int i = 0; i < kWinogradCount && winograd; ++i) {
+    const WinogradVariant& v = kWinogradVariants[i];
+    if (!serves(v) || (!named && v.algorithm == Algorithm::winograd_f6)) continue;
+    allowed[i] = true;
+    const std::int64_t points = winograd_points(v);
+    const bool few =
+        points <= 2 * shape[2] * shape[3] || points * shape[1] * per_group <= kMostTransformed;
+    if (few && v.m + v.r > 5) owned = i;
+  }
+  const std::int64_t taps = shape[2] * shape[3];
   const std::int64_t tap = shape[1] * nr;  // of a panel
-  const std::int64_t points = (packed_size + 2) * (packed_size + 2);
+  const std::int64_t points = owned < 0 ? 0 : winograd_points(kWinogradVariants[owned]);
   const std::int64_t point_stride = winograd_point_stride(tap);
   const std::int64_t transformed_bytes =
-      packed_size != 0 ? elements / (9 * tap) * points * point_stride * float_bytes : 0;
+      points * (elements / (taps * tap)) * point_stride * float_bytes;
   bytes = header + weight_bytes + bias_bytes + transformed_bytes;
   void* memory = allocate(options.allocator, bytes);
   if (memory == nullptr) {
@@ -210,22 +227,20 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   } else {
     pack_dense(source, packed->weights);
   }
-  for (const int m : {2, 4, 6}) {
-    packed->winograd[winograd_index(m)].allowed = named != 0 ? m == named : winograd && m != 6;
-  }
-  if (packed_size != 0) {
+  for (int i = 0; i < kWinogradCount; ++i) packed->winograd[i].allowed = allowed[i];
+  if (owned >= 0) {
     auto* const u =
         reinterpret_cast<float*>(static_cast<char*>(memory) + header + weight_bytes + bias_bytes);
     WinogradWeights transform;
     transform.tap_stride = tap;
     transform.count = tap;
     transform.point_stride = point_stride;
-    for (std::int64_t i = 0; i < elements / (9 * tap); ++i) {
-      transform.g = packed->weights + i * 9 * tap;
+    for (std::int64_t i = 0; i < elements / (taps * tap); ++i) {
+      transform.g = packed->weights + i * taps * tap;
       transform.u = u + i * points * point_stride;
-      table->winograd_weights[winograd_index(packed_size)](transform);
+      table->winograd_weights[owned](transform);
     }
-    packed->winograd[winograd_index(packed_size)].weights = u;
+    packed->winograd[owned].weights = u;
   }
   packed->has_bias = bias != nullptr;
   if (bias_bytes != 0) {

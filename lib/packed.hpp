@@ -21,7 +21,7 @@ struct Layer::Packed {
   std::int64_t bytes;                       // of the allocation
   float* weights;                           // dense for the baselines, else panels
   bool finite;                              // weights, all of them, as far as padding asks
-  PackedWinograd winograd[kWinogradSizes];  // by winograd_index
+  PackedWinograd winograd[kWinogradCount];  // by place in kWinogradVariants
   bool has_bias;                            // of the caller's
   float* bias;                              // or null; padded like the panels
 };

@@ -52,7 +52,7 @@ constexpr Engine kWinograd{
        void* workspace) { winograd(t, s.winograd, begin, end, workspace); }};
 
 // The algorithm, by the cost model if not by name, and its blocks.
-Status choose(bool merged, const PackedWinograd (&packed)[kWinogradSizes], Algorithm asked,
+Status choose(bool merged, const PackedWinograd (&packed)[kWinogradCount], Algorithm asked,
               PlanState& state) noexcept {
   const Problem& p = state.problem;
   const CacheSizes caches = detected_caches();
@@ -81,15 +81,12 @@ Status choose(bool merged, const PackedWinograd (&packed)[kWinogradSizes], Algor
                   ll(p.x_strides[1]), ll(p.y_strides[1]));
     }
   }
-  for (const Algorithm algorithm :
-       {Algorithm::winograd_f2, Algorithm::winograd_f4, Algorithm::winograd_f6}) {
-    const int m = winograd_size(algorithm);
-    const PackedWinograd& weights = packed[winograd_index(m)];
-    if (!weights.allowed) continue;
+  for (int i = 0; i < kWinogradCount; ++i) {
+    if (!packed[i].allowed) continue;
     const WinogradBlocking blocking =
-        choose_winograd(p, m, weights.weights != nullptr, state.tiles.channels, caches);
-    consider(algorithm, blocking.cycles());
-    if (state.winograd.m == 0 || blocking.cycles() < state.winograd.cycles()) {
+        choose_winograd(p, i, packed[i].weights != nullptr, state.tiles.channels, caches);
+    consider(kWinogradVariants[i].algorithm, blocking.cycles());
+    if (state.winograd.variant < 0 || blocking.cycles() < state.winograd.cycles()) {
       state.winograd = blocking;
     }
   }

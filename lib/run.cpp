@@ -133,8 +133,9 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
   const bool flush = packed_->options.flush_denormals;
 
   if (const Engine* engine = find_engine(state.algorithm)) {
-    const int m = winograd_size(state.algorithm);
-    const float* transformed = m != 0 ? packed_->winograd[winograd_index(m)].weights : nullptr;
+    const float* transformed = winograd_size(state.algorithm) != 0
+                                   ? packed_->winograd[state.winograd.variant].weights
+                                   : nullptr;
     Job job{state,
             *engine,
             {state.problem, *packed_->table, x.data, packed_->weights, packed_->lanes_per_group,

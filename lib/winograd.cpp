@@ -3,19 +3,10 @@
 
 #include <algorithm>
 
-#include "costs.hpp"
 #include "integers.hpp"
 
 namespace fastconv {
 namespace {
-
-constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
-constexpr std::int64_t kLine = 16;           // floats of a cache line
-constexpr std::int64_t kPartFloats = 2048;   // of a point of weights that are transformed at a time
-constexpr double kNearWeights = 1 << 22;     // bytes
-constexpr double kRepeated = 0.03;           // share of all cycles
-constexpr std::int64_t kFarBytes = 8 << 20;  // of V that L3 has room for
-constexpr std::int64_t kLeastTiles = 28;     // that share a pass of the weights
 
 // Of one block.
 class Block {
@@ -28,8 +19,7 @@ class Block {
         nr_(operands.table.nr()),
         width_(operands.table.width),
         max_rows_(Tiles(operands.table).channels.mr),
-        size_(winograd_index(blocking.m)),
-        step_(operands.problem.window.dilation),
+        one_column_(blocking.columns.side == 1),
         group_(group),
         u_(static_cast<float*>(workspace)),
         v_(u_ + b_.u_elements),
@@ -47,98 +37,142 @@ class Block {
   }
 
  private:
-  // Tiles that follow each other along a row.
+  // Tiles of a row: the same ones, following each other, of neighbouring grids.
   struct Run {
     std::int64_t n;
-    std::int64_t row, column;  // of the first one's first output
-    std::int64_t count;
-    std::int64_t at;  // the first one's in the block
+    std::int64_t row, column;   // of the first one's first output
+    std::int64_t along, grids;  // how many
+    std::int64_t at, pitch;     // the first one's place in the block, and to the next of its grid
+  };
+
+  // Evenly spaced tiles of a run.
+  struct Line {
+    std::int64_t column;     // of the first one's first output
+    std::int64_t count;      // of tiles
+    std::int64_t step;       // columns from one to the next
+    std::int64_t at, pitch;  // the first one's place in the block, and to the next
   };
 
   template <class Body>
   void for_each_run(std::int64_t tile, std::int64_t tiles, Body body) noexcept {
+    const WinogradAxis& columns = b_.columns;
     for (std::int64_t at = 0; at < tiles;) {
-      std::int64_t rest = tile + at;
-      const auto take = [&](std::int64_t size) {
-        const std::int64_t digit = rest % size;
-        rest /= size;
-        return digit;
-      };
-      const std::int64_t column = take(b_.tile_columns);
-      const std::int64_t row = take(b_.tile_rows);
-      const std::int64_t grid_column = take(std::min(step_.w, p_.ow));
-      const std::int64_t grid_row = take(std::min(step_.h, p_.oh));
-      const std::int64_t count = std::min(b_.tile_columns - column, tiles - at);
-      body(Run{rest, grid_row + row * b_.m * step_.h, grid_column + column * b_.m * step_.w, count,
-               at});
-      at += count;
+      const std::int64_t row = (tile + at) / columns.tiles;
+      const std::int64_t column = (tile + at) % columns.tiles;
+      const std::int64_t left = std::min(tiles - at, columns.tiles - column);
+      const std::int64_t grid = column % columns.grids;
+      Run run{row / b_.rows.tiles,
+              b_.rows.first_output(row % b_.rows.tiles),
+              columns.first_output(column),
+              1,
+              std::min({left, columns.grids - grid, b_.grids}),
+              at,
+              columns.grids};
+      if (run.grids == columns.grids) run.along = left / columns.grids;
+      body(run);
+      at += run.along * run.grids;
     }
+  }
+
+  // As few as there are.
+  template <class Body>
+  void for_each_line(const Run& run, Body body) noexcept {
+    const std::int64_t tile_step = b_.columns.m * b_.columns.step;
+    if (run.along >= run.grids) {
+      for (std::int64_t g = 0; g < run.grids; ++g) {
+        body(Line{run.column + g, run.along, tile_step, run.at + g, run.pitch});
+      }
+    } else {
+      for (std::int64_t i = 0; i < run.along; ++i) {
+        body(Line{run.column + i * tile_step, run.grids, 1, run.at + i * run.pitch, 1});
+      }
+    }
+  }
+
+  // Some tiles of a line.
+  Run part(const Run& run, const Line& line, std::int64_t begin, std::int64_t end) const noexcept {
+    const std::int64_t along = line.step == 1 && b_.columns.m > 1 ? 1 : end - begin;
+    return {run.n,
+            run.row,
+            line.column + begin * line.step,
+            along,
+            (end - begin) / along,
+            line.at + begin * line.pitch,
+            line.pitch};
   }
 
   void transform_input(const Run& run) noexcept {
     const std::int64_t channels = p_.c_per_group();
-    const std::int64_t side = b_.m + 2;
+    const WinogradAxis& columns = b_.columns;
     const std::int64_t top = run.row - p_.window.padding.top;
-    const std::int64_t left = run.column - p_.window.padding.left;
-    const std::int64_t tile_step = b_.m * step_.w;
     const float* x = t_.x + run.n * p_.x_strides[0] + group_ * channels * p_.x_strides[1];
+    const std::int64_t whole = channels / width_ * width_;
+    if (p_.x_strides[1] != 1 || whole == 0 || top < 0 ||
+        top + (b_.rows.side - 1) * b_.rows.step >= p_.h) {
+      copy_and_transform(run, x, 0);
+      return;
+    }
     // The tiles that lie in the image are read in place, in whole vectors of channels.
-    std::int64_t begin = 0, end = 0, whole = 0;
-    if (p_.x_strides[1] == 1 && top >= 0 && top + (side - 1) * step_.h < p_.h) {
-      begin = std::min(run.count, left < 0 ? ceil_div(-left, tile_step) : 0);
-      const std::int64_t room = p_.w - 1 - (side - 1) * step_.w - left;
-      end = std::clamp(room >= 0 ? room / tile_step + 1 : 0, begin, run.count);
-      whole = channels / width_ * width_;
-    }
-    if (whole > 0 && begin < end) {
-      WinogradInput in;
-      in.x = x + top * p_.x_strides[2] + (left + begin * tile_step) * p_.x_strides[3];
-      in.row_stride = p_.x_strides[2] * step_.h;
-      in.column_stride = p_.x_strides[3] * step_.w;
-      in.tiles = end - begin;
-      in.channels = whole;
-      in.v = v_ + (run.at + begin) * b_.pitch;
-      transform(in);
-      copy_and_transform(run, x, begin, end, whole);
-    } else {
-      end = begin = run.count;
-    }
-    copy_and_transform(run, x, 0, begin, 0);
-    copy_and_transform(run, x, end, run.count, 0);
+    const auto copy = [&](const Line& line, std::int64_t begin, std::int64_t end,
+                          std::int64_t channel) {
+      if (begin < end) copy_and_transform(part(run, line, begin, end), x, channel);
+    };
+    for_each_line(run, [&](const Line& line) {
+      const std::int64_t left = line.column - p_.window.padding.left;
+      const std::int64_t room = p_.w - 1 - (columns.side - 1) * columns.step - left;
+      const std::int64_t begin = std::min(line.count, left < 0 ? ceil_div(-left, line.step) : 0);
+      const std::int64_t end = std::clamp(room >= 0 ? room / line.step + 1 : 0, begin, line.count);
+      if (begin < end) {
+        WinogradInput in;
+        in.x = x + top * p_.x_strides[2] + (left + begin * line.step) * p_.x_strides[3];
+        in.row_stride = p_.x_strides[2] * b_.rows.step;
+        in.column_stride = p_.x_strides[3] * columns.step;
+        in.tile_stride = end - begin > 1 ? p_.x_strides[3] * line.step : 0;
+        in.channels = whole;
+        in.tiles = end - begin;
+        transform(line.at + begin * line.pitch, line.pitch, 0, in);
+      }
+      copy(line, 0, begin, 0);
+      if (whole < channels) copy(line, begin, end, whole);
+      copy(line, end, line.count, 0);
+    });
   }
 
-  void transform(WinogradInput& in) noexcept {
+  void transform(std::int64_t at, std::int64_t pitch, std::int64_t channel,
+                 WinogradInput& in) noexcept {
+    if (one_column_) in.column_stride = in.row_stride;
+    in.v = v_ + at * b_.pitch + channel;
     in.point_stride = b_.v_stride;
-    in.pitch = b_.pitch;
-    t_.table.winograd_input[size_](in);
+    in.pitch = pitch * b_.pitch;
+    t_.table.winograd_input[b_.variant](in);
   }
 
-  // Of the tiles [begin, end) of a run, the channels from `channel` on.
-  void copy_and_transform(const Run& run, const float* x, std::int64_t begin, std::int64_t end,
-                          std::int64_t channel) noexcept {
-    if (begin == end) return;
+  // The channels from `channel` on.
+  void copy_and_transform(const Run& run, const float* x, std::int64_t channel) noexcept {
     RegionArguments region;
     region.problem = &p_;
     region.first_row = run.row;
-    region.first_column = run.column + begin * b_.m * step_.w;
-    region.row_step = step_.h;
-    region.column_step = step_.w;
-    region.rows = b_.m + 2;
-    region.columns = (end - begin) * b_.m + 2;
+    region.first_column = run.column;
+    region.row_step = b_.rows.step;
+    region.column_step = run.grids > 1 ? 1 : b_.columns.step;
+    region.rows = b_.rows.side;
+    region.columns = b_.columns.copied(run.along, run.grids);
     region.out = patch_;
     while (channel < p_.c_per_group()) {
       region.x = x + channel * p_.x_strides[1];
       region.channels = std::min(b_.patch_channels, p_.c_per_group() - channel);
       region.pitch = round_up(region.channels, width_);
       t_.table.pack_patch(region);
-      WinogradInput in;
-      in.x = patch_;
-      in.row_stride = region.columns * region.pitch;
-      in.column_stride = region.pitch;
-      in.tiles = end - begin;
-      in.channels = region.pitch;
-      in.v = v_ + (run.at + begin) * b_.pitch + channel;
-      transform(in);
+      for_each_line(run, [&](const Line& line) {
+        WinogradInput in;
+        in.x = patch_ + (line.column - run.column) / region.column_step * region.pitch;
+        in.row_stride = region.columns * region.pitch;
+        in.column_stride = b_.columns.step / region.column_step * region.pitch;
+        in.tile_stride = line.step / region.column_step * region.pitch;
+        in.tiles = line.count;
+        in.channels = region.pitch;
+        transform(line.at, line.pitch, channel, in);
+      });
       channel += region.channels;
     }
   }
@@ -162,9 +196,9 @@ class Block {
       if (b_.u_elements == 0) {
         u = t_.transformed + index * b_.points() * b_.u_stride;
       } else {
-        transform_weights(t_.weights + (index * 9 * depth + begin) * nr_, segment.length);
+        transform_weights(t_.weights + (index * p_.taps() * depth + begin) * nr_, segment.length);
       }
-      for (int point = 0; point < b_.points(); ++point) {
+      for (std::int64_t point = 0; point < b_.points(); ++point) {
         tile.b = u + point * b_.u_stride;
         tile.b_ahead = b_.u_elements == 0 ? b_.u_stride : 0;
         for (std::int64_t row = 0; row < tiles;) {
@@ -188,67 +222,102 @@ class Block {
     weights.count = depth * nr_;
     weights.u = u_;
     weights.point_stride = b_.u_stride;
-    t_.table.winograd_weights[size_](weights);
+    t_.table.winograd_weights[b_.variant](weights);
   }
 
   void transform_output(const Run& run, std::int64_t panel) noexcept {
     const std::int64_t first = panel * nr_;
-    if (run.row >= p_.oh || run.column >= p_.ow) return;
-    const auto at = [&](const Dims<4>& s) {
-      return run.n * s[0] + (group_ * p_.k_per_group() + first) * s[1] + run.row * s[2] +
-             run.column * s[3];
-    };
-    const std::int64_t rows = std::min<std::int64_t>(b_.m, ceil_div(p_.oh - run.row, step_.h));
-    const std::int64_t columns = std::min(run.count * b_.m, ceil_div(p_.ow - run.column, step_.w));
-    // A grid of one row steps nowhere, and its step may be too large to form.
-    const auto spaced = [&](const Dims<4>& s) {
-      return Dims<4>{s[0], s[1], rows > 1 ? s[2] * step_.h : 0, columns > 1 ? s[3] * step_.w : 0};
-    };
-    const Dims<4> ys = spaced(p_.y_strides);
-    const Dims<4> rs = spaced(t_.residual_strides);
+    const std::int64_t step = b_.columns.step;
+    const std::int64_t rows = std::min(b_.rows.m, ceil_div(p_.oh - run.row, b_.rows.step));
     const int channels = static_cast<int>(std::min<std::int64_t>(nr_, p_.k_per_group() - first));
-    float* y = t_.y + at(p_.y_strides);
-    const float* residual =
-        t_.residual != nullptr ? t_.residual + at(t_.residual_strides) : nullptr;
-    WinogradOutput out;
-    out.m = m_ + run.at * nr_;
-    out.point_stride = b_.m_stride;
-    out.tiles = run.count;
-    out.rows = rows;
-    out.columns = columns;
-    out.bias = t_.bias != nullptr ? t_.bias + group_ * t_.lanes_per_group + first : nullptr;
-    if (ys[1] == 1 && (residual == nullptr || rs[1] == 1)) {
-      out.channels = channels;
-      out.y = y;
-      out.y_row_stride = ys[2];
-      out.y_column_stride = ys[3];
-      out.residual = residual;
-      out.residual_row_stride = rs[2];
-      out.residual_column_stride = rs[3];
-      out.epilogue = &t_.epilogue;
-      t_.table.winograd_output[size_](out);
-      return;
-    }
+    const auto at = [&](const Dims<4>& s, std::int64_t column) {
+      return run.n * s[0] + (group_ * p_.k_per_group() + first) * s[1] + run.row * s[2] +
+             column * s[3];
+    };
+    // What steps nowhere may have a step too large to form.
+    const auto stride = [](std::int64_t count, std::int64_t between, std::int64_t unit) {
+      return count > 1 ? between * unit : 0;
+    };
+    const Dims<4>& ys = p_.y_strides;
+    const Dims<4>& rs = t_.residual_strides;
+    const bool has_residual = t_.residual != nullptr;
+    const bool in_place = ys[1] == 1 && (!has_residual || rs[1] == 1);
+    // Else staged: [rows][columns of a grid][grids][NR].
+    const std::int64_t staged_columns = run.along * b_.columns.m;
     const Epilogue none;
-    out.channels = static_cast<int>(round_up(channels, width_));
-    out.y = staged_;
-    out.y_row_stride = out.columns * nr_;
-    out.y_column_stride = nr_;
-    out.epilogue = &none;
-    t_.table.winograd_output[size_](out);
-    ScatterArguments scatter;
-    scatter.sums = staged_;
-    scatter.row_stride = out.y_row_stride;
-    scatter.column_stride = nr_;
-    scatter.rows = out.rows;
-    scatter.columns = out.columns;
-    scatter.lanes = channels;
-    scatter.y = y;
-    scatter.y_strides = {ys[1], ys[2], ys[3]};
-    scatter.residual = residual;
-    scatter.residual_strides = {rs[1], rs[2], rs[3]};
-    scatter.epilogue = &t_.epilogue;
-    t_.table.scatter(scatter);
+    for_each_line(run, [&](const Line& line) {
+      WinogradOutput out;
+      out.m = m_ + line.at * nr_;
+      out.point_stride = b_.m_stride;
+      out.pitch = line.pitch * nr_;
+      out.tiles = line.count;
+      out.rows = rows;
+      out.pixels = p_.ow - line.column;
+      out.column_pixels = step;
+      out.tile_pixels = line.step;
+      out.bias = t_.bias != nullptr ? t_.bias + group_ * t_.lanes_per_group + first : nullptr;
+      if (in_place) {
+        const std::int64_t columns = ceil_div(out.pixels, step);
+        out.channels = channels;
+        out.y = t_.y + at(ys, line.column);
+        out.y_row_stride = stride(rows, ys[2], b_.rows.step);
+        out.y_column_stride = stride(columns, ys[3], step);
+        out.y_tile_stride = stride(line.count, ys[3], line.step);
+        if (has_residual) {
+          out.residual = t_.residual + at(rs, line.column);
+          out.residual_row_stride = stride(rows, rs[2], b_.rows.step);
+          out.residual_column_stride = stride(columns, rs[3], step);
+          out.residual_tile_stride = stride(line.count, rs[3], line.step);
+        }
+        out.epilogue = &t_.epilogue;
+      } else {
+        const bool along = run.along >= run.grids;
+        const std::int64_t tile = along ? line.column - run.column
+                                        : (line.at - run.at) / run.pitch * b_.columns.m * run.grids;
+        out.channels = static_cast<int>(round_up(channels, width_));
+        out.y = staged_ + tile * nr_;
+        out.y_row_stride = staged_columns * run.grids * nr_;
+        out.y_column_stride = run.grids * nr_;
+        out.y_tile_stride = (along ? b_.columns.m * run.grids : 1) * nr_;
+        out.epilogue = &none;
+      }
+      if (one_column_) {
+        out.pixels = rows;
+        out.column_pixels = 1;
+        out.tile_pixels = 0;
+        out.rows = 1;
+        out.y_column_stride = out.y_row_stride;
+        out.residual_column_stride = out.residual_row_stride;
+      }
+      t_.table.winograd_output[b_.variant](out);
+    });
+    if (in_place) return;
+    // The same column of all grids is a stretch of y, and all columns are, of all grids. Those of
+    // one are steps apart.
+    const bool joined = run.grids == 1 || run.grids == step;
+    const std::int64_t length = joined ? staged_columns * run.grids : run.grids;
+    const std::int64_t spacing = run.grids == 1 ? step : 1;
+    for (std::int64_t i = 0; i < (joined ? 1 : staged_columns); ++i) {
+      const std::int64_t column = run.column + i * step;
+      if (column >= p_.ow) break;
+      ScatterArguments scatter;
+      scatter.sums = staged_ + i * run.grids * nr_;
+      scatter.row_stride = staged_columns * run.grids * nr_;
+      scatter.column_stride = nr_;
+      scatter.rows = rows;
+      scatter.columns = std::min(length, ceil_div(p_.ow - column, spacing));
+      scatter.lanes = channels;
+      const auto strides = [&](const Dims<4>& s) {
+        return Dims<3>{s[1], stride(rows, s[2], b_.rows.step),
+                       stride(scatter.columns, s[3], spacing)};
+      };
+      scatter.y = t_.y + at(ys, column);
+      scatter.y_strides = strides(ys);
+      scatter.residual = has_residual ? t_.residual + at(rs, column) : nullptr;
+      scatter.residual_strides = strides(rs);
+      scatter.epilogue = &t_.epilogue;
+      t_.table.scatter(scatter);
+    }
   }
 
   const Operands& t_;
@@ -256,9 +325,8 @@ class Block {
   const WinogradBlocking& b_;
   int nr_;
   int width_;
-  int max_rows_;  // of a tile
-  int size_;      // index into the table
-  Pair step_;     // between the outputs of a tile, and its inputs
+  int max_rows_;     // of a tile
+  bool one_column_;  // transformed along H alone
   std::int64_t group_;
   float* u_;       // a part of a panel's transformed weights, [points][depth][NR]
   float* v_;       // transformed input, [points][tiles][pitch]
@@ -267,168 +335,12 @@ class Block {
   float* staged_;  // a run's results on their way to where channels are apart
 };
 
-// Sizes that follow from the tiles of a block.
-void set_sizes(const Tile& tile, WinogradBlocking& b) noexcept {
-  b.v_stride = winograd_point_stride(b.tiles * b.pitch);
-  b.m_stride = winograd_point_stride(b.tiles * tile.nr);
-  const std::int64_t run = std::min(b.tiles, b.tile_columns);
-  b.patch_elements = round_up((b.m + 2) * (run * b.m + 2) * b.patch_channels + tile.nr, kLine);
-  b.staged_elements = b.m * run * b.m * tile.nr;
-}
-
-// With the layer's transformed weights or with its own.
-WinogradBlocking cut(const Problem& p, int m, bool owned, const Tile& tile,
-                     const CacheSizes& caches) noexcept {
-  WinogradBlocking b;
-  b.m = m;
-  const Pair step = p.window.dilation;
-  b.tile_rows = ceil_div(ceil_div(p.oh, step.h), m);
-  b.tile_columns = ceil_div(ceil_div(p.ow, step.w), m);
-  b.panels = ceil_div(p.k_per_group(), tile.nr);
-  b.depth = owned ? p.c_per_group() : std::min(p.c_per_group(), kPartFloats / tile.nr);
-  b.u_stride = winograd_point_stride(b.depth * tile.nr);
-  b.u_elements = owned ? 0 : b.points() * b.u_stride;
-  // An odd number of lines between tiles, as between the rows of any A.
-  b.pitch = round_up(p.c_per_group(), 2 * kLine) + kLine;
-  b.patch_channels = p.x_strides[1] == 1 ? 64 : tile.width;
-  // V takes half of L2, where it is read once a panel; or more, if it takes more tiles to pay for
-  // the weights, which are read, and transformed unless the layer has done so, once a block. From
-  // L3 it comes as fast, as long as that is not full of it.
-  const std::int64_t tiles = p.n * tiles_of_image(p, b);
-  const std::int64_t tile_bytes = b.points() * b.pitch * kFloat;
-  const std::int64_t least = owned ? kLeastTiles : 2 * kLeastTiles;
-  std::int64_t limit = std::max<std::int64_t>(caches.l2 / 2 / tile_bytes, least);
-  const std::int64_t near = caches.l2 * 2;
-  const std::int64_t room = owned ? near : std::max(near, std::min(caches.l2 * 8, kFarBytes));
-  limit = std::clamp<std::int64_t>(room / tile_bytes, 1, limit);
-  limit = std::min(limit, tiles);
-  // Whole rows of tiles, or equal parts of one.
-  b.tiles = limit >= b.tile_columns ? limit / b.tile_columns * b.tile_columns
-                                    : ceil_div(b.tile_columns, ceil_div(b.tile_columns, limit));
-  set_sizes(tile, b);
-
-  // Of one image: the choice must not depend on the batch.
-  const std::int64_t of_image = tiles_of_image(p, b);
-  const std::int64_t in_vectors = ceil_div(p.c_per_group(), tile.width);
-  const std::int64_t out_vectors = ceil_div(p.k_per_group(), tile.width);
-  const double images = real(p.groups);
-  const double transform = b.points() * kTransform;
-  // A vector of a pixel's channels, where those of neighbouring pixels are apart.
-  const std::int64_t x_apart = p.window.dilation.w * p.x_strides[3];
-  const std::int64_t y_apart = p.window.dilation.w * p.y_strides[3];
-  const auto transposed = [&](bool in_vectors_of_pixels, double element) {
-    return real((b.m + 2) * b.m) *
-           (in_vectors_of_pixels ? kCopyVector + kTranspose : tile.width * element);
-  };
-  const std::int64_t height = std::min(of_image, limit);
-  Tile one_panel = tile;
-  one_panel.wide_mr = 0;
-  b.fma_cycles = images * b.points() * real(p.c_per_group()) *
-                 tile_cycles(height, p.k_per_group(), height, one_panel) * real(of_image) /
-                 real(height);
-  // What touches the border, or has no adjacent channels, is copied first.
-  const auto inner = [&](std::int64_t tile_count, std::int64_t before, std::int64_t after) {
-    return std::max<std::int64_t>(0, tile_count - (before > 0 ? 1 : 0) - (after > 0 ? 1 : 0));
-  };
-  const Padding& padding = p.window.padding;
-  const double in_place =
-      real(inner(b.tile_rows, padding.top, padding.bottom)) / real(b.tile_rows) *
-      real(inner(b.tile_columns, padding.left, padding.right)) / real(b.tile_columns);
-  const double copied = p.x_strides[1] == 1
-                            ? (1 - in_place) * real((b.m + 2) * (b.m + 2)) * kCopyVector
-                            : transposed(x_apart == 1 || x_apart == 2, kCopyScalar);
-  b.input_cycles = images * real(of_image) * real(in_vectors) * (transform + copied);
-  const double weight_vectors =
-      images * real(p.c_per_group()) * real(b.panels * tile.nr / tile.width);
-  const double blocks = real(ceil_div(of_image, limit));
-  if (owned) {
-    // Read while the last ones are multiplied.
-    const double bytes = weight_vectors * real(b.points() * tile.width * kFloat);
-    const double rate = bytes < kNearWeights ? kWeightByte : kWeightByteFar;
-    b.weight_cycles = std::max(0.0, bytes * rate - b.fma_cycles / blocks);
-  } else {
-    b.weight_cycles = weight_vectors * (b.points() + 9) * kTransformWeight;
-  }
-  b.pack_cycles = b.input_cycles + blocks * b.weight_cycles;
-  b.store_cycles = images * real(of_image) * real(out_vectors) *
-                   (transform + real(b.m * b.m) * kStoreVector / 2 +
-                    (p.y_strides[1] == 1 ? 0.0 : transposed(y_apart == 1, kStoreScalar)));
-  return b;
-}
-
 }  // namespace
-
-std::int64_t tiles_of_image(const Problem& p, const WinogradBlocking& b) noexcept {
-  const Pair step = p.window.dilation;
-  return std::min(step.h, p.oh) * std::min(step.w, p.ow) * b.tile_rows * b.tile_columns;
-}
-
-int winograd_size(Algorithm algorithm) noexcept {
-  switch (algorithm) {
-    case Algorithm::winograd_f2:
-      return 2;
-    case Algorithm::winograd_f4:
-      return 4;
-    case Algorithm::winograd_f6:
-      return 6;
-    default:
-      return 0;
-  }
-}
-
-bool is_winograd(const Conv2d& d) noexcept {
-  const auto is = [](const Pair& pair, std::int64_t size) {
-    return pair.h == size && pair.w == size;
-  };
-  constexpr std::int64_t kMost = 1 << 30;  // so that some steps of it are 64-bit
-  return is(d.kernel_size, 3) && is(d.stride, 1) && d.dilation.h < kMost && d.dilation.w < kMost;
-}
-
-WinogradBlocking choose_winograd(const Problem& p, int m, bool owned, const Tile& tile,
-                                 const CacheSizes& caches) noexcept {
-  const WinogradBlocking b = cut(p, m, false, tile, caches);
-  if (!owned) return b;
-  const WinogradBlocking of_layer = cut(p, m, true, tile, caches);
-  return of_layer.cycles() <= b.cycles() ? of_layer : b;
-}
-
-void split_for_threads(const Problem& p, const Tile& tile, int threads,
-                       WinogradBlocking& b) noexcept {
-  const std::int64_t tiles = p.n * tiles_of_image(p, b);
-  const std::int64_t panels = b.panels;
-  const auto tile_blocks = [&] { return ceil_div(tiles, b.tiles); };
-  const auto panel_blocks = [&] { return ceil_div(panels, b.panels); };
-  // More blocks of tiles repeat what is done to the weights, more blocks of panels to the input:
-  // what costs less, and little once every thread has a block.
-  const double all = real(p.n) * b.cycles();
-  for (;;) {
-    const std::int64_t blocks = p.groups * tile_blocks() * panel_blocks();
-    if (blocks >= 3 * std::int64_t{threads}) break;
-    const double by_tiles = b.tiles >= 2 * tile.mr ? real(tile_blocks()) * b.weight_cycles : all;
-    const double by_panels = b.panels > 1 ? real(panel_blocks() * p.n) * b.input_cycles : all;
-    if (std::min(by_tiles, by_panels) >= (blocks < threads ? all : kRepeated * all)) break;
-    std::int64_t& part = by_tiles <= by_panels ? b.tiles : b.panels;
-    part = ceil_div(part, 2);
-  }
-  if (tile_blocks() >= threads) b.tiles = ceil_div(tiles, round_up(tile_blocks(), threads));
-  set_sizes(tile, b);
-}
-
-std::int64_t winograd_workspace_bytes(const WinogradBlocking& b) noexcept {
-  return (b.u_elements + b.points() * (b.v_stride + b.m_stride) + b.patch_elements +
-          b.staged_elements) *
-         kFloat;
-}
-
-std::int64_t winograd_blocks(const Problem& p, int nr, const WinogradBlocking& b) noexcept {
-  return p.groups * ceil_div(p.n * tiles_of_image(p, b), b.tiles) *
-         ceil_div(ceil_div(p.k_per_group(), nr), b.panels);
-}
 
 void winograd(const Operands& t, const WinogradBlocking& b, std::int64_t begin, std::int64_t end,
               void* workspace) noexcept {
   const Problem& p = t.problem;
-  const std::int64_t tiles = p.n * tiles_of_image(p, b);
+  const std::int64_t tiles = p.n * b.tiles_of_image();
   const std::int64_t panels = ceil_div(p.k_per_group(), t.table.nr());
   const std::int64_t panel_blocks = ceil_div(panels, b.panels);
   const std::int64_t tile_blocks = ceil_div(tiles, b.tiles);

@@ -11,13 +11,35 @@
 
 namespace fastconv {
 
-// How Winograd's F(m x m, 3 x 3) is cut: blocks of tiles of m x m outputs, of all channels in and
+// An axis of outputs in tiles of `m`. Dilated, it is a grid of axes whose outputs share no inputs:
+// its first tiles come first, then all second ones, and some axes lack the last.
+struct WinogradAxis {
+  std::int64_t m = 1;      // of a tile
+  std::int64_t side = 1;   // of its inputs
+  std::int64_t step = 1;   // between outputs, and between inputs
+  std::int64_t grids = 1;  // of which there is an output
+  std::int64_t tiles = 0;
+
+  WinogradAxis() = default;
+  WinogradAxis(std::int64_t outputs, std::int64_t size, std::int64_t kernel,
+               std::int64_t dilation) noexcept;
+  std::int64_t first_output(std::int64_t tile) const noexcept {
+    return tile / grids * m * step + tile % grids;
+  }
+  // Inputs under so many tiles of each of so many grids, those between them included. Those of one
+  // grid are steps apart.
+  std::int64_t copied(std::int64_t along, std::int64_t of_grids) const noexcept {
+    return of_grids + ((along - 1) * m + side - 1) * (of_grids > 1 ? step : 1);
+  }
+};
+
+// How Winograd's F(m x m, r x r) is cut: blocks of tiles of m x m outputs, of all channels in and
 // some panels of channels out. A block's tiles follow each other through rows, and images.
 struct WinogradBlocking {
-  int m = 0;
-  // Of an image, or of each image in the grid of images that dilation makes of one.
-  std::int64_t tile_rows = 0, tile_columns = 0;
+  int variant = -1;  // in kWinogradVariants
+  WinogradAxis rows, columns;
   std::int64_t tiles = 0;           // of a block
+  std::int64_t grids = 0;           // of columns that are copied at a time
   std::int64_t panels = 0;          // of a block
   std::int64_t pitch = 0;           // of a tile's channels
   std::int64_t patch_channels = 0;  // that are copied at a time
@@ -28,17 +50,18 @@ struct WinogradBlocking {
   double fma_cycles = 0, pack_cycles = 0, store_cycles = 0;
   double input_cycles = 0, weight_cycles = 0;  // of an image, and of a block of all panels
 
-  int points() const noexcept { return (m + 2) * (m + 2); }
+  std::int64_t points() const noexcept { return rows.side * columns.side; }
+  std::int64_t tiles_of_image() const noexcept { return rows.tiles * columns.tiles; }
   double cycles() const noexcept { return fma_cycles + pack_cycles + store_cycles; }
 };
 
 // Channels of a group, in and out, from which on a layer may take it.
 constexpr std::int64_t kWinogradChannels = 8;
 
-// Channels of a group in times out, up to which a layer owns transformed weights.
-constexpr std::int64_t kMostTransformed = 1 << 16;
+// Transformed weights of a group up to which a layer owns them.
+constexpr std::int64_t kMostTransformed = 36 << 16;
 
-// One size as a layer has it.
+// One variant as a layer has it.
 struct PackedWinograd {
   bool allowed = false;  // to the plan
   // Transformed, [panels][points][winograd_point_stride], or null.
@@ -48,8 +71,13 @@ struct PackedWinograd {
 // The m of a winograd algorithm, else 0.
 int winograd_size(Algorithm algorithm) noexcept;
 
-// Does F(m x m, 3 x 3) compute such a layer?
-bool is_winograd(const Conv2d& descriptor) noexcept;
+constexpr std::int64_t winograd_points(const WinogradVariant& v) noexcept {
+  const std::int64_t side = v.m + v.r - 1;
+  return v.square ? side * side : side;
+}
+
+// Does the variant compute such a layer?
+bool is_winograd(const WinogradVariant& variant, const Conv2d& descriptor) noexcept;
 
 // From one point's floats to the next one's: an odd number of cache lines, or points would share
 // cache sets.
@@ -58,11 +86,8 @@ constexpr std::int64_t winograd_point_stride(std::int64_t floats) noexcept {
   return round_up(floats + kLine, 2 * kLine) - kLine;
 }
 
-// Dilated, an image is a grid of images whose outputs share no inputs, with tiles of their own.
-std::int64_t tiles_of_image(const Problem& problem, const WinogradBlocking& blocking) noexcept;
-
-// A pure function of its arguments, for a problem of such a layer.
-WinogradBlocking choose_winograd(const Problem& problem, int m, bool owned, const Tile& tile,
+// A pure function of its arguments, for a problem of a layer that the variant computes.
+WinogradBlocking choose_winograd(const Problem& problem, int variant, bool owned, const Tile& tile,
                                  const CacheSizes& caches) noexcept;
 
 // Shrinks blocks until there are a few for every thread, if the problem has that many.

@@ -37,7 +37,7 @@ double exact_sum(const Operands& operands, const Dims<4>& i) {
 
 // One problem and its outputs in double.
 struct Sample {
-  Sample(std::int64_t channels, std::int64_t kernel, bool rectified, const Options& options)
+  Sample(std::int64_t channels, Pair kernel, bool rectified, const Options& options)
       : operands(problem_of(channels, kernel), options.layout, testing::Fill::floats, options.seed,
                  false) {
     if (rectified) {
@@ -52,12 +52,12 @@ struct Sample {
     });
   }
 
-  static testing::Problem problem_of(std::int64_t channels, std::int64_t kernel) {
+  static testing::Problem problem_of(std::int64_t channels, Pair kernel) {
     Conv2d conv;
     conv.in_channels = channels;
     conv.out_channels = 32;
     conv.kernel_size = kernel;
-    return testing::problem_of(conv, 1, 11 + kernel, 11 + kernel);
+    return testing::problem_of(conv, 1, 11 + kernel.h, 11 + kernel.w);
   }
 
   Operands operands;
@@ -122,9 +122,9 @@ bool print_bounds(const Options& options, Progress& progress) {
 // Every algorithm beside the others, for x uniform in [-1, 1) and for what ReLU leaves of it.
 // Errors of Winograd grow with what is in its tile, not with each output's own products: hence the
 // scale.
-bool print_algorithms(const Options& options, Progress& progress) {
+bool print_algorithms(Pair kernel, const Options& options, Progress& progress) {
   std::vector<Algorithm> algorithms;
-  const Sample any(kChannels[0], 3, false, options);
+  const Sample any(kChannels[0], kernel, false, options);
   for (const Algorithm algorithm : testing::all_algorithms()) {
     LayerOptions named = layer_options(options);
     named.algorithm = algorithm;
@@ -132,8 +132,9 @@ bool print_algorithms(const Options& options, Progress& progress) {
     if (engine && FastconvRun(any.operands).create(named).ok()) algorithms.push_back(algorithm);
   }
   std::printf(
-      "\nBy algorithm: error of y in units of 2^-24 * the largest |y|, RMS and max, 3x3\n\n"
-      "| C    | x       ");
+      "\nBy algorithm: error of y in units of 2^-24 * the largest |y|, RMS and max, %lldx%lld\n\n"
+      "| C    | x       ",
+      static_cast<long long>(kernel.h), static_cast<long long>(kernel.w));
   for (const Algorithm algorithm : algorithms) std::printf(" | %-13s", name(algorithm));
   std::printf(" |\n|------|---------");
   for (std::size_t i = 0; i < algorithms.size(); ++i) std::printf("-|--------------");
@@ -141,7 +142,7 @@ bool print_algorithms(const Options& options, Progress& progress) {
   for (const bool rectified : {false, true}) {
     for (const std::int64_t c : kChannels) {
       progress.show("C = " + std::to_string(c));
-      const Sample sample(c, 3, rectified, options);
+      const Sample sample(c, kernel, rectified, options);
       const std::vector<double> scale(sample.exact.size(), sample.largest);
       std::string line;
       for (const Algorithm algorithm : algorithms) {
@@ -173,8 +174,11 @@ bool print_accuracy(const Options& options) {
   Progress progress(options.quiet);
   std::printf("fastconv %s, %s, %s, against sums in double\n\n", version(), name(options.layout),
               fastconv::name(options.isa));
-  const bool good = print_bounds(options, progress);
-  return print_algorithms(options, progress) && good;
+  bool good = print_bounds(options, progress);
+  for (const Pair& kernel : {Pair{3, 3}, Pair{5, 5}, Pair{1, 3}, Pair{1, 5}}) {
+    good = print_algorithms(kernel, options, progress) && good;
+  }
+  return good;
 }
 
 }  // namespace fastconv::perf

@@ -229,15 +229,17 @@ TEST_SUITE("blocking") {
         {std::begin(kCaches), std::end(kCaches)},
         [](const fastconv::Problem& p, const Tiles& tiles, const CacheSizes& caches) {
           const Pair kernel = p.window.kernel_size;
-          if (kernel.h != 3 || kernel.w != 3) return;
           // Of transformed tiles: near ones, or what L3 has room for.
           const std::int64_t room =
               std::max(2 * caches.l2, std::min<std::int64_t>(8 * caches.l2, 8 << 20));
-          for (const int m : {2, 4, 6}) {
-            CAPTURE(m);
+          for (int variant = 0; variant < kWinogradCount; ++variant) {
+            CAPTURE(variant);
+            Conv2d conv;
+            conv.kernel_size = kernel;
+            if (!is_winograd(kWinogradVariants[variant], conv)) continue;
             for (const bool owned : {false, true}) {
               CAPTURE(owned);
-              const WinogradBlocking b = choose_winograd(p, m, owned, tiles.channels, caches);
+              const WinogradBlocking b = choose_winograd(p, variant, owned, tiles.channels, caches);
               // One tile at the least; sums, weights on their way and a patch.
               const std::int64_t tile =
                   b.points() * (p.c_per_group() + 32) * static_cast<std::int64_t>(sizeof(float));

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Winograd: the transforms in exact arithmetic, every remainder of a tile, error and special
-// values.
+// Winograd: every remainder of a tile, error and special values.
 #include "winograd.hpp"
 
 #include <doctest/doctest.h>
@@ -8,16 +7,11 @@
 #include <cmath>
 #include <fastconv/thread_pool.hpp>
 #include <limits>
-#include <numeric>
 #include <string>
 #include <vector>
 
 #include "compare.hpp"
 #include "sweep.hpp"
-
-#define FASTCONV_LEVEL testing
-#define FASTCONV_PORTABLE_VECTORS
-#include "../kernels/winograd_transforms.hpp"
 
 namespace fastconv::testing {
 namespace {
@@ -25,79 +19,21 @@ namespace {
 constexpr Algorithm kWinograd[] = {Algorithm::winograd_f2, Algorithm::winograd_f4,
                                    Algorithm::winograd_f6};
 
-struct Rational {
-  std::int64_t over = 0, under = 1;
+const Pair kKernels[] = {{3, 3}, {5, 5}, {1, 3}, {3, 1}, {1, 5}, {5, 1}};
 
-  static Rational of(std::int64_t over, std::int64_t under) {
-    const std::int64_t divisor = std::gcd(over, under);
-    return {over / divisor, under / divisor};
-  }
-  friend Rational operator+(Rational a, Rational b) {
-    return of(a.over * b.under + b.over * a.under, a.under * b.under);
-  }
-  friend Rational operator*(Rational a, Rational b) {
-    return of(a.over * b.over, a.under * b.under);
-  }
-};
-
-// one + root * sqrt(2).
-struct Exact {
-  Rational one, root;
-
-  friend Exact operator+(const Exact& a, const Exact& b) {
-    return {a.one + b.one, a.root + b.root};
-  }
-  friend Exact operator*(const Exact& a, const Exact& b) {
-    return {a.one * b.one + Rational{2, 1} * a.root * b.root, a.one * b.root + a.root * b.one};
-  }
-  friend Exact operator-(const Exact& a, const Exact& b) { return a + Exact{{-1, 1}, {0, 1}} * b; }
-  bool is(std::int64_t value) const {
-    return one.over == value && one.under == 1 && root.over == 0;
-  }
-};
-
-Exact integer(std::int64_t value) { return {{value, 1}, {0, 1}}; }
-
-// What a constant of the transforms stands for: the only multiple of 1/1440 or sqrt(2)/1440 that
-// near.
-Exact exact(double constant) {
-  const double rational = 1440.0 * constant, irrational = 1440.0 * constant / std::sqrt(2.0);
-  const auto is_whole = [](double value) { return std::fabs(value - std::round(value)) < 1e-9; };
-  REQUIRE(is_whole(rational) != (is_whole(irrational) && constant != 0.0));
-  const bool whole = is_whole(rational);
-  const Rational value = Rational::of(std::llround(whole ? rational : irrational), 1440);
-  return whole ? Exact{value, {0, 1}} : Exact{{0, 1}, value};
+// Of all but 3x3, one variant serves.
+Algorithm only_algorithm(const Pair& kernel) {
+  return kernel.h == 5 || kernel.w == 5 ? Algorithm::winograd_f2 : Algorithm::winograd_f4;
 }
 
-struct ExactArithmetic {
-  static Exact fma(double a, const Exact& b, const Exact& c) { return exact(a) * b + c; }
-  static Exact multiply(double a, const Exact& b) { return exact(a) * b; }
-};
+bool is_3x3(const Pair& kernel) { return kernel.h == 3 && kernel.w == 3; }
 
-// Both sides are linear in the inputs and in the filter, so units of both are all.
-template <int M>
-void check_transforms() {
-  using T = Winograd<M, ExactArithmetic>;
-  constexpr int P = M + 2;
-  for (int tap = 0; tap < 3; ++tap) {
-    Exact u[P];
-    T::weights(integer(tap == 0), integer(tap == 1), integer(tap == 2), u);
-    for (int at = 0; at < P; ++at) {
-      Exact d[P];
-      for (int i = 0; i < P; ++i) d[i] = integer(i == at);
-      T::input(d);
-      for (int i = 0; i < P; ++i) d[i] = u[i] * d[i];
-      T::output(d);
-      for (int i = 0; i < M; ++i) CHECK(d[i].is(i + tap == at ? 1 : 0));
-    }
-  }
-}
-
-Conv2d conv_of(std::int64_t in, std::int64_t out, Padding padding = 1, std::int64_t groups = 1) {
+Conv2d conv_of(std::int64_t in, std::int64_t out, Padding padding = 1, std::int64_t groups = 1,
+               const Pair& kernel = 3) {
   Conv2d conv;
   conv.in_channels = in;
   conv.out_channels = out;
-  conv.kernel_size = 3;
+  conv.kernel_size = kernel;
   conv.padding = padding;
   conv.groups = groups;
   return conv;
@@ -125,6 +61,8 @@ void check_variants(const Problem& problem, Layout layout, Fill fill, std::uint6
   const Check check(problem, layout, fill, seed, seed % 3 != 0, post_ops);
   for (const Isa isa : tested_isas()) {
     for (const Algorithm algorithm : kWinograd) {
+      const Pair& kernel = problem.conv.kernel_size;
+      if (!is_3x3(kernel) && algorithm != only_algorithm(kernel)) continue;
       Run run;
       run.algorithm = algorithm;
       run.isa = isa;
@@ -176,18 +114,28 @@ void run_on_threads(const Layer& layer, const Plan& plan, const Tensor& x, const
 }  // namespace
 
 TEST_SUITE("winograd") {
-  TEST_CASE("the transforms are those of the definition, exactly") {
-    check_transforms<2>();
-    check_transforms<4>();
-    check_transforms<6>();
-  }
-
   TEST_CASE("every remainder of a tile's rows and columns") {
     std::uint64_t seed = 0;
     for (std::int64_t h = 1; h <= 13; ++h) {
       for (const std::int64_t w : {1, 2, 3, 4, 5, 6, 7, 8, 12, 13, 30}) {
         const Layout layout = seed % 2 == 0 ? Layout::nchw : Layout::nhwc;
         check_variants(problem_of(conv_of(3, 18), 1, h, w), layout, Fill::integers, ++seed);
+      }
+    }
+  }
+
+  TEST_CASE("every remainder of other kernels' tiles") {
+    std::uint64_t seed = 0;
+    for (const Pair& kernel : kKernels) {
+      if (is_3x3(kernel)) continue;
+      for (std::int64_t size = 1; size <= 9; ++size) {
+        for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
+          const Padding same{kernel.h / 2, kernel.w / 2};
+          check_variants(problem_of(conv_of(5, 9, same, 1, kernel), 2, size, 10 - size), layout,
+                         Fill::floats, ++seed);
+          check_variants(problem_of(conv_of(17, 33, 2, 1, kernel), 1, 5, size + 4), layout,
+                         Fill::floats, ++seed);
+        }
       }
     }
   }
@@ -199,6 +147,8 @@ TEST_SUITE("winograd") {
         const auto layout = static_cast<Layout>(++seed % 13);
         REQUIRE(name(layout) != nullptr);
         check_variants(problem_of(conv_of(c, k), 2, 7, 10), layout, Fill::floats, seed);
+        check_variants(problem_of(conv_of(c, k, 2, 1, kKernels[1 + seed % 5]), 2, 7, 10), layout,
+                       Fill::floats, seed);
       }
     }
   }
@@ -213,7 +163,7 @@ TEST_SUITE("winograd") {
       for (const Padding& padding : {Padding(0), Padding(2), Padding{3, 0, 1, 4}}) {
         for (const std::int64_t groups : {1, 3}) {
           for (const Layout layout : {Layout::nchw, Layout::nhwc, Layout::flipped, Layout::chwn}) {
-            Conv2d conv = conv_of(12, 15, padding, groups);
+            Conv2d conv = conv_of(12, 15, padding, groups, kKernels[seed % 6]);
             conv.padding_mode = mode;
             ++seed;
             check_variants(problem_of(conv, 2, 5, 9), layout, Fill::floats, seed,
@@ -232,7 +182,24 @@ TEST_SUITE("winograd") {
           Conv2d conv = conv_of(9, 20, {dilation.h, dilation.h + 1, dilation.w, dilation.w + 2});
           conv.dilation = dilation;
           check_variants(problem_of(conv, 2, size, size + 2), layout, Fill::floats, ++seed);
+          conv.kernel_size = kKernels[1 + seed % 5];
+          conv.padding = Padding(2 * dilation.h, 2 * dilation.w);
+          check_variants(problem_of(conv, 2, size, size + 2), layout, Fill::floats, ++seed);
         }
+      }
+    }
+  }
+
+  TEST_CASE("dilated, more tiles than a block has") {
+    std::uint64_t seed = 0;
+    for (const Pair& dilation : {Pair{1, 2}, Pair{3, 5}, Pair{2, 11}, Pair{2, 40}}) {
+      for (const Layout layout : {Layout::nchw, Layout::nhwc, Layout::flipped}) {
+        Conv2d conv = conv_of(70, 7, {dilation.h, dilation.w});
+        conv.dilation = dilation;
+        check_variants(problem_of(conv, 1, 10, 53), layout, Fill::floats, ++seed);
+        conv.kernel_size = kKernels[1 + seed % 5];
+        conv.padding = Padding(2 * dilation.h, 2 * dilation.w);
+        check_variants(problem_of(conv, 1, 10, 53), layout, Fill::floats, ++seed);
       }
     }
   }
@@ -241,15 +208,25 @@ TEST_SUITE("winograd") {
     check_variants(problem_of(conv_of(20, 70), 2, 23, 29), Layout::nchw, Fill::floats, 1);
     check_variants(problem_of(conv_of(20, 70), 2, 23, 29), Layout::nhwc, Fill::floats, 5);
     check_variants(problem_of(conv_of(300, 33), 1, 5, 70), Layout::nchw, Fill::floats, 10);
+    for (const Pair& kernel : kKernels) {
+      check_variants(problem_of(conv_of(90, 40, 2, 1, kernel), 2, 17, 29), Layout::nchw,
+                     Fill::floats, 5);
+      check_variants(problem_of(conv_of(90, 40, 2, 1, kernel), 2, 17, 29), Layout::nhwc,
+                     Fill::floats, 2);
+    }
   }
 
   // Of 300 x 225 channels a layer does not own transformed weights; of some of its outputs, but for
   // F(2 x 2), it does.
   TEST_CASE("weights transformed as they are used") {
     constexpr std::int64_t c = 300, k = 225, some = 97, part = 30;
-    static_assert(c * k > kMostTransformed && c * part <= kMostTransformed);
+    static_assert(c * k * 36 > kMostTransformed && c * part * 64 <= kMostTransformed);
     check_variants(problem_of(conv_of(c, k), 1, 9, 14), Layout::nchw, Fill::floats, 2);
     check_variants(problem_of(conv_of(c, k), 1, 3, 31), Layout::nhwc, Fill::floats, 5);
+    check_variants(problem_of(conv_of(c, k, 2, 1, 5), 1, 7, 6), Layout::nchw, Fill::floats, 2);
+    static_assert(640 * 640 * 6 > kMostTransformed);
+    check_variants(problem_of(conv_of(640, 640, 1, 1, {1, 3}), 1, 1, 9), Layout::nhwc, Fill::floats,
+                   1);
     for_each_variant([](const LayerOptions& options, Layout layout) {
       const Tensor x(layout, {2, c, 11, 18}), weights(Layout::nchw, {k, c, 3, 3});
       const Tensor y(layout, {2, k, 11, 18}), expected(layout, {2, part, 11, 18});
@@ -302,6 +279,34 @@ TEST_SUITE("winograd") {
       REQUIRE(layer.run(moved_x, moved_y).ok());
       CHECK(compare_bits(moved_y, together.view()).none());
     });
+  }
+
+  TEST_CASE("the bits of other kernels depend on neither batch nor threads") {
+    for (const Isa isa : tested_isas()) {
+      for (const Pair& kernel : kKernels) {
+        for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
+          LayerOptions options;
+          options.isa = isa;
+          options.algorithm = only_algorithm(kernel);
+          const Tensor x(layout, {3, 40, 11, 22});
+          const Tensor weights(Layout::nchw, {70, 40, kernel.h, kernel.w});
+          const Tensor together(layout, {3, 70, 11, 22}), shared(layout, {3, 70, 11, 22});
+          fill_floats(x.view(), 1);
+          fill_floats(weights.view(), 2);
+          const Padding same{kernel.h / 2, kernel.w / 2};
+          Layer layer;
+          REQUIRE(Layer::create(conv_of(40, 70, same, 1, kernel), weights.view(), nullptr, options,
+                                layer)
+                      .ok());
+          REQUIRE(layer.run(x.view(), together.view()).ok());
+          check_images_alone(layer, x, together, options.algorithm);
+          Plan plan;
+          REQUIRE(layer.plan(x.view(), shared.view(), plan, 3).ok());
+          run_on_threads(layer, plan, x, shared.view(), 3);
+          CHECK(compare_bits(shared.view(), together.view()).none());
+        }
+      }
+    }
   }
 
   TEST_CASE("auto takes it for an image as for a batch, with the same bits") {
@@ -369,31 +374,41 @@ TEST_SUITE("winograd") {
   }
 
   TEST_CASE("rounding errors of the order of a plain summation's") {
-    for (const bool positive : {false, true}) {
-      CAPTURE(positive);
-      const Tensor x(Layout::nhwc, {1, 96, 13, 13}), weights(Layout::nchw, {24, 96, 3, 3});
-      const Tensor expected(Layout::nhwc, {1, 24, 13, 13}), y(Layout::nhwc, {1, 24, 13, 13});
-      fill_floats(x.view(), 1);
-      fill_floats(weights.view(), 2);
-      for_each_index(x.view().shape, [&](const Dims<4>& i) {
-        if (positive) at(x.view(), i) = std::fmax(at(x.view(), i), 0.0F);
-      });
-      const auto error = [&](Algorithm algorithm) {
-        LayerOptions options;
-        options.algorithm = algorithm;
-        REQUIRE(conv2d(x.view(), weights.view(), nullptr, y.view(), 1, 1, 1, 1, PaddingMode::zeros,
-                       options)
-                    .ok());
-        return std::sqrt(squared_error(y, expected));
-      };
-      error(Algorithm::naive);  // which sums in double
-      copy(y.view(), expected.view());
-      const double direct = error(Algorithm::gemm);
-      CHECK(direct > 0);
-      CHECK(error(Algorithm::winograd_f2) < 2 * direct);
-      CHECK(error(Algorithm::winograd_f4) < 4 * direct);
-      CHECK(error(Algorithm::winograd_f6) < 16 * direct);
-      CHECK(error(Algorithm::winograd_f6) > error(Algorithm::winograd_f4));
+    for (const Pair& kernel : kKernels) {
+      for (const bool positive : {false, true}) {
+        CAPTURE(kernel.h);
+        CAPTURE(kernel.w);
+        CAPTURE(positive);
+        const Padding same{kernel.h / 2, kernel.w / 2};
+        const Tensor x(Layout::nhwc, {1, 96, 13, 13});
+        const Tensor weights(Layout::nchw, {24, 96, kernel.h, kernel.w});
+        const Tensor expected(Layout::nhwc, {1, 24, 13, 13}), y(Layout::nhwc, {1, 24, 13, 13});
+        fill_floats(x.view(), 1);
+        fill_floats(weights.view(), 2);
+        for_each_index(x.view().shape, [&](const Dims<4>& i) {
+          if (positive) at(x.view(), i) = std::fmax(at(x.view(), i), 0.0F);
+        });
+        const auto error = [&](Algorithm algorithm) {
+          LayerOptions options;
+          options.algorithm = algorithm;
+          REQUIRE(conv2d(x.view(), weights.view(), nullptr, y.view(), 1, same, 1, 1,
+                         PaddingMode::zeros, options)
+                      .ok());
+          return std::sqrt(squared_error(y, expected));
+        };
+        error(Algorithm::naive);  // which sums in double
+        copy(y.view(), expected.view());
+        const double direct = error(Algorithm::gemm);
+        CHECK(direct > 0);
+        if (!is_3x3(kernel)) {
+          CHECK(error(only_algorithm(kernel)) < 2 * direct);
+          continue;
+        }
+        CHECK(error(Algorithm::winograd_f2) < 2 * direct);
+        CHECK(error(Algorithm::winograd_f4) < 4 * direct);
+        CHECK(error(Algorithm::winograd_f6) < 16 * direct);
+        CHECK(error(Algorithm::winograd_f6) > error(Algorithm::winograd_f4));
+      }
     }
   }
 
@@ -423,7 +438,7 @@ TEST_SUITE("winograd") {
   }
 
   TEST_CASE("who may have it") {
-    const std::vector<float> weights(64 * 64 * 9);
+    const std::vector<float> weights(64 * 64 * 25);
     const auto planned = [&](const Conv2d& conv, std::int64_t size, const LayerOptions& options) {
       Layer layer;
       const Status status =
@@ -445,6 +460,11 @@ TEST_SUITE("winograd") {
     LayerOptions options;
     CHECK(planned(conv_of(64, 64), 56, options) == Algorithm::winograd_f4);
     CHECK(planned(conv_of(64, 64), 1, options) == Algorithm::gemm);
+    for (const Pair& kernel : kKernels) {
+      const Padding same{kernel.h / 2, kernel.w / 2};
+      CHECK(planned(conv_of(64, 64, same, 1, kernel), 56, options) == only_algorithm(kernel));
+      CHECK(planned(conv_of(8, 4, same, 1, kernel), 56, options) != only_algorithm(kernel));
+    }
     Conv2d strided = conv_of(64, 64);
     strided.stride = 2;
     CHECK(planned(strided, 56, options) == Algorithm::gemm);
@@ -472,6 +492,11 @@ TEST_SUITE("winograd") {
     status = Layer::create(strided, oihw(weights.data(), 8, 8, 3, 3), nullptr, options, layer);
     CHECK(status.code() == StatusCode::unsupported);
     CHECK(std::string(status.message()).find("stride 1x2") != std::string::npos);
+    options.algorithm = Algorithm::winograd_f6;
+    status = Layer::create(conv_of(8, 8, 1, 1, {1, 3}), oihw(weights.data(), 8, 8, 1, 3), nullptr,
+                           options, layer);
+    CHECK(status.code() == StatusCode::unsupported);
+    CHECK(std::string(status.message()).find("got 1x3") != std::string::npos);
   }
 }
 

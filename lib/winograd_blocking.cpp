@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "costs.hpp"
+#include "integers.hpp"
+#include "winograd.hpp"
+
+namespace fastconv {
+namespace {
+
+constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
+constexpr std::int64_t kLine = 16;           // floats of a cache line
+constexpr std::int64_t kPartFloats = 2048;   // of a point of weights that are transformed at a time
+constexpr double kNearWeights = 1 << 22;     // bytes
+constexpr double kRepeated = 0.03;           // share of all cycles
+constexpr std::int64_t kFarBytes = 8 << 20;  // of V that L3 has room for
+constexpr std::int64_t kLeastTiles = 28;     // that share a pass of the weights
+constexpr std::int64_t kSparse = 3;          // columns copied for each that is read
+
+// Tiles of the largest run, of each grid and in all.
+struct RunSize {
+  std::int64_t along, tiles;
+};
+RunSize largest_run(const WinogradBlocking& b) noexcept {
+  const std::int64_t grids = b.columns.grids;
+  const std::int64_t along =
+      b.grids < grids
+          ? 1
+          : std::clamp<std::int64_t>(b.tiles / grids, 1, ceil_div(b.columns.tiles, grids));
+  return {along, along * std::min(b.grids, b.tiles)};
+}
+
+// Sizes that follow from the tiles of a block.
+void set_sizes(const Tile& tile, WinogradBlocking& b) noexcept {
+  b.v_stride = winograd_point_stride(b.tiles * b.pitch);
+  b.m_stride = winograd_point_stride(b.tiles * tile.nr);
+  const RunSize run = largest_run(b);
+  const std::int64_t columns = b.columns.copied(run.along, run.tiles / run.along);
+  b.patch_elements = round_up(b.rows.side * columns * b.patch_channels + tile.nr, kLine);
+  b.staged_elements = b.rows.m * run.tiles * b.columns.m * tile.nr;
+}
+
+// With the layer's transformed weights or with its own.
+WinogradBlocking cut(const Problem& p, int variant, bool owned, const Tile& tile,
+                     const CacheSizes& caches) noexcept {
+  WinogradBlocking b;
+  const int m = kWinogradVariants[variant].m;
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  b.variant = variant;
+  b.rows = WinogradAxis(p.oh, m, kernel.h, dilation.h);
+  b.columns = WinogradAxis(p.ow, m, kernel.w, dilation.w);
+  b.panels = ceil_div(p.k_per_group(), tile.nr);
+  b.depth = owned ? p.c_per_group() : std::min(p.c_per_group(), kPartFloats / tile.nr);
+  b.u_stride = winograd_point_stride(b.depth * tile.nr);
+  b.u_elements = owned ? 0 : b.points() * b.u_stride;
+  // An odd number of lines between tiles, as between the rows of any A.
+  b.pitch = round_up(p.c_per_group(), 2 * kLine) + kLine;
+  // V takes half of L2, where it is read once a panel; or more, if it takes more tiles to pay for
+  // the weights, which are read, and transformed unless the layer has done so, once a block. From
+  // L3 it comes as fast, as long as that is not full of it.
+  const std::int64_t of_image = b.tiles_of_image();
+  const std::int64_t tile_bytes = b.points() * b.pitch * kFloat;
+  const std::int64_t least = owned ? kLeastTiles : 2 * kLeastTiles;
+  std::int64_t limit = std::max<std::int64_t>(caches.l2 / 2 / tile_bytes, least);
+  const std::int64_t near = caches.l2 * 2;
+  const std::int64_t room = owned ? near : std::max(near, std::min(caches.l2 * 8, kFarBytes));
+  limit = std::clamp<std::int64_t>(room / tile_bytes, 1, limit);
+  limit = std::min(limit, std::max<std::int64_t>(p.n, 1) * of_image);
+  // Whole rows of tiles, or equal parts of one, if it can be of whole grids.
+  const auto fit = [limit](std::int64_t size, std::int64_t unit) {
+    const std::int64_t most = limit / unit * unit;
+    return round_up(ceil_div(size, ceil_div(size, most)), unit);
+  };
+  b.tiles = limit >= b.columns.tiles   ? limit / b.columns.tiles * b.columns.tiles
+            : limit >= b.columns.grids ? fit(b.columns.tiles, b.columns.grids)
+                                       : fit(b.columns.grids, 1);
+  // Neighbouring grids are copied together, unless they are far more apart than they are many.
+  b.grids = b.columns.grids;
+  const RunSize run = largest_run(b);
+  const std::int64_t copied_columns = b.columns.copied(run.along, run.tiles / run.along);
+  if (copied_columns > kSparse * run.tiles * b.columns.side) b.grids = 1;
+  b.patch_channels = tile.width;
+  if (p.x_strides[1] == 1) {
+    const std::int64_t most = caches.l2 / 4 / (b.rows.side * copied_columns * kFloat);
+    b.patch_channels = std::clamp<std::int64_t>(most / tile.width * tile.width, tile.width, 64);
+  }
+  set_sizes(tile, b);
+
+  // Of one image: the choice must not depend on the batch.
+  const std::int64_t in_vectors = ceil_div(p.c_per_group(), tile.width);
+  const std::int64_t out_vectors = ceil_div(p.k_per_group(), tile.width);
+  const double images = real(p.groups);
+  const double transform =
+      real(b.points()) * (kWinogradVariants[variant].square ? kTransform : kTransformAlong);
+  const std::int64_t height = std::min(of_image, limit);
+  Tile one_panel = tile;
+  one_panel.wide_mr = 0;
+  b.fma_cycles = images * real(b.points() * p.c_per_group()) *
+                 tile_cycles(height, p.k_per_group(), height, one_panel) * real(of_image) /
+                 real(height);
+  // What touches the border, or has no adjacent channels, is copied first.
+  const auto inside = [](const WinogradAxis& axis, std::int64_t size) {
+    const std::int64_t places = size - (axis.side - 1) * axis.step;
+    const double tiles = real(places * axis.grids) / real(axis.m * axis.step);
+    return std::clamp(tiles / real(axis.tiles), 0.0, 1.0);
+  };
+  const std::int64_t outputs = b.rows.m * b.columns.m;
+  const double run_columns =
+      real(b.grids == 1 ? b.columns.side : copied_columns) / real(b.grids == 1 ? 1 : run.tiles);
+  // A vector of a pixel's channels, where those of neighbouring pixels are apart.
+  const auto transposed = [&](std::int64_t apart, double element) {
+    return apart == 1 || apart == 2 ? kCopyVector + kTranspose : tile.width * element;
+  };
+  const std::int64_t step = b.grids == 1 ? b.columns.step : 1;
+  const double copied =
+      p.x_strides[1] == 1
+          ? (1 - inside(b.rows, p.h) * inside(b.columns, p.w)) * real(b.points()) * kCopyVector
+          : real(b.rows.side) * run_columns * transposed(step * p.x_strides[3], kCopyScalar);
+  b.input_cycles = images * real(of_image) * real(in_vectors) * (transform + copied);
+  const double weight_vectors =
+      images * real(p.c_per_group()) * real(b.panels * tile.nr / tile.width);
+  const double blocks = real(ceil_div(of_image, height));
+  double first_read = 0;  // of what the plain weights have not
+  if (owned) {
+    const double bytes = weight_vectors * real(b.points() * tile.width * kFloat);
+    const double cycles = bytes * (bytes < kNearWeights ? kWeightByte : kWeightByteFar);
+    // Read again while the last ones are multiplied.
+    b.weight_cycles = std::max(0.0, cycles - b.fma_cycles / blocks);
+    first_read = cycles * real(b.points() - p.taps()) / real(b.points());
+  } else {
+    b.weight_cycles = weight_vectors * real(b.points() + p.taps()) * kTransformWeight;
+  }
+  b.pack_cycles = b.input_cycles + blocks * b.weight_cycles + first_read;
+  b.store_cycles =
+      images * real(of_image) * real(out_vectors) *
+      (transform + real(outputs) * kStoreVector / 2 +
+       (p.y_strides[1] == 1 ? 0.0
+                            : real(outputs) * transposed(step * p.y_strides[3], kStoreScalar)));
+  return b;
+}
+
+}  // namespace
+
+WinogradAxis::WinogradAxis(std::int64_t outputs, std::int64_t size, std::int64_t kernel,
+                           std::int64_t dilation) noexcept
+    : m(kernel == 1 ? 1 : size),
+      side(m + kernel - 1),
+      step(kernel == 1 ? 1 : dilation),
+      grids(std::min(step, outputs)) {
+  const std::int64_t most = ceil_div(outputs, step);                 // of a grid
+  const std::int64_t full = outputs - (most - 1) * step;             // grids that have as many
+  const std::int64_t in_all = most > 1 ? ceil_div(most - 1, m) : 0;  // tiles that all grids have
+  tiles = in_all * grids + (ceil_div(most, m) - in_all) * full;
+}
+
+int winograd_size(Algorithm algorithm) noexcept {
+  for (const WinogradVariant& v : kWinogradVariants) {
+    if (v.algorithm == algorithm) return v.m;
+  }
+  return 0;
+}
+
+bool is_winograd(const WinogradVariant& v, const Conv2d& d) noexcept {
+  const auto is = [](const Pair& pair, std::int64_t h, std::int64_t w) {
+    return pair.h == h && pair.w == w;
+  };
+  constexpr std::int64_t kMost = 1 << 30;  // so that some steps of it are 64-bit
+  const bool kernel = v.square ? is(d.kernel_size, v.r, v.r)
+                               : is(d.kernel_size, 1, v.r) || is(d.kernel_size, v.r, 1);
+  return kernel && is(d.stride, 1, 1) && d.dilation.h < kMost && d.dilation.w < kMost;
+}
+
+WinogradBlocking choose_winograd(const Problem& p, int variant, bool owned, const Tile& tile,
+                                 const CacheSizes& caches) noexcept {
+  return cut(p, variant, owned, tile, caches);
+}
+
+void split_for_threads(const Problem& p, const Tile& tile, int threads,
+                       WinogradBlocking& b) noexcept {
+  const std::int64_t tiles = p.n * b.tiles_of_image();
+  const std::int64_t panels = b.panels;
+  const auto tile_blocks = [&] { return ceil_div(tiles, b.tiles); };
+  const auto panel_blocks = [&] { return ceil_div(panels, b.panels); };
+  // More blocks of tiles repeat what is done to the weights, more blocks of panels to the input:
+  // what costs less, and little once every thread has a block.
+  const double all = real(p.n) * b.cycles();
+  for (;;) {
+    const std::int64_t blocks = p.groups * tile_blocks() * panel_blocks();
+    if (blocks >= 3 * std::int64_t{threads}) break;
+    const double by_tiles = b.tiles >= 2 * tile.mr ? real(tile_blocks()) * b.weight_cycles : all;
+    const double by_panels = b.panels > 1 ? real(panel_blocks() * p.n) * b.input_cycles : all;
+    if (std::min(by_tiles, by_panels) >= (blocks < threads ? all : kRepeated * all)) break;
+    std::int64_t& part = by_tiles <= by_panels ? b.tiles : b.panels;
+    part = ceil_div(part, 2);
+  }
+  if (tile_blocks() >= threads) b.tiles = ceil_div(tiles, round_up(tile_blocks(), threads));
+  set_sizes(tile, b);
+}
+
+std::int64_t winograd_workspace_bytes(const WinogradBlocking& b) noexcept {
+  return (b.u_elements + b.points() * (b.v_stride + b.m_stride) + b.patch_elements +
+          b.staged_elements) *
+         kFloat;
+}
+
+std::int64_t winograd_blocks(const Problem& p, int nr, const WinogradBlocking& b) noexcept {
+  return p.groups * ceil_div(p.n * b.tiles_of_image(), b.tiles) *
+         ceil_div(ceil_div(p.k_per_group(), nr), b.panels);
+}
+
+}  // namespace fastconv
