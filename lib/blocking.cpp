@@ -197,6 +197,7 @@ class Candidate {
     b_.pitch = round_up(b_.kc, 2 * kLine) + kLine;
     block_packed(tile_.mr);
     b_.pack_elements = b_.pack_block * b_.pitch;
+    b_.cuts_columns = has_far_columns(p_.window);
     b_.fma_cycles = real(depth_) * tile_cycles(pixels_, channels_, pixels_, tile_);
     const bool touching = p_.x_strides[3] == p_.c_per_group() && p_.window.dilation.w == 1;
     const std::int64_t stretches = touching ? p_.window.kernel_size.h : p_.taps();

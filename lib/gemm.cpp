@@ -58,12 +58,11 @@ class BlockProduct {
     pack.count = pixel_count;
     pack.pitch = b_.pitch;
     pack.out = pixels_;
-    const bool windows = b_.lanes == Lanes::channels && b_.form != PixelForm::rows;
-    if (windows) place_windows(pack);
+    if (b_.lanes == Lanes::channels && b_.form != PixelForm::rows) place_windows(pack);
     for (std::int64_t begin = 0; begin < depth_; begin += b_.kc) {
       pack.depth_begin = begin;
       pack.depth_end = std::min(depth_, begin + b_.kc);
-      if (windows) list_segments(begin, pack.depth_end);
+      if (b_.lanes == Lanes::channels) list_segments(begin, pack.depth_end);
       for (std::int64_t done = 0; done < pixel_count; done += b_.pack_block) {
         pack.first = pixel + done;
         pack.count = std::min(b_.pack_block, pixel_count - done);
@@ -71,8 +70,6 @@ class BlockProduct {
           pack_panels(pack);
         } else if (b_.form == PixelForm::rows) {
           g_.table.pack_rows(pack);
-          segments_[0] = {0, pack.depth_end - begin, 0};
-          segment_count_ = 1;
         }
         first_pixel_ = pack.first;
         const std::int64_t channels = round_up(channel_count, weight_nr_);
@@ -128,7 +125,9 @@ class BlockProduct {
       const std::int64_t channel = begin % channels;
       const std::int64_t length = std::min(channels - channel, end - begin);
       const std::int64_t offset =
-          tap / kernel.w * tap_stride_.h + tap % kernel.w * tap_stride_.w + channel;
+          b_.form == PixelForm::rows
+              ? depth
+              : tap / kernel.w * tap_stride_.h + tap % kernel.w * tap_stride_.w + channel;
       Segment* last = segments_ + segment_count_ - 1;
       if (!skips_columns_ && segment_count_ > 0 && last->offset + last->length == offset) {
         last->length += length;
