@@ -31,6 +31,15 @@ FASTCONV_INLINE void finish_pixels(const DepthwiseArguments& d, int channel, int
       y, [&](int p) { return p * y_pixel_stride; }, lanes, sum);
 }
 
+// The rows of taps of an output row that are to be multiplied; `end` may be below `begin` for none.
+struct TapRows {
+  std::int64_t begin, end;
+};
+FASTCONV_INLINE TapRows tap_rows(const DepthwiseArguments& d, std::int64_t row) noexcept {
+  const std::int64_t begin = d.first_row - row * d.stride_h, end = d.end_row - row * d.stride_h;
+  return {begin > 0 ? begin : 0, end < d.kernel_h ? end : d.kernel_h};
+}
+
 // Depthwise convolution with adjacent channels, which lie along the vectors of x, weights and y.
 // Input pixels are reached through pointers, so that padding costs nothing but a pointer to zeros.
 //
@@ -54,7 +63,14 @@ void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int
     return Partial ? V::load_first(in + channel, lanes) : V::load(in + channel + v * W);
   };
   const float* weight = d.weights + channel / NR * d.kernel_h * d.kernel_w * NR + channel % NR;
-  for (std::int64_t r = 0; r < d.kernel_h; ++r, pixels += d.row_step) {
+  TapRows rows{0, d.kernel_h};
+  // A tile of three is soon done: to find out takes as long as it saves.
+  if constexpr (Taps != 3) {
+    rows = tap_rows(d, row);
+    pixels += rows.begin * d.row_step;
+    weight += rows.begin * d.kernel_w * NR;
+  }
+  for (std::int64_t r = rows.begin; r < rows.end; ++r, pixels += d.row_step) {
     if constexpr (Taps > 0) {
       V taps[Taps][Vectors];
       FASTCONV_UNROLL
@@ -192,9 +208,9 @@ void rolling_tile(const DepthwiseArguments& d, const float* const* pixels, int c
         }
       }
     }
-    pixels += d.row_step;
   };
   const auto next = [&]() __attribute__((always_inline)) {
+    pixels += d.row_step;
     FASTCONV_UNROLL
     for (int p = 0; p < Pixels; ++p) {
       FASTCONV_UNROLL
@@ -203,19 +219,23 @@ void rolling_tile(const DepthwiseArguments& d, const float* const* pixels, int c
     }
   };
   float* y = d.y + pixel * d.y_pixel_stride + channel;
-  add_row(Constant<0>{}, Constant<0>{});
+  // The first and the last image row may be padding.
+  if (d.first_row == 0) add_row(Constant<0>{}, Constant<0>{});
   next();
   if constexpr (Stride == 1) {
     add_row(Constant<0>{}, Constant<1>{});
     next();
   }
   for (std::int64_t row = 0; row < d.rows; ++row) {
-    if constexpr (Stride == 2) add_row(Constant<1>{}, Constant<1>{});
+    if constexpr (Stride == 2) {
+      add_row(Constant<1>{}, Constant<1>{});
+      pixels += d.row_step;
+    }
     if (row + Sums <= d.rows) {
       add_row(Constant<0>{}, Constant<2>{});
     } else if (Stride == 1 && row + 2 == d.rows) {
       add_row(Constant<1>{}, Constant<2>{});
-    } else {
+    } else if (d.end_row > row * Stride + 2) {
       add_row(Constant<2>{}, Constant<2>{});
     }
     if (d.y_aliases && channel > 0) {
@@ -256,27 +276,41 @@ FASTCONV_INLINE void cover_channels(int channel, int channels, Tile tile) noexce
   }
 }
 
+constexpr int kNearFloats = 6400;  // that are left in L1
+
 template <class Arch, int Taps, int Stride>
 void depthwise_rows(const DepthwiseArguments& d) noexcept {
   // Two vectors of 8 lanes are a cache line: where pixels share a few sets of L1, its second half
   // would not be there any more. Two of 16 are two lines, which are in other sets.
   constexpr bool few = Vector<Arch>::registers == 16;
   constexpr bool pairs = few ? Taps == 0 || Taps == 3 : Taps == 3 && Stride == 2;
-  for (std::int64_t row = 0; row < d.rows; ++row) {
-    cover_row<pairs && few ? 4 : 7>(d.pixels, [&](auto count, std::int64_t pixel) {
+  // What is under a tile stays in L1 for the next row's or, where of all channels that is too much,
+  // the rows of a vector follow each other. (With three taps that loses 5 %.)
+  constexpr int under = Taps * (6 * Stride + Taps);  // image pixels
+  const bool down = Taps >= 5 && d.channels * under > kNearFloats;
+  const std::int64_t together = down ? d.rows : 1;
+  for (std::int64_t first = 0; first < d.rows; first += together) {
+    cover_row<Taps == 3 && few ? 4 : 7>(d.pixels, [&](auto count, std::int64_t pixel) {
       constexpr int P = decltype(count)::value;
-      const float* const* pixels = d.inputs + row * d.row_stride + pixel * d.stride_w;
+      const float* const* pixels = d.inputs + first * d.stride_h * d.row_step + pixel * d.stride_w;
       int done = 0;
       if constexpr (pairs) {
         constexpr int Two = kMaxVectors * Vector<Arch>::width;
         for (; done + Two <= d.channels; done += Two) {
           depthwise_tile<Arch, P, kMaxVectors, Taps, Stride, false>(
-              d, pixels, done, Vector<Arch>::width, row, pixel);
+              d, pixels, done, Vector<Arch>::width, first, pixel);
         }
       }
       cover_channels<Arch>(done, d.channels, [&](auto partial, int channel, int lanes) {
         constexpr bool Partial = decltype(partial)::value != 0;
-        depthwise_tile<Arch, P, 1, Taps, Stride, Partial>(d, pixels, channel, lanes, row, pixel);
+        // Where masks take time a part of a vector has kernels of its own for three taps alone.
+        constexpr bool own = !Partial || Vector<Arch>::free_masks || Taps == 3;
+        constexpr int T = own ? Taps : 0, S = own ? Stride : 0;
+        const float* const* in = pixels;
+        for (std::int64_t row = first; row < first + together; ++row) {
+          depthwise_tile<Arch, P, 1, T, S, Partial>(d, in, channel, lanes, row, pixel);
+          in += d.stride_h * d.row_step;
+        }
       });
     });
   }
@@ -311,7 +345,7 @@ void grouped_rows(const DepthwiseArguments& d) noexcept {
   for (std::int64_t row = 0; row < d.rows; ++row) {
     cover_row(d.pixels, [&](auto count, std::int64_t pixel) {
       constexpr int P = decltype(count)::value;
-      const float* const* pixels = d.inputs + row * d.row_stride + pixel * d.stride_w;
+      const float* const* pixels = d.inputs + row * d.stride_h * d.row_step + pixel * d.stride_w;
       for (int channel = 0; channel < d.channels; channel += V::width) {
         const int left = d.channels - channel;
         grouped_tile<Arch, P>(d, spread, pixels, channel, left < V::width ? left : V::width, row,
@@ -329,8 +363,8 @@ void depthwise(const DepthwiseArguments& d) {
   };
   const bool shares = d.dilation_w == 1 && d.stride_w <= 2;
   // Image rows follow each other as filter rows do, and output rows as far apart as output pixels.
-  const bool rolls = d.rows > 1 && d.kernel_h == 3 && d.row_stride == d.stride_w * d.row_step &&
-                     !(d.x_crowds && d.stride_w == 2);
+  const bool rolls =
+      d.rows > 1 && d.kernel_h == 3 && d.stride_h == d.stride_w && !(d.x_crowds && d.stride_w == 2);
   if (d.group_out > 1) {
     grouped_rows<Arch>(d);
   } else if (shares && d.kernel_w == 3) {

@@ -242,9 +242,16 @@ class PixelBlocks {
     DepthwiseArguments d;
     d.inputs = pointers_;
     d.row_step = columns;
-    d.row_stride = stride.h * columns;
+    d.end_row = rows_of(p_, part.rows);
+    if (t_.finite && mode == PaddingMode::zeros) {
+      // Those above and below the image find zeros, which add nothing to a sum.
+      const std::int64_t top = part.oh * stride.h - padding.top;
+      d.first_row = std::max<std::int64_t>(ceil_div(-top, dilation.h), 0);
+      d.end_row = std::min(d.end_row, std::max<std::int64_t>(ceil_div(p_.h - top, dilation.h), 0));
+    }
     d.kernel_h = kernel.h;
     d.kernel_w = kernel.w;
+    d.stride_h = stride.h;
     d.stride_w = stride.w;
     d.dilation_w = dense ? 1 : dilation.w;
     d.group_in = static_cast<int>(p_.c_per_group());
