@@ -158,6 +158,7 @@ struct PlaneArguments {
   const float* x = nullptr;  // channel 0, as in y and the residual
   std::int64_t first_channel = 0, channels = 0;
   std::int64_t first_row = 0, rows = 0;
+  bool skips_padding = false;        // rows of it, as the weights are finite
   const float* weights = nullptr;    // panels as micro_gemm's B, read as scalars
   std::int64_t lanes_per_group = 0;  // of them
   float* y = nullptr;

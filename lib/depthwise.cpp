@@ -181,6 +181,7 @@ void planes_block(const Operands& t, const Part& part) noexcept {
   d.channels = part.channels;
   d.first_row = part.oh;
   d.rows = part.rows;
+  d.skips_padding = t.finite;
   d.weights = t.weights;
   d.lanes_per_group = t.lanes_per_group;
   d.y = t.y + part.n * p.y_strides[0];
