@@ -45,7 +45,9 @@ FASTCONV_INLINE TapRows tap_rows(const DepthwiseArguments& d, std::int64_t row) 
 //
 // Taps > 0 is the width of a dense filter moved by Stride: a loaded pixel then serves all the
 // outputs over it, about Stride / Taps loads an FMA; a sum still takes its taps in the order (r,
-// s).
+// s). Of a wider filter a row is taken in stretches of kMostTaps, and what is left tap by tap.
+constexpr int kMostTaps = 7;
+
 template <class Arch, int Pixels, int Vectors, int Taps, int Stride, bool Partial>
 void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int channel, int lanes,
                     std::int64_t row, std::int64_t pixel) noexcept {
@@ -71,35 +73,42 @@ void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int
     weight += rows.begin * d.kernel_w * NR;
   }
   for (std::int64_t r = rows.begin; r < rows.end; ++r, pixels += d.row_step) {
+    std::int64_t column = 0;
     if constexpr (Taps > 0) {
-      V taps[Taps][Vectors];
-      FASTCONV_UNROLL
-      for (int s = 0; s < Taps; ++s) {
+      do {
+        V taps[Taps][Vectors];
         FASTCONV_UNROLL
-        for (int v = 0; v < Vectors; ++v) taps[s][v] = V::load(weight + s * NR + v * W);
-      }
-      FASTCONV_UNROLL
-      for (int j = 0; j < (Pixels - 1) * Stride + Taps; ++j) {
-        FASTCONV_UNROLL
-        for (int v = 0; v < Vectors; ++v) {
-          const V x = load(pixels[j], v);
+        for (int s = 0; s < Taps; ++s) {
           FASTCONV_UNROLL
-          for (int s = 0; s < Taps; ++s) {
-            const int p = (j - s) / Stride;
-            if (j < s || (j - s) % Stride != 0 || p >= Pixels) continue;
-            sum[p][v] = V::fma(x, taps[s][v], sum[p][v]);
+          for (int v = 0; v < Vectors; ++v) taps[s][v] = V::load(weight + s * NR + v * W);
+        }
+        FASTCONV_UNROLL
+        for (int j = 0; j < (Pixels - 1) * Stride + Taps; ++j) {
+          FASTCONV_UNROLL
+          for (int v = 0; v < Vectors; ++v) {
+            const V x = load(pixels[column + j], v);
+            FASTCONV_UNROLL
+            for (int s = 0; s < Taps; ++s) {
+              const int p = (j - s) / Stride;
+              if (j < s || (j - s) % Stride != 0 || p >= Pixels) continue;
+              sum[p][v] = V::fma(x, taps[s][v], sum[p][v]);
+            }
           }
         }
-      }
-      weight += Taps * NR;
-    } else {
-      for (std::int64_t s = 0; s < d.kernel_w; ++s, weight += NR) {
+        weight += Taps * NR;
+        column += Taps;
+      } while (Taps == kMostTaps && column + Taps <= d.kernel_w);
+    }
+    if constexpr (Taps == 0 || Taps == kMostTaps) {
+      const std::int64_t stride = Taps > 0 ? Stride : d.stride_w;
+      const std::int64_t dilation = Taps > 0 ? 1 : d.dilation_w;
+      for (; column < d.kernel_w; ++column, weight += NR) {
         FASTCONV_UNROLL
         for (int v = 0; v < Vectors; ++v) {
           const V tap = V::load(weight + v * W);
           FASTCONV_UNROLL
           for (int p = 0; p < Pixels; ++p) {
-            const V x = load(pixels[p * d.stride_w + s * d.dilation_w], v);
+            const V x = load(pixels[p * stride + column * dilation], v);
             sum[p][v] = V::fma(x, tap, sum[p][v]);
           }
         }
@@ -286,13 +295,15 @@ void depthwise_rows(const DepthwiseArguments& d) noexcept {
   constexpr bool pairs = few ? Taps == 0 || Taps == 3 : Taps == 3 && Stride == 2;
   // What is under a tile stays in L1 for the next row's or, where of all channels that is too much,
   // the rows of a vector follow each other. (With three taps that loses 5 %.)
-  constexpr int under = Taps * (6 * Stride + Taps);  // image pixels
+  const std::int64_t under = d.kernel_h * (6 * Stride + d.kernel_w);  // image pixels
   const bool down = Taps >= 5 && d.channels * under > kNearFloats;
   const std::int64_t together = down ? d.rows : 1;
+  const std::int64_t row_stride = d.stride_h * d.row_step;
   for (std::int64_t first = 0; first < d.rows; first += together) {
+    const float* const* const inputs = d.inputs + first * row_stride;
     cover_row<Taps == 3 && few ? 4 : 7>(d.pixels, [&](auto count, std::int64_t pixel) {
       constexpr int P = decltype(count)::value;
-      const float* const* pixels = d.inputs + first * d.stride_h * d.row_step + pixel * d.stride_w;
+      const float* const* pixels = inputs + pixel * d.stride_w;
       int done = 0;
       if constexpr (pairs) {
         constexpr int Two = kMaxVectors * Vector<Arch>::width;
@@ -309,7 +320,7 @@ void depthwise_rows(const DepthwiseArguments& d) noexcept {
         const float* const* in = pixels;
         for (std::int64_t row = first; row < first + together; ++row) {
           depthwise_tile<Arch, P, 1, T, S, Partial>(d, in, channel, lanes, row, pixel);
-          in += d.stride_h * d.row_step;
+          in += row_stride;
         }
       });
     });
@@ -377,8 +388,8 @@ void depthwise(const DepthwiseArguments& d) {
     rows(Constant<3>{});
   } else if (shares && d.kernel_w == 5) {
     rows(Constant<5>{});
-  } else if (shares && d.kernel_w == 7) {
-    rows(Constant<7>{});
+  } else if (shares && d.kernel_w >= kMostTaps) {
+    rows(Constant<kMostTaps>{});
   } else {
     depthwise_rows<Arch, 0, 0>(d);
   }

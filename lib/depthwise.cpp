@@ -104,7 +104,7 @@ void choose_pixels(const Problem& p, const Tile& tile, bool transposed,
   b.pixels = std::min(p.ow, kPixels);
   b.channels = std::min<std::int64_t>(p.k, transposed ? tile.nr : kChannels);
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  const bool shared = stride.w <= 2 && (kernel.w == 3 || kernel.w == 5 || kernel.w == 7);
+  const bool shared = stride.w <= 2 && (kernel.w == 3 || kernel.w == 5 || kernel.w >= 7);
   const double step = p.k_per_group() > 1 ? kFmaSpread : shared ? kFma : 2 * kFma;
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
   b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * step;
