@@ -31,12 +31,23 @@ FASTCONV_INLINE void finish_pixels(const DepthwiseArguments& d, int channel, int
       y, [&](int p) { return p * y_pixel_stride; }, lanes, sum);
 }
 
+// The rows of taps of an output row that are to be multiplied; `end` may be below `begin` for none.
+struct TapRows {
+  std::int64_t begin, end;
+};
+FASTCONV_INLINE TapRows tap_rows(const DepthwiseArguments& d, std::int64_t row) noexcept {
+  const std::int64_t begin = d.first_row - row * d.stride_h, end = d.end_row - row * d.stride_h;
+  return {begin > 0 ? begin : 0, end < d.kernel_h ? end : d.kernel_h};
+}
+
 // Depthwise convolution with adjacent channels, which lie along the vectors of x, weights and y.
 // Input pixels are reached through pointers, so that padding costs nothing but a pointer to zeros.
 //
 // Taps > 0 is the width of a dense filter moved by Stride: a loaded pixel then serves all the
 // outputs over it, about Stride / Taps loads an FMA; a sum still takes its taps in the order (r,
-// s).
+// s). Of a wider filter a row is taken in stretches of kMostTaps, and what is left tap by tap.
+constexpr int kMostTaps = 7;
+
 template <class Arch, int Pixels, int Vectors, int Taps, int Stride, bool Partial>
 void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int channel, int lanes,
                     std::int64_t row, std::int64_t pixel) noexcept {
@@ -54,36 +65,50 @@ void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int
     return Partial ? V::load_first(in + channel, lanes) : V::load(in + channel + v * W);
   };
   const float* weight = d.weights + channel / NR * d.kernel_h * d.kernel_w * NR + channel % NR;
-  for (std::int64_t r = 0; r < d.kernel_h; ++r, pixels += d.row_step) {
+  TapRows rows{0, d.kernel_h};
+  // A tile of three is soon done: to find out takes as long as it saves.
+  if constexpr (Taps != 3) {
+    rows = tap_rows(d, row);
+    pixels += rows.begin * d.row_step;
+    weight += rows.begin * d.kernel_w * NR;
+  }
+  for (std::int64_t r = rows.begin; r < rows.end; ++r, pixels += d.row_step) {
+    std::int64_t column = 0;
     if constexpr (Taps > 0) {
-      V taps[Taps][Vectors];
-      FASTCONV_UNROLL
-      for (int s = 0; s < Taps; ++s) {
+      do {
+        V taps[Taps][Vectors];
         FASTCONV_UNROLL
-        for (int v = 0; v < Vectors; ++v) taps[s][v] = V::load(weight + s * NR + v * W);
-      }
-      FASTCONV_UNROLL
-      for (int j = 0; j < (Pixels - 1) * Stride + Taps; ++j) {
-        FASTCONV_UNROLL
-        for (int v = 0; v < Vectors; ++v) {
-          const V x = load(pixels[j], v);
+        for (int s = 0; s < Taps; ++s) {
           FASTCONV_UNROLL
-          for (int s = 0; s < Taps; ++s) {
-            const int p = (j - s) / Stride;
-            if (j < s || (j - s) % Stride != 0 || p >= Pixels) continue;
-            sum[p][v] = V::fma(x, taps[s][v], sum[p][v]);
+          for (int v = 0; v < Vectors; ++v) taps[s][v] = V::load(weight + s * NR + v * W);
+        }
+        FASTCONV_UNROLL
+        for (int j = 0; j < (Pixels - 1) * Stride + Taps; ++j) {
+          FASTCONV_UNROLL
+          for (int v = 0; v < Vectors; ++v) {
+            const V x = load(pixels[column + j], v);
+            FASTCONV_UNROLL
+            for (int s = 0; s < Taps; ++s) {
+              const int p = (j - s) / Stride;
+              if (j < s || (j - s) % Stride != 0 || p >= Pixels) continue;
+              sum[p][v] = V::fma(x, taps[s][v], sum[p][v]);
+            }
           }
         }
-      }
-      weight += Taps * NR;
-    } else {
-      for (std::int64_t s = 0; s < d.kernel_w; ++s, weight += NR) {
+        weight += Taps * NR;
+        column += Taps;
+      } while (Taps == kMostTaps && column + Taps <= d.kernel_w);
+    }
+    if constexpr (Taps == 0 || Taps == kMostTaps) {
+      const std::int64_t stride = Taps > 0 ? Stride : d.stride_w;
+      const std::int64_t dilation = Taps > 0 ? 1 : d.dilation_w;
+      for (; column < d.kernel_w; ++column, weight += NR) {
         FASTCONV_UNROLL
         for (int v = 0; v < Vectors; ++v) {
           const V tap = V::load(weight + v * W);
           FASTCONV_UNROLL
           for (int p = 0; p < Pixels; ++p) {
-            const V x = load(pixels[p * d.stride_w + s * d.dilation_w], v);
+            const V x = load(pixels[p * stride + column * dilation], v);
             sum[p][v] = V::fma(x, tap, sum[p][v]);
           }
         }
@@ -192,9 +217,9 @@ void rolling_tile(const DepthwiseArguments& d, const float* const* pixels, int c
         }
       }
     }
-    pixels += d.row_step;
   };
   const auto next = [&]() __attribute__((always_inline)) {
+    pixels += d.row_step;
     FASTCONV_UNROLL
     for (int p = 0; p < Pixels; ++p) {
       FASTCONV_UNROLL
@@ -203,19 +228,23 @@ void rolling_tile(const DepthwiseArguments& d, const float* const* pixels, int c
     }
   };
   float* y = d.y + pixel * d.y_pixel_stride + channel;
-  add_row(Constant<0>{}, Constant<0>{});
+  // The first and the last image row may be padding.
+  if (d.first_row == 0) add_row(Constant<0>{}, Constant<0>{});
   next();
   if constexpr (Stride == 1) {
     add_row(Constant<0>{}, Constant<1>{});
     next();
   }
   for (std::int64_t row = 0; row < d.rows; ++row) {
-    if constexpr (Stride == 2) add_row(Constant<1>{}, Constant<1>{});
+    if constexpr (Stride == 2) {
+      add_row(Constant<1>{}, Constant<1>{});
+      pixels += d.row_step;
+    }
     if (row + Sums <= d.rows) {
       add_row(Constant<0>{}, Constant<2>{});
     } else if (Stride == 1 && row + 2 == d.rows) {
       add_row(Constant<1>{}, Constant<2>{});
-    } else {
+    } else if (d.end_row > row * Stride + 2) {
       add_row(Constant<2>{}, Constant<2>{});
     }
     if (d.y_aliases && channel > 0) {
@@ -256,27 +285,43 @@ FASTCONV_INLINE void cover_channels(int channel, int channels, Tile tile) noexce
   }
 }
 
+constexpr int kNearFloats = 6400;  // that are left in L1
+
 template <class Arch, int Taps, int Stride>
 void depthwise_rows(const DepthwiseArguments& d) noexcept {
   // Two vectors of 8 lanes are a cache line: where pixels share a few sets of L1, its second half
   // would not be there any more. Two of 16 are two lines, which are in other sets.
   constexpr bool few = Vector<Arch>::registers == 16;
   constexpr bool pairs = few ? Taps == 0 || Taps == 3 : Taps == 3 && Stride == 2;
-  for (std::int64_t row = 0; row < d.rows; ++row) {
-    cover_row<pairs && few ? 4 : 7>(d.pixels, [&](auto count, std::int64_t pixel) {
+  // What is under a tile stays in L1 for the next row's or, where of all channels that is too much,
+  // the rows of a vector follow each other. (With three taps that loses 5 %.)
+  const std::int64_t under = d.kernel_h * (6 * Stride + d.kernel_w);  // image pixels
+  const bool down = Taps >= 5 && d.channels * under > kNearFloats;
+  const std::int64_t together = down ? d.rows : 1;
+  const std::int64_t row_stride = d.stride_h * d.row_step;
+  for (std::int64_t first = 0; first < d.rows; first += together) {
+    const float* const* const inputs = d.inputs + first * row_stride;
+    cover_row<Taps == 3 && few ? 4 : 7>(d.pixels, [&](auto count, std::int64_t pixel) {
       constexpr int P = decltype(count)::value;
-      const float* const* pixels = d.inputs + row * d.row_stride + pixel * d.stride_w;
+      const float* const* pixels = inputs + pixel * d.stride_w;
       int done = 0;
       if constexpr (pairs) {
         constexpr int Two = kMaxVectors * Vector<Arch>::width;
         for (; done + Two <= d.channels; done += Two) {
           depthwise_tile<Arch, P, kMaxVectors, Taps, Stride, false>(
-              d, pixels, done, Vector<Arch>::width, row, pixel);
+              d, pixels, done, Vector<Arch>::width, first, pixel);
         }
       }
       cover_channels<Arch>(done, d.channels, [&](auto partial, int channel, int lanes) {
         constexpr bool Partial = decltype(partial)::value != 0;
-        depthwise_tile<Arch, P, 1, Taps, Stride, Partial>(d, pixels, channel, lanes, row, pixel);
+        // Where masks take time a part of a vector has kernels of its own for three taps alone.
+        constexpr bool own = !Partial || Vector<Arch>::free_masks || Taps == 3;
+        constexpr int T = own ? Taps : 0, S = own ? Stride : 0;
+        const float* const* in = pixels;
+        for (std::int64_t row = first; row < first + together; ++row) {
+          depthwise_tile<Arch, P, 1, T, S, Partial>(d, in, channel, lanes, row, pixel);
+          in += row_stride;
+        }
       });
     });
   }
@@ -311,7 +356,7 @@ void grouped_rows(const DepthwiseArguments& d) noexcept {
   for (std::int64_t row = 0; row < d.rows; ++row) {
     cover_row(d.pixels, [&](auto count, std::int64_t pixel) {
       constexpr int P = decltype(count)::value;
-      const float* const* pixels = d.inputs + row * d.row_stride + pixel * d.stride_w;
+      const float* const* pixels = d.inputs + row * d.stride_h * d.row_step + pixel * d.stride_w;
       for (int channel = 0; channel < d.channels; channel += V::width) {
         const int left = d.channels - channel;
         grouped_tile<Arch, P>(d, spread, pixels, channel, left < V::width ? left : V::width, row,
@@ -329,8 +374,8 @@ void depthwise(const DepthwiseArguments& d) {
   };
   const bool shares = d.dilation_w == 1 && d.stride_w <= 2;
   // Image rows follow each other as filter rows do, and output rows as far apart as output pixels.
-  const bool rolls = d.rows > 1 && d.kernel_h == 3 && d.row_stride == d.stride_w * d.row_step &&
-                     !(d.x_crowds && d.stride_w == 2);
+  const bool rolls =
+      d.rows > 1 && d.kernel_h == 3 && d.stride_h == d.stride_w && !(d.x_crowds && d.stride_w == 2);
   if (d.group_out > 1) {
     grouped_rows<Arch>(d);
   } else if (shares && d.kernel_w == 3) {
@@ -343,8 +388,8 @@ void depthwise(const DepthwiseArguments& d) {
     rows(Constant<3>{});
   } else if (shares && d.kernel_w == 5) {
     rows(Constant<5>{});
-  } else if (shares && d.kernel_w == 7) {
-    rows(Constant<7>{});
+  } else if (shares && d.kernel_w >= kMostTaps) {
+    rows(Constant<kMostTaps>{});
   } else {
     depthwise_rows<Arch, 0, 0>(d);
   }

@@ -31,6 +31,8 @@ struct PlaneForm {
   using Arch = A;
   static constexpr int K = K_, Rows = Rows_, Vectors = Vectors_, Stride = Stride_;
   static constexpr bool Masked = Masked_, Packed = Packed_;
+  // Are the taps in registers? Where a tile has two vectors most of a 5x5 filter's may be, too.
+  static constexpr bool Held = K == 3 || (K == 5 && Vectors == 2 && Vector<Arch>::registers == 32);
   static constexpr int RowsOfVector = Packed ? 2 : 1;
   static constexpr int Step = Packed ? 2 : Stride;  // image rows from a row of sums to the next
   static constexpr int Loads = Packed ? (Rows - 1) * Step + K : Stride * Vectors;
@@ -98,18 +100,24 @@ FASTCONV_INLINE void sum_plane(const PlaneArguments& d, const PlaneStrip<V>& str
   const Window& window = p.window;
   const float* weights = tile.weights;
   const std::int64_t row_stride = window.dilation.h * p.x_strides[2];
+  // Of three rows of taps to find out takes as long as it saves.
+  constexpr bool Skips = Form::Held && K > 3;
+  const float* const padding = Skips && d.skips_padding ? nullptr : kZeroRow;
   const auto input = [&](std::int64_t row) __attribute__((always_inline)) {
     const std::int64_t h = tile.top + row * window.dilation.h;
-    return h > -Form::RowsOfVector && h < p.h ? tile.x + row * row_stride : kZeroRow;
+    return h > -Form::RowsOfVector && h < p.h ? tile.x + row * row_stride : padding;
   };
   V x[2][Vectors];
-  if constexpr (K == 3) {
-    V taps[9];
+  if constexpr (Form::Held) {
+    V taps[K * K];
     FASTCONV_UNROLL
-    for (int i = 0; i < 9; ++i) taps[i] = V::broadcast(weights[i * NR]);
+    for (int i = 0; i < K * K; ++i) {
+      taps[i] = Skips ? V::broadcast_once(weights + i * NR) : V::broadcast(weights[i * NR]);
+    }
     FASTCONV_UNROLL
     for (int h = 0; h < (Rows - 1) * Form::Step + K; ++h) {
       const float* in = input(h);
+      if (Skips && in == nullptr) continue;
       FASTCONV_UNROLL
       for (int s = 0; s < K; ++s) {
         if (s % Stride == 0) load_taps<Form>(d, strip, in, h, s, x);
@@ -365,7 +373,7 @@ void plane_columns(const PlaneArguments& d) noexcept {
     int lanes = static_cast<int>(left < W ? left : W);
     if constexpr (K == 3 || K == 5) {
       // As many sums as the registers hold beside a 3x3 filter.
-      constexpr int rows = K == 3 && Vector<Arch>::registers == 32 ? kPlaneRows : 4;
+      constexpr int rows = Vector<Arch>::registers == 32 ? kPlaneRows : 4;
       if (left > W) {
         lanes = static_cast<int>(left < 2 * W ? left : 2 * W);
         plane_strip<PlaneForm<Arch, K, rows, 2, Stride>>(d, column, lanes);

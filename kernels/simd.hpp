@@ -138,6 +138,7 @@ struct Vector<Portable> {
     return v;
   }
   static FASTCONV_INLINE Vector load_once(const float* p) noexcept { return load(p); }
+  static FASTCONV_INLINE Vector broadcast_once(const float* p) noexcept { return broadcast(*p); }
   FASTCONV_INLINE void store(float* p) const noexcept { __builtin_memcpy(p, &value, sizeof value); }
   static FASTCONV_INLINE Vector load_first(const float* p, int count) noexcept {
     float lanes[width] = {};
@@ -256,8 +257,12 @@ struct Vector {
   }
   FASTCONV_INLINE void store(float* p) const noexcept { value.store_unaligned(p); }
   // Where a load is used more than once GCC makes it an operand of every use, and loads as often.
-  static FASTCONV_INLINE Vector load_once(const float* p) noexcept {
-    Raw raw = load(p).value;
+  static FASTCONV_INLINE Vector load_once(const float* p) noexcept { return load(p).held(); }
+  static FASTCONV_INLINE Vector broadcast_once(const float* p) noexcept {
+    return broadcast(*p).held();
+  }
+  FASTCONV_INLINE Vector held() const noexcept {
+    Raw raw = value;
 #if defined(__AVX512F__)
     asm("" : "+v"(raw));
 #elif defined(__SSE2__)

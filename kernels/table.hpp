@@ -139,10 +139,11 @@ constexpr int kMaxDepthwiseRows = 14;  // bounds what a kernel keeps of them on 
 // with `group_in` <= group_out input channels.
 struct DepthwiseArguments {
   const float* const* inputs = nullptr;  // the pixels under the part
-  std::int64_t row_step = 0;             // pointers from a row of taps to the next
-  std::int64_t row_stride = 0;           // and from an output row to the next
+  std::int64_t row_step = 0;             // pointers from a row of them to the next
+  // Of the rows of them those that must be multiplied: others are zeros, and the weights finite.
+  std::int64_t first_row = 0, end_row = 0;
   std::int64_t kernel_h = 0, kernel_w = 0;
-  std::int64_t stride_w = 0, dilation_w = 0;
+  std::int64_t stride_h = 0, stride_w = 0, dilation_w = 0;
   const float* weights = nullptr;  // panels as micro_gemm's B, from the first channel on
   int group_in = 1, group_out = 1;
   std::int64_t rows = 0, pixels = 0;  // rows <= kMaxDepthwiseRows
@@ -167,6 +168,7 @@ struct PlaneArguments {
   const float* x = nullptr;  // channel 0, as in y and the residual
   std::int64_t first_channel = 0, channels = 0;
   std::int64_t first_row = 0, rows = 0;
+  bool skips_padding = false;        // rows of it, as the weights are finite
   const float* weights = nullptr;    // panels as micro_gemm's B, read as scalars
   std::int64_t lanes_per_group = 0;  // of them
   float* y = nullptr;

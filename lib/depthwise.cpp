@@ -104,7 +104,7 @@ void choose_pixels(const Problem& p, const Tile& tile, bool transposed,
   b.pixels = std::min(p.ow, kPixels);
   b.channels = std::min<std::int64_t>(p.k, transposed ? tile.nr : kChannels);
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  const bool shared = stride.w <= 2 && (kernel.w == 3 || kernel.w == 5 || kernel.w == 7);
+  const bool shared = stride.w <= 2 && (kernel.w == 3 || kernel.w == 5 || kernel.w >= 7);
   const double step = p.k_per_group() > 1 ? kFmaSpread : shared ? kFma : 2 * kFma;
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
   b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * step;
@@ -181,6 +181,7 @@ void planes_block(const Operands& t, const Part& part) noexcept {
   d.channels = part.channels;
   d.first_row = part.oh;
   d.rows = part.rows;
+  d.skips_padding = t.finite;
   d.weights = t.weights;
   d.lanes_per_group = t.lanes_per_group;
   d.y = t.y + part.n * p.y_strides[0];
@@ -242,9 +243,16 @@ class PixelBlocks {
     DepthwiseArguments d;
     d.inputs = pointers_;
     d.row_step = columns;
-    d.row_stride = stride.h * columns;
+    d.end_row = rows_of(p_, part.rows);
+    if (t_.finite && mode == PaddingMode::zeros) {
+      // Those above and below the image find zeros, which add nothing to a sum.
+      const std::int64_t top = part.oh * stride.h - padding.top;
+      d.first_row = std::max<std::int64_t>(ceil_div(-top, dilation.h), 0);
+      d.end_row = std::min(d.end_row, std::max<std::int64_t>(ceil_div(p_.h - top, dilation.h), 0));
+    }
     d.kernel_h = kernel.h;
     d.kernel_w = kernel.w;
+    d.stride_h = stride.h;
     d.stride_w = stride.w;
     d.dilation_w = dense ? 1 : dilation.w;
     d.group_in = static_cast<int>(p_.c_per_group());

@@ -139,6 +139,28 @@ TEST_SUITE("semantics") {
     });
   }
 
+  TEST_CASE("padding taps of depthwise filters multiply: above the image and below") {
+    for (const Isa isa : tested_isas()) {
+      for (const Layout layout : kDense) {
+        for (const std::int64_t kernel : {3, 4, 5, 7}) {
+          const Tensor x(layout, {1, 17, 6, 9});
+          const Tensor y(layout, {1, 17, 6, 9});
+          const Tensor weights(Layout::nchw, {17, 1, kernel, kernel});
+          fill_integers(x.view(), 1);
+          fill_integers(weights.view(), 2);
+          at(weights.view(), {4, 0, 0, 0}) = kInfinity;
+          at(weights.view(), {16, 0, kernel - 1, 0}) = kNan;
+          const Padding padding{(kernel - 1) / 2, kernel / 2, (kernel - 1) / 2, kernel / 2};
+          REQUIRE(conv2d(x.view(), weights.view(), nullptr, y.view(), 1, padding, 1, 17,
+                         PaddingMode::zeros, LayerOptions{Algorithm::depthwise, isa})
+                      .ok());
+          CHECK(std::isnan(at(y.view(), {0, 4, 0, 8})));
+          CHECK(std::isnan(at(y.view(), {0, 16, 5, 8})));
+        }
+      }
+    }
+  }
+
   TEST_CASE("a special bias stays in its channel") {
     for_each_engine([](const LayerOptions& options) {
       for (const Layout layout : kDense) {

@@ -3,6 +3,7 @@
 // multiples.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "sweep.hpp"
@@ -198,6 +199,27 @@ TEST_SUITE("tiles") {
         run_both_ways(sweep, problem_of(conv, 1, 5, width), ++seed);
       }
     }
+  }
+
+  // Rows of taps above and below the image, some of them all of an output's.
+  TEST_CASE("depthwise kernel x height x padding") {
+    Sweep sweep;
+    std::uint64_t seed = 0;
+    for (const std::int64_t kernel : {3, 5, 7, 9, 15, 4}) {
+      for (const std::int64_t height : {1, 2, 3, 7, 15}) {
+        for (const std::int64_t padding : {kernel / 2, kernel - 1, kernel + 2}) {
+          Conv2d conv = conv_of(41, 41, kernel, {padding, padding - 1, kernel / 2, 1}, 41);
+          if (++seed % 3 == 0) conv.stride = 2;
+          if (seed % 4 == 0) conv.dilation = {2, 1};
+          const std::int64_t reach = (kernel - 1) * conv.dilation.h + 1;
+          run_both_ways(sweep, problem_of(conv, 1, std::max(height, reach - 2 * padding + 1), 15),
+                        seed);
+        }
+      }
+    }
+    // Channels of which all rows of a vector are computed at once.
+    run_both_ways(sweep, problem_of(conv_of(140, 140, 5, 2, 140), 1, 15, 11), ++seed);
+    run_both_ways(sweep, problem_of(conv_of(140, 140, 7, 3, 140), 1, 7, 9), ++seed);
   }
 
   // Adjacent columns: tiles of rows x vectors, two rows to a vector, masks on every side.
