@@ -323,9 +323,9 @@ WinogradBlocking cut(const Problem& p, int m, bool owned, const Tile& tile,
   const std::int64_t height = std::min(of_image, limit);
   Tile one_panel = tile;
   one_panel.wide_mr = 0;
-  b.fma_cycles = images * b.points() * real(p.c_per_group()) *
-                 tile_cycles(height, p.k_per_group(), height, one_panel) * real(of_image) /
-                 real(height);
+  b.fma_cycles = images * b.points() *
+                 tile_cycles(p.c_per_group(), height, p.k_per_group(), height, one_panel) *
+                 real(of_image) / real(height);
   // What touches the border, or has no adjacent channels, is copied first.
   const auto inner = [&](std::int64_t tile_count, std::int64_t before, std::int64_t after) {
     return std::max<std::int64_t>(0, tile_count - (before > 0 ? 1 : 0) - (after > 0 ? 1 : 0));
