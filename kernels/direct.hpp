@@ -164,6 +164,24 @@ void direct_channels(const DirectArguments& d, const float* weights, int channel
   constexpr bool shares = Channels == 1;
   static constexpr DirectTile shared[] = {
       direct_tile<Arch, Channels, (shares ? kSharedRows : 1), I + 1, shares>...};
+  if (Channels == 1 && d.rows == 1 && d.columns >= kSharedRows * widest * W) {
+    // Parts of the row take the places of the tile's rows.
+    DirectArguments parts = d;
+    parts.columns = widest * W;
+    parts.rows = d.columns / parts.columns;
+    parts.row_step = parts.y_row_stride = parts.residual_row_stride = parts.columns;
+    parts.dense_rows = false;
+    constexpr std::integer_sequence<int, I...> all;
+    direct_channels<Arch, Channels>(parts, weights, channel, all);
+    const std::int64_t done = parts.rows * parts.columns;
+    parts.x += done;
+    parts.y += done;
+    if (d.residual != nullptr) parts.residual += done;
+    parts.rows = 1;
+    parts.columns = d.columns - done;
+    if (parts.columns > 0) direct_channels<Arch, Channels>(parts, weights, channel, all);
+    return;
+  }
   const bool share = shares && d.dense_rows && d.kernel_h >= kSharedRows - 1;
   const int vectors = static_cast<int>((d.columns + W - 1) / W);
   const int per_row = (vectors + widest - 1) / widest;
@@ -172,6 +190,7 @@ void direct_channels(const DirectArguments& d, const float* weights, int channel
                             : tile_rows<Channels, widest>(vectors < widest ? vectors : widest);
   for (std::int64_t row = 0; row < d.rows;) {
     const bool is_tall = d.rows - row >= tall_rows;
+    const int height = is_tall ? tall_rows : 1;
     const DirectTile* const tiles = !is_tall ? flat : share ? shared : tall_rows > 1 ? tall : flat;
     const float* x = d.x + row * d.row_step;
     const std::int64_t y = channel * d.y_channel_stride + row * d.y_row_stride;
@@ -183,15 +202,16 @@ void direct_channels(const DirectArguments& d, const float* weights, int channel
       const std::int64_t left = d.columns - column;
       const int lanes = left < wide * W ? static_cast<int>(left) : wide * W;
       if (d.fetch) {
-        for (std::int64_t k = 0; k < d.depth; ++k) {
-          const float* next = x + d.offsets[k] + column + lanes;
-          for (int i = 0; i < lanes; i += 16) __builtin_prefetch(next + i, 0, 2);
+        const float* next = x + column + (per_row > 1 ? lanes : height * d.row_step);
+        for (std::int64_t k = 0; k < d.depth * height; ++k) {
+          const float* in = next + d.offsets[k / height] + k % height * d.row_step;
+          for (int i = 0; i < lanes; i += 16) __builtin_prefetch(in + i, 0, 2);
         }
       }
       tiles[wide - 1](d, x + column, weights, channel, y + column, residual + column, lanes);
       column += lanes;
     }
-    row += is_tall ? tall_rows : 1;
+    row += height;
   }
 }
 

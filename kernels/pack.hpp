@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "interleave.hpp"
 #include "padding.hpp"
 #include "simd.hpp"
 #include "table.hpp"
@@ -91,30 +92,6 @@ class PixelRuns {
   int count_ = 0;
   Run runs_[NR + 1];  // every run has a lane of its own
 };
-
-// `count` elements `step` apart, written side by side. May write up to a vector behind the last
-// one: what lies there is written afterwards.
-template <class Arch>
-FASTCONV_INLINE void copy_run(float* out, const float* in, std::int64_t step,
-                              std::int64_t count) noexcept {
-  using V = Vector<Arch>;
-  std::int64_t i = 0;
-  if (step == 1) {
-    for (; i + V::width <= count; i += V::width) V::load(in + i).store(out + i);
-    if (i < count) V::load_first(in + i, static_cast<int>(count - i)).store(out + i);
-    return;
-  }
-  if (step == 2) {
-    for (; i + V::width <= count; i += V::width) V::load_even(in + 2 * i).store(out + i);
-  }
-  for (; i < count; ++i) out[i] = in[i * step];
-}
-
-template <class Arch>
-FASTCONV_INLINE void fill_zeros(float* out, std::int64_t count) noexcept {
-  using V = Vector<Arch>;
-  for (std::int64_t i = 0; i < count; i += V::width) V::zero().store(out + i);
-}
 
 // The runs of one panel cut at vectors: up to kPieces masked loads give a vector.
 template <class Arch, int NR>
@@ -325,6 +302,15 @@ FASTCONV_INLINE void copy_pixels(const RegionArguments& arguments, const float* 
     }
     for (; count > 0; --count, in += column_stride, out += arguments.pitch) {
       copy_run<Arch>(out, in, 1, channels);
+    }
+    return;
+  }
+  if (channels < W && arguments.pitch == channels) {  // fewer than fill a vector
+    if (column_stride == 1) {
+      return join_channels<Arch>(out, channels, in, channel_stride, channels, count);
+    }
+    for (; count > 0; --count, in += column_stride, out += channels) {
+      for (std::int64_t c = 0; c < channels; ++c) out[c] = in[c * channel_stride];
     }
     return;
   }

@@ -75,9 +75,9 @@ class Candidate {
         break;
     }
     b_.fma_cycles *= taps_multiplied();
-    b_.pack_cycles *= real(ceil_div(channels_, b_.channel_block));
+    b_.pack_cycles = b_.pack_cycles * real(ceil_div(channels_, b_.channel_block)) + kProduct;
     const std::int64_t unit = b_.lanes == Lanes::pixels ? p_.y_strides[3] : p_.y_strides[1];
-    const double transposed = unit == 1 ? 0.0 : kCopyVector + kTranspose;
+    const double transposed = unit == 1 ? 0.0 : kScatter;
     b_.store_cycles = real(pixels_ * channels_) / tile_.width * (kStoreVector + transposed);
     if (b_.lanes == Lanes::pixels && p_.y_strides[1] * kFloat >= 4096) {
       b_.store_cycles += real(ceil_div(pixels_, tile_.nr) * channels_) * kPage;
@@ -160,7 +160,7 @@ class Candidate {
   void block_panels(double least_step) noexcept {
     block_packed(tile_.nr);
     b_.pack_elements = round_up(b_.pack_block, tile_.nr) * b_.kc;
-    b_.fma_cycles = real(depth_) * tile_cycles(channels_, pixels_, weight_nr_, tile_, least_step);
+    b_.fma_cycles = tile_cycles(depth_, channels_, pixels_, weight_nr_, tile_, least_step);
   }
 
   void columns() noexcept {
@@ -170,8 +170,8 @@ class Candidate {
                            : step == 2 ? 2 * kCopyVector / tile_.width
                                        : kCopyScalar;
     const double runs = 1.0 + real(tile_.nr) / real(p_.ow);
-    b_.pack_cycles =
-        real(ceil_div(pixels_, tile_.nr) * depth_) * (tile_.nr * element + runs * kRun);
+    b_.pack_cycles = real(ceil_div(pixels_, tile_.nr)) *
+                     (real(depth_) * (tile_.nr * element + runs * kRun) + real(p_.taps()) * kTap);
   }
 
   // The image is a matrix of channels and pixels.
@@ -198,7 +198,7 @@ class Candidate {
     block_packed(tile_.mr);
     b_.pack_elements = b_.pack_block * b_.pitch;
     b_.cuts_columns = has_far_columns(p_.window);
-    b_.fma_cycles = real(depth_) * tile_cycles(pixels_, channels_, pixels_, tile_);
+    b_.fma_cycles = tile_cycles(depth_, pixels_, channels_, pixels_, tile_);
     const bool touching = p_.x_strides[3] == p_.c_per_group() && p_.window.dilation.w == 1;
     const std::int64_t stretches = touching ? p_.window.kernel_size.h : p_.taps();
     b_.pack_cycles =
@@ -230,8 +230,12 @@ class Candidate {
     b_.pixel_block = rows * columns;
     b_.pack_block = b_.pixel_block;
     b_.pack_elements = area(rows, columns) * pitch;
-    const std::int64_t run = tile_.straddles ? b_.pixel_block : columns;
-    b_.fma_cycles = real(depth_) * tile_cycles(pixels_, channels_, run, tile_);
+    // Tiles end with an output row, unless the next one follows on.
+    const bool follow =
+        p_.taps() == 1 && (b_.form == PixelForm::patch || p_.window.stride.h * p_.x_strides[2] ==
+                                                              p_.ow * p_.window.stride.w * pitch);
+    const std::int64_t panel = follow || tile_.straddles ? b_.pixel_block : columns;
+    b_.fma_cycles = tile_cycles(depth_, pixels_, channels_, panel, tile_);
     return true;
   }
 
@@ -240,11 +244,13 @@ class Candidate {
   bool patch() noexcept {
     const bool adjacent = has_adjacent_channels(p_);
     const std::int64_t vectors = ceil_div(p_.c_per_group(), tile_.width);
-    const std::int64_t channels = adjacent ? p_.c_per_group() : vectors * tile_.width;
+    // Few channels are side by side in either case, more in whole vectors.
+    const bool dense = adjacent || p_.c_per_group() < tile_.width;
+    const std::int64_t channels = dense ? p_.c_per_group() : vectors * tile_.width;
     const Pair step = Patch(p_, 1, p_.ow).step;
     // Transposing writes to a vector of pixels at a time, more than a tile has rows.
     const bool spread =
-        aliases(p_.window.stride.w / step.w * channels) || (!adjacent && aliases(2 * channels));
+        aliases(p_.window.stride.w / step.w * channels) || (!dense && aliases(2 * channels));
     if (!block_rows(spread ? channels + kLine : channels)) return false;
     // Where tiles that end with a change of taps are not too short to keep the FMAs busy.
     b_.cuts_columns = has_far_columns(p_.window);
@@ -253,13 +259,25 @@ class Candidate {
     const Patch patch(p_, output_rows, columns);
     const double rows = real(patch.rows * ceil_div(p_.oh, output_rows) * ceil_div(p_.ow, columns));
     if (adjacent) {
-      b_.pack_cycles = rows * (real(patch.columns * channels) * kCopyVector / tile_.width + kRun);
+      // Pixels that do not follow each other are copied one by one.
+      const bool touching =
+          step.w * p_.x_strides[3] == p_.c_per_group() && b_.pitch == p_.c_per_group();
+      const double runs = touching ? 1.0 : real(patch.columns) / 2;
+      b_.pack_cycles =
+          rows * (real(patch.columns * channels) * kCopyVector / tile_.width + runs * kRun);
+      return true;
+    }
+    const std::int64_t element_step = step.w * p_.x_strides[3];
+    if (dense && b_.pitch == channels) {
+      const double pixel = element_step == 1
+                               ? real(ceil_div(channels, 4)) * quad_cycles(tile_.width)
+                               : real(channels) * kCopyScalar;
+      b_.pack_cycles = rows * (real(patch.columns) * pixel + kRun);
       return true;
     }
     // Whole rows that follow each other are one.
     const bool whole = patch.columns == p_.w && p_.x_strides[2] == p_.w * p_.x_strides[3];
     const std::int64_t unit = whole ? 1 : tile_.width;
-    const std::int64_t element_step = step.w * p_.x_strides[3];
     const double vector = element_step == 1 || element_step == 2
                               ? real(element_step) * kCopyVector + kTranspose
                               : tile_.width * kCopyScalar;
@@ -328,8 +346,8 @@ std::int64_t tile_lanes(std::int64_t rows, std::int64_t rest, const Tile& tile) 
   return std::min<std::int64_t>(rest, few_rows || last_vector ? 2 * tile.nr : tile.nr);
 }
 
-double tile_cycles(std::int64_t rows, std::int64_t lanes, std::int64_t row_panel, const Tile& tile,
-                   double least_step) noexcept {
+double tile_cycles(std::int64_t depth, std::int64_t rows, std::int64_t lanes,
+                   std::int64_t row_panel, const Tile& tile, double least_step) noexcept {
   double cycles = 0;
   for (const std::int64_t part : {rows / row_panel * row_panel, rows % row_panel}) {
     if (part == 0) continue;
@@ -339,7 +357,8 @@ double tile_cycles(std::int64_t rows, std::int64_t lanes, std::int64_t row_panel
       const std::int64_t tiles = part / panel * ceil_div(panel, most_rows);
       const double height = real(part) / real(tiles);
       const std::int64_t vectors = ceil_div(lanes_of_tile, tile.width);
-      return std::max(height * real(vectors) * kFma, least_step) * real(tiles);
+      return (real(depth) * std::max(height * real(vectors) * kFma, least_step) + kTile) *
+             real(tiles);
     };
     // Tiles alike, but for those of the last lanes.
     const std::int64_t most = tile_lanes(panel, lanes, tile);

@@ -87,9 +87,10 @@ struct Blocking {
   double cycles() const noexcept { return fma_cycles + pack_cycles + store_cycles; }
 };
 
-// Cycles of one step of depth of all tiles of rows x lanes, where tiles end at multiples of
-// `row_panel`; a tile's step takes at least `least_step`.
-double tile_cycles(std::int64_t rows, std::int64_t lanes, std::int64_t row_panel, const Tile& tile,
+// Cycles of all tiles of rows x lanes, where tiles end at multiples of `row_panel`; a tile's step
+// of depth takes at least `least_step`.
+double tile_cycles(std::int64_t depth, std::int64_t rows, std::int64_t lanes,
+                   std::int64_t row_panel, const Tile& tile,
                    double least_step = kFmaLatency) noexcept;
 
 // Shrinks blocks until there are a few for every thread, if the problem has that many.

@@ -4,31 +4,43 @@
 namespace fastconv {
 
 // The cost model's constants, in cycles of a core with two vector FMA and two loads a cycle. Only
-// their ratios matter: they choose between forms and algorithms.
-constexpr double kFma = 0.5;           // one vector FMA
-constexpr double kFmaSpread = 0.75;    // the same of what is permuted first
-constexpr double kTapShared = 0.75;    // the same of pixels loaded for all rows that they are under
-constexpr double kTapSeparated = 1.1;  // and separated into even and odd columns
-constexpr double kFmaLatency = 4.0;    // a tile's k-step takes at least this
-constexpr double kStepInPlace = 6.0;   // the same where the next one's pixels are a page away
-constexpr double kL2Bytes = 20.0;      // that L2 gives a cycle
+// their ratios matter: they choose between forms and algorithms. Those of tiles, products, taps,
+// scalars and quads fit 277 layers of few channels, each algorithm timed by name (Zen 4, AVX2 and
+// AVX-512).
+constexpr double kFma = 0.5;         // one vector FMA
+constexpr double kFmaSpread = 0.75;  // the same of what is permuted first
+constexpr double kTapShared = 0.8;   // the same of pixels loaded for all rows that they are under
+constexpr double kTapSeparated = 1.45;  // and separated into even and odd columns
+constexpr double kFmaLatency = 4.0;     // a tile's k-step takes at least this
+constexpr double kTile = 28.0;          // what a tile takes beyond its steps
+constexpr double kProduct = 450.0;      // what a block of tiles takes beyond them
+constexpr double kTileApart = 18.0;   // the same of one vector of planes whose rows share no loads
+constexpr double kStepInPlace = 6.0;  // a step where the next one's pixels are a page away
+constexpr double kL2Bytes = 20.0;     // that L2 gives a cycle
 constexpr double kLoadUnaligned = 0.75;  // one vector load, every second of which splits a line
 constexpr double kLoadScalar = 0.5;      // one broadcast
 constexpr double kCopyVector = 2.0;      // load and store while packing
-constexpr double kCopyScalar = 1.2;      // one element of a gather
-constexpr double kQuad = 1.5;            // four channels of a pixel to or from four rows
+constexpr double kCopyScalar = 0.9;      // one element of a gather
+constexpr double kQuad = 0.4;            // four channels of a pixel to or from four rows
+constexpr double kQuadVectors = 4.8;     // and of as many pixels as a vector has lanes
+constexpr double kLineUnused = 2.0;      // a line of which few channels of a pixel are taken
 constexpr double kRun = 4.0;             // set-up of a run of neighbouring lanes, or of a stretch
+constexpr double kTap = 35.0;            // set-up of a panel's pixels under one tap
 constexpr double kStep = 0.2;            // a vector's share of a direct tile's loop
-constexpr double kStepFar = 0.5;         // the same where the channels' planes are many pages
+constexpr double kStepFar = 0.4;         // the same where the channels' planes are many pages
 constexpr double kPage = 6.0;            // a store to another page than the last
 constexpr double kStoreVector = 2.0;     // epilogue and store
 constexpr double kTransform = 4.0;  // one vector of one point, into or out of Winograd's domain
 constexpr double kTransformAlong = 6.5;   // the same of a transform along one axis
 constexpr double kTransformWeight = 1.7;  // one vector of weights on the way in, tap or point
 constexpr double kTranspose = 2.0;        // a vector's share of a transposed block
+constexpr double kScatter = 7.5;          // a vector of results on its way to where lanes are apart
 constexpr double kTransposePixel = 3.5;   // the same of a part of a row at a time
 constexpr double kWeightByte = 0.02;      // of weights that are read anew for every block
 constexpr double kWeightByteFar = 0.05;   // the same where near caches do not hold them
 constexpr double kStoreScalar = 1.5;      // one element through a scratch tile
+
+// Four channels of one of many pixels on their way to or from four rows.
+constexpr double quad_cycles(int width) noexcept { return kQuad + kQuadVectors / width; }
 
 }  // namespace fastconv

@@ -113,6 +113,8 @@ void choose_pixels(const Problem& p, const Tile& tile, bool transposed,
   if (transposed) {
     b.pack_cycles += real(p.h * p.w * ceil_div(p.c, tile.width)) * kTransposePixel;
     b.store_cycles += vectors * kTransposePixel;
+  } else {
+    b.store_cycles += real(p.oh * p.ow * (p.k % tile.width)) * kStoreScalar;
   }
 }
 
@@ -130,7 +132,7 @@ void choose_planes(const Problem& p, const Tile& tile, DepthwiseBlocking& b) noe
   const double vectors = real(p.k * p.oh * ceil_div(p.ow, tile.width));
   b.fma_cycles = vectors * real(p.taps()) * tap;
   b.pack_cycles = 0;
-  b.store_cycles = vectors * kStoreVector;
+  b.store_cycles = vectors * (kStoreVector + (shared ? 0.0 : kTileApart));
 }
 
 }  // namespace

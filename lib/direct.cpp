@@ -15,20 +15,22 @@ constexpr std::int64_t kTileRows = 4;  // of kernels/direct.hpp's tallest tile
 // Sizes of the planes under a block of output rows and columns.
 void set_planes(const Problem& p, DirectBlocking& b) noexcept {
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  b.row_step = b.rows == 1 ? dilation.h : 1;
-  b.plane_rows = b.rows == 1 ? kernel.h : (b.rows - 1) * stride.h + (kernel.h - 1) * dilation.h + 1;
+  const Patch patch(p, b.rows, 1);  // rows that no window reads are left out
+  b.row_step = patch.step.h;
+  b.plane_rows = patch.rows;
   b.plane_columns = (b.columns - 1) * stride.w + (kernel.w - 1) * dilation.w + 1;
   b.pitch = round_up(ceil_div(b.plane_columns, stride.w), 16);
   // An odd number of cache lines, or the channels would share sets.
   b.plane = (b.plane_rows * std::min(stride.w, kernel.w) * b.pitch) | 16;
-  b.plane_elements = p.c_per_group() * b.plane;
+  b.plane_elements = b.groups * p.c_per_group() * b.plane;
 }
 
 // And of what a block takes of scratch memory.
 void set_buffers(const Problem& p, DirectBlocking& b) noexcept {
   set_planes(p, b);
   if (b.in_place) b.plane_elements = 0;
-  b.output_elements = p.y_strides[3] == 1 ? 0 : p.k_per_group() * b.rows * round_up(b.columns, 16);
+  b.output_elements =
+      p.y_strides[3] == 1 ? 0 : b.groups * p.k_per_group() * b.rows * round_up(b.columns, 16);
 }
 
 // Floats that the offsets of all steps of the depth and the taps' phases take at the start of the
@@ -53,16 +55,21 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
   b.in_place = stride.w == 1 && p.x_strides[3] == 1 && inside(p);
   // The planes of many channels are more streams than a CPU follows by itself: 64 to 2 channels at
   // 388x388 take 2.3 ms rather than 3.4 (AVX-512), 2.4 rather than 4.5 (AVX2). Near ones lose.
-  const bool is_far = p.c * p.h * p.w * kFloat > 16 * caches.l2;
-  b.fetch = b.in_place && p.taps() == 1 && is_far;
+  const std::int64_t bytes = p.c * p.h * p.w * kFloat;
+  b.fetch = b.in_place && p.taps() == 1 && bytes > 8 * caches.l2;
   b.columns = p.ow;
+  // Adjacent channels are copied together, whatever their group.
+  constexpr std::int64_t kTogether = 16;
+  const bool adjacent = p.x_strides[1] == 1 || p.y_strides[1] == 1;
+  b.groups = adjacent && std::max(p.c, p.k) <= kTogether ? p.groups : 1;
 
   // As many rows as half of L2 holds: those that neighbouring blocks both copy weigh more than
   // whether planes are in L1.
   const auto fits = [&](std::int64_t rows) {
     b.rows = rows;
     set_planes(p, b);
-    const std::int64_t output = p.y_strides[3] == 1 ? 0 : p.k_per_group() * b.rows * b.columns;
+    const std::int64_t output =
+        p.y_strides[3] == 1 ? 0 : b.groups * p.k_per_group() * b.rows * b.columns;
     return (b.plane_elements + output) * kFloat <= caches.l2 / 2;
   };
   const auto tallest = [&] {
@@ -84,38 +91,46 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
   const double depth = real(p.c_per_group() * p.taps());
   const double images = real(p.groups);
   const double vectors = real(p.oh * ceil_div(p.ow, tile.width));
+  // Only tiles of one channel share what they load.
   const bool shared = stride.h == 1 && dilation.h == 1 && kernel.h >= kTileRows - 1;
   for (std::int64_t k = 0; k < p.k_per_group(); k += 4) {
     const double channels = real(std::min<std::int64_t>(4, p.k_per_group() - k));
-    const double tile_rows = channels > 2 ? 2 : 4;
-    const double loads = shared && channels < 4
-                             ? (tile_rows + real(kernel.h) - 1) / (tile_rows * real(kernel.h))
-                             : 1.0;
+    const double loads =
+        shared && channels == 1 ? real(kTileRows + kernel.h - 1) / real(kTileRows * kernel.h) : 1.0;
     const double step =
         std::max(channels * kFma, loads * kLoadUnaligned + channels * kLoadScalar / 3);
     b.fma_cycles += images * vectors * depth * (step + (p.c_per_group() > 32 ? kStepFar : kStep));
   }
-  const double blocks = images * real(ceil_div(p.oh, b.rows) * ceil_div(p.ow, b.columns));
-  // Of one element of a channel, where those of `channels` are copied between rows and pixels.
-  const auto quads = [](std::int64_t channels) {
-    return real(ceil_div(channels, 4)) / real(channels) * kQuad;
+  const std::int64_t channels_in = b.groups * p.c_per_group();
+  const std::int64_t channels_out = b.groups * p.k_per_group();
+  const double blocks =
+      real(p.groups / b.groups * ceil_div(p.oh, b.rows) * ceil_div(p.ow, b.columns));
+  // Of one element of a channel, where those of `channels` are copied between rows and pixels; of
+  // pixels on lines of their own a few channels leave most of a line unused.
+  const auto apart = [&](std::int64_t channels, std::int64_t least, std::int64_t step,
+                         double alone) {
+    const double line = step >= 16 && 4 * channels <= step ? kLineUnused : 0.0;
+    const double quads = real(ceil_div(channels, 4)) * quad_cycles(tile.width);
+    const bool together = channels >= least && p.ow >= tile.width;
+    return ((together ? quads : real(channels) * alone) + line) / real(channels);
   };
   if (!b.in_place) {
     const std::int64_t element_step = stride.w * p.x_strides[3];
+    const std::int64_t together = p.x_strides[1] == 1 ? channels_in : 1;
     const double element = element_step == 1   ? kCopyVector / tile.width
-                           : element_step == 2 ? 2 * kCopyVector / tile.width
-                           : p.x_strides[1] == 1 && p.c_per_group() > 2 && p.ow >= tile.width
-                               ? quads(p.c_per_group())
-                               : kCopyScalar;
-    const double plane_rows = real(p.c_per_group() * b.plane_rows);
-    const double column = is_far ? 2 * element : element;  // as 64 to 2 channels show, too
-    b.pack_cycles = blocks * plane_rows * (real(b.plane_columns) * column + 4 * kRun);
+                           : element_step == 2 ? 1.5 * kCopyVector / tile.width
+                                               : apart(together, 3, element_step, kCopyScalar);
+    const std::int64_t phases = std::min(stride.w, kernel.w);
+    const double plane_rows = real(channels_in * b.plane_rows * phases);
+    const double columns = real(b.plane_columns) / real(stride.w);
+    // As 64 to 2 channels show, too.
+    const double far = bytes <= 16 * caches.l2 ? 1.0 : channels_in > 32 ? 4.0 : 2.0;
+    b.pack_cycles = blocks * plane_rows * (columns * element * far + 2 * kRun);
   }
   const double outputs = images * real(p.k_per_group()) * vectors;
-  const double element = p.y_strides[3] == 1 ? 0.0
-                         : p.y_strides[1] == 1 && p.k_per_group() > 1 && p.ow >= tile.width
-                             ? quads(p.k_per_group())
-                             : kStoreScalar;
+  const std::int64_t together = p.y_strides[1] == 1 ? channels_out : 1;
+  const double element =
+      p.y_strides[3] == 1 ? 0.0 : apart(together, 2, p.y_strides[3], kStoreScalar);
   b.store_cycles = outputs * (kStoreVector + element * tile.width);
   return b;
 }
@@ -134,7 +149,7 @@ std::int64_t direct_workspace_bytes(const Problem& p, const DirectBlocking& b, i
 }
 
 std::int64_t direct_blocks(const Problem& p, const DirectBlocking& b) noexcept {
-  return p.n * p.groups * ceil_div(p.oh, b.rows) * ceil_div(p.ow, b.columns);
+  return p.n * (p.groups / b.groups) * ceil_div(p.oh, b.rows) * ceil_div(p.ow, b.columns);
 }
 
 namespace {
@@ -166,7 +181,7 @@ void set_up(const Operands& t, const DirectBlocking& b, float* workspace, Region
   if (!split) phases[planes.phase_count++] = 0;
   for (std::int64_t s = 0; s < kernel.w; ++s) offsets[s * channels] = column_of(s);
   planes.problem = &p;
-  planes.channels = channels;
+  planes.channels = b.groups * channels;
   planes.row_step = b.row_step;
   planes.pitch = b.pitch;
   planes.plane = b.plane;
@@ -174,9 +189,10 @@ void set_up(const Operands& t, const DirectBlocking& b, float* workspace, Region
   planes.out = workspace + table_elements(p);
   const std::int64_t channel_stride = b.in_place ? p.x_strides[1] : b.plane;
   d.row_stride = b.in_place ? p.x_strides[2] : planes.phase_count * b.pitch;
-  d.row_step = stride.h * d.row_stride;
-  const std::int64_t dilation_h = b.in_place || b.row_step == 1 ? dilation.h : 1;
-  d.dense_rows = stride.h == 1 && dilation_h == 1;
+  const std::int64_t row_step = b.in_place ? 1 : b.row_step;
+  d.row_step = stride.h / row_step * d.row_stride;
+  const std::int64_t dilation_h = dilation.h / row_step;
+  d.dense_rows = d.row_step == d.row_stride && dilation_h == 1;
   for (std::int64_t s = 0; s < kernel.w; ++s) {
     std::int64_t* of_tap = offsets + s * channels;
     for (std::int64_t c = 1; c < channels; ++c) of_tap[c] = of_tap[c - 1] + channel_stride;
@@ -193,11 +209,11 @@ void set_up(const Operands& t, const DirectBlocking& b, float* workspace, Region
 }
 
 void direct_block(const Operands& t, const DirectBlocking& b, RegionArguments& planes,
-                  DirectArguments& d, std::int64_t n, std::int64_t group, std::int64_t row,
+                  DirectArguments& d, std::int64_t n, std::int64_t first_group, std::int64_t row,
                   std::int64_t column) noexcept {
   const Problem& p = t.problem;
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  const float* x = t.x + n * p.x_strides[0] + group * planes.channels * p.x_strides[1];
+  const float* x = t.x + n * p.x_strides[0] + first_group * p.c_per_group() * p.x_strides[1];
   const std::int64_t out_channels = p.k_per_group();
   const std::int64_t rows = std::min(b.rows, p.oh - row);
   const std::int64_t columns = std::min(b.columns, p.ow - column);
@@ -207,21 +223,19 @@ void direct_block(const Operands& t, const DirectBlocking& b, RegionArguments& p
     planes.x = x;
     planes.first_row = row;
     planes.first_column = column;
-    planes.rows = b.rows == 1 ? kernel.h : (rows - 1) * stride.h + (kernel.h - 1) * dilation.h + 1;
+    planes.rows = ((rows - 1) * stride.h + (kernel.h - 1) * dilation.h) / b.row_step + 1;
     planes.columns = (columns - 1) * stride.w + (kernel.w - 1) * dilation.w + 1;
     t.table.pack_planes(planes);
     d.x = planes.out;
   }
-  d.first_lane = group * t.lanes_per_group;
   d.rows = rows;
   d.columns = columns;
-  d.bias = t.bias != nullptr ? t.bias + d.first_lane : nullptr;
 
-  const std::int64_t first_channel = group * out_channels;
+  const std::int64_t first_channel = first_group * out_channels;
   const auto at = [&](const Dims<4>& s) {
     return n * s[0] + first_channel * s[1] + row * s[2] + column * s[3];
   };
-  const Dims<3> shape{out_channels, rows, columns};
+  const Dims<3> shape{b.groups * out_channels, rows, columns};
   const std::int64_t staged_row = round_up(columns, 16);
   const Dims<3> staged{rows * staged_row, staged_row, 1};
   float* staged_y = planes.out + round_up(b.plane_elements + d.weight_step, 16);
@@ -245,7 +259,21 @@ void direct_block(const Operands& t, const DirectBlocking& b, RegionArguments& p
       d.residual_row_stride = d.y_row_stride;
     }
   }
-  t.table.direct(d);
+  // Rows that follow each other are one to a filter of one tap.
+  const auto follow = [&](std::int64_t step) { return step == columns; };
+  if (b.in_place && p.taps() == 1 && follow(d.row_step) && follow(d.y_row_stride) &&
+      (d.residual == nullptr || follow(d.residual_row_stride))) {
+    d.columns = rows * columns;
+    d.rows = 1;
+  }
+  for (std::int64_t group = 0; group < b.groups; ++group) {
+    d.first_lane = (first_group + group) * t.lanes_per_group;
+    d.bias = t.bias != nullptr ? t.bias + d.first_lane : nullptr;
+    t.table.direct(d);
+    d.x += p.c_per_group() * (b.in_place ? p.x_strides[1] : b.plane);
+    d.y += out_channels * d.y_channel_stride;
+    if (d.residual != nullptr) d.residual += out_channels * d.residual_channel_stride;
+  }
   if (!in_rows) t.table.copy_planes({shape, staged_y, staged, t.y + at(ys), y_block});
 }
 
@@ -258,12 +286,13 @@ void direct(const Operands& t, const DirectBlocking& b, std::int64_t begin, std:
   std::int64_t column = begin % column_blocks * b.columns;
   const std::int64_t row_blocks = ceil_div(p.oh, b.rows);
   std::int64_t row = begin / column_blocks % row_blocks * b.rows;
-  std::int64_t image = begin / column_blocks / row_blocks;
+  std::int64_t image = begin / column_blocks / row_blocks;  // or some groups of one
   RegionArguments planes;
   DirectArguments d;
   set_up(t, b, static_cast<float*>(workspace), planes, d);
   for (std::int64_t block = begin; block < end; ++block) {
-    direct_block(t, b, planes, d, image / p.groups, image % p.groups, row, column);
+    const std::int64_t parts = p.groups / b.groups;
+    direct_block(t, b, planes, d, image / parts, image % parts * b.groups, row, column);
     if ((column += b.columns) < p.ow) continue;
     column = 0;
     if ((row += b.rows) < p.oh) continue;

@@ -10,12 +10,13 @@
 
 namespace fastconv {
 
-// How a direct convolution is cut: blocks of output rows and columns of one image and group, read
-// from x in place or from planes (the padded image under the block, copied).
+// How a direct convolution is cut: blocks of output rows and columns of one image and some groups,
+// read from x in place or from planes (the padded image under the block, copied).
 struct DirectBlocking {
   bool in_place = false;
   bool fetch = false;                  // x ahead of its loads
-  std::int64_t rows = 0, columns = 0;  // of a block's output
+  std::int64_t groups = 1;             // of a block: one, or all
+  std::int64_t rows = 0, columns = 0;  // of its output
   std::int64_t row_step = 1;           // image rows from one row of the planes to the next
   std::int64_t plane_rows = 0, plane_columns = 0, pitch = 0;
   std::int64_t plane = 0;            // floats from one channel to the next

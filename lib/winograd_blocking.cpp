@@ -95,9 +95,9 @@ WinogradBlocking cut(const Problem& p, int variant, bool owned, const Tile& tile
   const std::int64_t height = std::min(of_image, limit);
   Tile one_panel = tile;
   one_panel.wide_mr = 0;
-  b.fma_cycles = images * real(b.points() * p.c_per_group()) *
-                 tile_cycles(height, p.k_per_group(), height, one_panel) * real(of_image) /
-                 real(height);
+  b.fma_cycles = images * real(b.points()) *
+                 tile_cycles(p.c_per_group(), height, p.k_per_group(), height, one_panel) *
+                 real(of_image) / real(height);
   // What touches the border, or has no adjacent channels, is copied first.
   const auto inside = [](const WinogradAxis& axis, std::int64_t size) {
     const std::int64_t places = size - (axis.side - 1) * axis.step;

@@ -35,10 +35,12 @@ Conv2d conv_of(std::int64_t in, std::int64_t out, Pair kernel, Padding padding,
   return conv;
 }
 
-void run_both_ways(Sweep& sweep, const Problem& problem, std::uint64_t seed) {
+void run_both_ways(Sweep& sweep, const Problem& problem, std::uint64_t seed, bool sum = false) {
   const Guard guard = seed % 2 == 0 ? Guard::after : Guard::before;
-  sweep.run(problem, Layout::nchw, Fill::integers, seed, seed % 3 != 0, guard);
-  sweep.run(problem, Layout::nhwc, Fill::integers, seed, seed % 3 != 0, guard);
+  PostOps post_ops;
+  post_ops.sum = sum;
+  sweep.run(problem, Layout::nchw, Fill::integers, seed, seed % 3 != 0, guard, post_ops);
+  sweep.run(problem, Layout::nhwc, Fill::integers, seed, seed % 3 != 0, guard, post_ops);
 }
 
 }  // namespace
@@ -137,6 +139,48 @@ TEST_SUITE("tiles") {
             run_both_ways(sweep, problem_of(conv, 1, (rows - 1) * conv.stride.h + reach, width + 2),
                           ++seed);
           }
+        }
+      }
+    }
+  }
+
+  TEST_CASE("few channels: rows that follow each other") {
+    Sweep sweep(false);
+    std::uint64_t seed = 0;
+    for (const std::int64_t k : {1, 2, 3, 4, 5}) {
+      for (const std::int64_t width : {25, 32, 61}) {
+        const bool sum = ++seed % 2 == 0;
+        run_both_ways(sweep, problem_of(conv_of(5, k, 1, 0), 1, 13, width), seed, sum);
+        run_both_ways(sweep, problem_of(conv_of(15, 3 * k, 1, 0, 3), 2, 17, width), seed, !sum);
+      }
+    }
+  }
+
+  TEST_CASE("few channels: groups copied together, rows that no window reads") {
+    Sweep sweep(false);
+    std::uint64_t seed = 0;
+    for (const auto& [in, out] : {Pair{1, 1}, Pair{1, 2}, Pair{2, 1}, Pair{3, 4}}) {
+      for (const std::int64_t stride : {1, 2, 3}) {
+        for (const Pair kernel : {Pair{3, 3}, Pair{1, 5}, Pair{5, 1}}) {
+          Conv2d conv = conv_of(3 * in, 3 * out, kernel, {kernel.h / 2, kernel.w / 2}, 3);
+          conv.stride = stride;
+          if (seed % 2 != 0) conv.dilation = {stride, 1};
+          const bool sum = ++seed % 3 == 0;
+          run_both_ways(sweep, problem_of(conv, 2, 19, 41), seed, sum);
+        }
+      }
+    }
+  }
+
+  TEST_CASE("few channels: windows side by side") {
+    Sweep sweep(false);
+    std::uint64_t seed = 0;
+    for (const std::int64_t c : {2, 3, 4, 5, 7, 8, 15}) {
+      for (const std::int64_t size : {2, 4}) {
+        for (const std::int64_t width : {16, 35, 72}) {
+          Conv2d conv = conv_of(c, 33, size, 0);
+          conv.stride = size;
+          run_both_ways(sweep, problem_of(conv, 1, 9, width), ++seed);
         }
       }
     }

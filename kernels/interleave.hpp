@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "simd.hpp"
+
+namespace fastconv::FASTCONV_LEVEL {
+namespace {
+
+// `count` elements `step` apart, written side by side. May write up to a vector behind the last
+// one: what lies there is written afterwards.
+template <class Arch>
+FASTCONV_INLINE void copy_run(float* out, const float* in, std::int64_t step,
+                              std::int64_t count) noexcept {
+  using V = Vector<Arch>;
+  std::int64_t i = 0;
+  if (step == 1) {
+    for (; i + V::width <= count; i += V::width) V::load(in + i).store(out + i);
+    if (i < count) V::load_first(in + i, static_cast<int>(count - i)).store(out + i);
+    return;
+  }
+  if (step == 2) {
+    for (; i + V::width <= count; i += V::width) V::load_even(in + 2 * i).store(out + i);
+  }
+  for (; i < count; ++i) out[i] = in[i * step];
+}
+
+template <class Arch>
+FASTCONV_INLINE void fill_zeros(float* out, std::int64_t count) noexcept {
+  using V = Vector<Arch>;
+  for (std::int64_t i = 0; i < count; i += V::width) V::zero().store(out + i);
+}
+
+// Pixels with adjacent channels to one row for each channel, and back: what lies between NHWC and
+// kernels whose pixels lie along the vectors. Four channels of a vector of pixels at a time, the
+// last four overlapping those before them; or three, if that is all there is between pixels. Three
+// of more take a fourth along, which the next pixel owns; hence the last pixel, which has no next,
+// goes element by element.
+
+// Three channels side by side, in three vectors. A width is no multiple of 3: every lane has each
+// channel in one of the three, from which two blends take it.
+template <int Width, int First, int Step, int Owner>
+struct Blend {
+  static constexpr int lane(int i) noexcept {
+    return (First + Step * i) % 3 == Owner ? Width + i : i;
+  }
+};
+template <int Width, int First, int Step>
+struct Spread {
+  static constexpr int lane(int i) noexcept { return (First + Step * i) % Width; }
+};
+
+// The vector in which lane i has channel C is (C - i) * Width mod 3, as Width * Width mod 3 is 1.
+template <int C, class V>
+FASTCONV_INLINE V channel_of_triples(const V (&v)[3]) noexcept {
+  constexpr int W = V::width;
+  constexpr auto lanes = std::make_integer_sequence<int, W>();
+  const V two = shuffle<Blend<W, C * W, 2 * W, 1>>(v[0], v[1], lanes);
+  const V all = shuffle<Blend<W, C * W, 2 * W, 2>>(two, v[2], lanes);
+  return shuffle<Spread<W, C, 3>>(all, all, lanes);
+}
+template <int I, class V>
+FASTCONV_INLINE V vector_of_triples(const V (&spread)[3]) noexcept {
+  constexpr int W = V::width;
+  constexpr auto lanes = std::make_integer_sequence<int, W>();
+  const V two = shuffle<Blend<W, I * W, 1, 1>>(spread[0], spread[1], lanes);
+  return shuffle<Blend<W, I * W, 1, 2>>(two, spread[2], lanes);
+}
+
+template <class V>
+FASTCONV_INLINE void split_triples(V (&v)[3]) noexcept {
+  const V channel[3] = {channel_of_triples<0>(v), channel_of_triples<1>(v),
+                        channel_of_triples<2>(v)};
+  FASTCONV_UNROLL
+  for (int c = 0; c < 3; ++c) v[c] = channel[c];
+}
+template <class V>
+FASTCONV_INLINE void join_triples(V (&v)[3]) noexcept {
+  constexpr int W = V::width;
+  constexpr auto lanes = std::make_integer_sequence<int, W>();
+  // Pixel p of channel c goes to lane 3 p + c; 11 is what 3 is divided by, in any width.
+  const V spread[3] = {shuffle<Spread<W, 0, 11>>(v[0], v[0], lanes),
+                       shuffle<Spread<W, 11 * (W - 1), 11>>(v[1], v[1], lanes),
+                       shuffle<Spread<W, 11 * (W - 2), 11>>(v[2], v[2], lanes)};
+  v[0] = vector_of_triples<0>(spread);
+  v[1] = vector_of_triples<1>(spread);
+  v[2] = vector_of_triples<2>(spread);
+}
+
+// Calls vector(pixel) for vectors of pixels that cover [0, count), the last one overlapping the one
+// before it, and element(pixel) for pixels that none covers.
+template <int Width, class VectorStep, class ElementStep>
+FASTCONV_INLINE void cover_pixels(std::int64_t count, bool exact, VectorStep vector,
+                                  ElementStep element) noexcept {
+  const std::int64_t covered = exact ? count : count - 1;
+  std::int64_t pixel = 0;
+  if (covered >= Width) {
+    for (; pixel + Width <= covered; pixel += Width) vector(pixel);
+    if (pixel < covered) vector(covered - Width);
+    pixel = covered;
+  }
+  for (; pixel < count; ++pixel) element(pixel);
+}
+
+// out[c * plane + pixel] = in[pixel * step + c]
+template <class Arch>
+void split_channels(float* out, std::int64_t plane, const float* in, std::int64_t step,
+                    std::int64_t channels, std::int64_t count) noexcept {
+  using V = Vector<Arch>;
+  const auto element = [&](std::int64_t pixel) {
+    for (std::int64_t c = 0; c < channels; ++c) out[c * plane + pixel] = in[pixel * step + c];
+  };
+  if (channels < 3 || step < 3) {
+    for (std::int64_t c = 0; c < channels; ++c)
+      copy_run<Arch>(out + c * plane, in + c, step, count);
+    return;
+  }
+  if (channels == 3 && step == 3) {
+    cover_pixels<V::width>(
+        count, true,
+        [&](std::int64_t pixel) __attribute__((always_inline)) {
+          const float* from = in + 3 * pixel;
+          V triple[3] = {V::load_once(from), V::load_once(from + V::width),
+                         V::load_once(from + 2 * V::width)};
+          split_triples(triple);
+          FASTCONV_UNROLL
+          for (int c = 0; c < 3; ++c) triple[c].store(out + c * plane + pixel);
+        },
+        element);
+    return;
+  }
+  cover_pixels<V::width>(
+      count, channels > 3,
+      [&](std::int64_t pixel) __attribute__((always_inline)) {
+        for (std::int64_t c = 0; c < channels; c += 4) {
+          if (c > 0 && c + 4 > channels) c = channels - 4;
+          V quad[4];
+          V::load_quads(in + pixel * step + c, step, quad);
+          float* to = out + c * plane + pixel;
+          FASTCONV_UNROLL
+          for (int i = 0; i < 3; ++i) quad[i].store(to + i * plane);
+          if (channels > 3) quad[3].store(to + 3 * plane);
+        }
+      },
+      element);
+}
+
+// out[pixel * step + c] = in[c * plane + pixel]
+template <class Arch>
+void join_channels(float* out, std::int64_t step, const float* in, std::int64_t plane,
+                   std::int64_t channels, std::int64_t count) noexcept {
+  using V = Vector<Arch>;
+  const auto element = [&](std::int64_t pixel) {
+    for (std::int64_t c = 0; c < channels; ++c) out[pixel * step + c] = in[c * plane + pixel];
+  };
+  // What a pixel writes into its successor is overwritten, what it writes between them is not.
+  if (channels < 4 && (channels < 2 || channels != step)) {
+    for (std::int64_t pixel = 0; pixel < count; ++pixel) element(pixel);
+    return;
+  }
+  if (channels == 3) {
+    cover_pixels<V::width>(
+        count, true,
+        [&](std::int64_t pixel) __attribute__((always_inline)) {
+          const float* from = in + pixel;
+          V triple[3] = {V::load(from), V::load(from + plane), V::load(from + 2 * plane)};
+          join_triples(triple);
+          FASTCONV_UNROLL
+          for (int i = 0; i < 3; ++i) triple[i].store(out + 3 * pixel + i * V::width);
+        },
+        element);
+    return;
+  }
+  const std::int64_t last = channels < 4 ? channels - 1 : 3;
+  cover_pixels<V::width>(
+      count, channels >= 4,
+      [&](std::int64_t pixel) __attribute__((always_inline)) {
+        for (std::int64_t c = 0; c < channels; c += 4) {
+          if (c > 0 && c + 4 > channels) c = channels - 4;
+          const float* from = in + c * plane + pixel;
+          const V quad[4] = {V::load(from), V::load(from + plane),
+                             V::load(from + (last < 2 ? last : 2) * plane),
+                             V::load(from + last * plane)};
+          V::store_quads(quad, out + pixel * step + c, step);
+        }
+      },
+      element);
+}
+
+}  // namespace
+}  // namespace fastconv::FASTCONV_LEVEL
