@@ -8,7 +8,8 @@
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
-// Where the next tile's rows begin, and how many are left of their run.
+// Where the next tile's rows begin, and how many are left of their run; 0 and less if it is
+// endless.
 struct Cursor {
   const float* a;
   std::int64_t left;
@@ -19,6 +20,13 @@ template <int Rows, bool Straddles>
 class RowPointers {
  public:
   FASTCONV_INLINE RowPointers(const TileArguments& tile, Cursor& cursor) noexcept {
+    if (static_cast<std::uint64_t>(cursor.left) - 1 >= Rows) {
+      FASTCONV_UNROLL
+      for (int m = 0; m < Rows; ++m) pointer_[m] = cursor.a + m * tile.a_row_stride;
+      cursor.a += Rows * tile.a_row_stride;
+      cursor.left -= Rows;
+      return;
+    }
     FASTCONV_UNROLL
     for (int m = 0; m < Rows; ++m) {
       pointer_[m] = cursor.a;

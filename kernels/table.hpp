@@ -30,8 +30,8 @@ struct TileArguments {
   const float* a = nullptr;       // at the tile's first row
   std::int64_t a_row_stride = 0;  // rows only
   std::int64_t a_ahead = 0;       // the same, or 0: floats to the rows that a tile fetches
-  // The same, of tiles that straddle: rows of the first run and of all others, and what lies
-  // between a run and the next beyond the stride.
+  // The same, of tiles that straddle: rows of the first run, 0 if it is endless, and of all others,
+  // and what lies between a run and the next beyond the stride.
   std::int64_t a_run_left = 0, a_run = 0, a_run_gap = 0;
   const Segment* segments = nullptr;  // rows only: what of the depth is not zero
   std::int32_t segment_count = 0;

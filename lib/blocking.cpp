@@ -19,8 +19,6 @@ std::int64_t even_block(std::int64_t size, std::int64_t limit, std::int64_t unit
   return std::min(round_up(ceil_div(size, ceil_div(size, limit)), unit), round_up(size, unit));
 }
 
-// Lines this many floats apart fall into few sets of L1: rows at such a distance evict each other.
-constexpr std::int64_t kAliasing = 512;
 // Keeps rows apart: an odd number of cache lines.
 constexpr std::int64_t kLine = 16;
 
@@ -179,17 +177,19 @@ class Candidate {
     const Window& window = p_.window;
     if (p_.taps() > 1 || window.stride.h > 1 || window.stride.w > 1 || window.padding.top > 0 ||
         window.padding.left > 0 || p_.oh > p_.h || p_.ow > p_.w || p_.x_strides[3] != 1 ||
-        p_.x_strides[2] != p_.w || aliases(p_.x_strides[1])) {
+        p_.x_strides[2] != p_.w) {
       return false;
     }
+    const bool apart = !aliases(p_.x_strides[1]);
+    if (!apart && !copies_pixels(tile_.nr / tile_.width)) return false;
     // A step of a tile over two panels finds twice as much, in half as many rows.
     b_.wide = b_.wide && tile_.mr * kFma * 2 >= 2 * kStepInPlace;
     // Packed by the first tile, or every one of many would wait for page after page.
-    b_.copies = copies_pixels(tile_.nr / tile_.width) && depth_ > kFewPages;
+    b_.copies = copies_pixels(tile_.nr / tile_.width) && (depth_ > kFewPages || !apart);
     block_panels(b_.copies ? kFmaLatency : kStepInPlace);
     // A panel that the image's end leaves, and one that a first tile packs.
     b_.pack_elements = (b_.copies ? 2 : 1) * tile_.nr * b_.kc;
-    b_.pack_cycles = b_.copies ? real(ceil_div(pixels_, tile_.nr) * depth_) * kStepInPlace : 0.0;
+    b_.pack_cycles = b_.copies ? real(ceil_div(pixels_, tile_.nr) * depth_) * kStepCopied : 0.0;
     return true;
   }
 
@@ -239,7 +239,7 @@ class Candidate {
     return true;
   }
 
-  bool aliases(std::int64_t pitch) const noexcept { return pitch % kAliasing == 0; }
+  static bool aliases(std::int64_t pitch) noexcept { return pitch % kAliasing == 0; }
 
   bool patch() noexcept {
     const bool adjacent = has_adjacent_channels(p_);

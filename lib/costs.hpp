@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
+
 namespace fastconv {
 
 // The cost model's constants, in cycles of a core with two vector FMA and two loads a cycle. Only
@@ -16,6 +18,7 @@ constexpr double kTile = 28.0;          // what a tile takes beyond its steps
 constexpr double kProduct = 450.0;      // what a block of tiles takes beyond them
 constexpr double kTileApart = 18.0;   // the same of one vector of planes whose rows share no loads
 constexpr double kStepInPlace = 6.0;  // a step where the next one's pixels are a page away
+constexpr double kStepCopied = 3.0;   // what a step takes more that is packed meanwhile
 constexpr double kL2Bytes = 20.0;     // that L2 gives a cycle
 constexpr double kLoadUnaligned = 0.75;  // one vector load, every second of which splits a line
 constexpr double kLoadScalar = 0.5;      // one broadcast
@@ -27,6 +30,7 @@ constexpr double kLineUnused = 2.0;      // a line of which few channels of a pi
 constexpr double kRun = 4.0;             // set-up of a run of neighbouring lanes, or of a stretch
 constexpr double kTap = 35.0;            // set-up of a panel's pixels under one tap
 constexpr double kStep = 0.2;            // a vector's share of a direct tile's loop
+constexpr double kStepAliased = 1.0;     // the same where they share few sets of L1
 constexpr double kStepFar = 0.4;         // the same where the channels' planes are many pages
 constexpr double kPage = 6.0;            // a store to another page than the last
 constexpr double kStoreVector = 2.0;     // epilogue and store
@@ -42,5 +46,8 @@ constexpr double kStoreScalar = 1.5;      // one element through a scratch tile
 
 // Four channels of one of many pixels on their way to or from four rows.
 constexpr double quad_cycles(int width) noexcept { return kQuad + kQuadVectors / width; }
+
+// Lines this many floats apart fall into few sets of L1: rows at such a distance evict each other.
+constexpr std::int64_t kAliasing = 512;
 
 }  // namespace fastconv

@@ -93,13 +93,17 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
   const double vectors = real(p.oh * ceil_div(p.ow, tile.width));
   // Only tiles of one channel share what they load.
   const bool shared = stride.h == 1 && dilation.h == 1 && kernel.h >= kTileRows - 1;
+  // Planes in place that evict each other come from L2 for every tile of channels.
+  const bool aliased =
+      b.in_place && p.c_per_group() > 8 && p.k_per_group() > 4 && p.x_strides[1] % kAliasing == 0;
+  const double per_step = aliased ? kStepAliased : p.c_per_group() > 32 ? kStepFar : kStep;
   for (std::int64_t k = 0; k < p.k_per_group(); k += 4) {
     const double channels = real(std::min<std::int64_t>(4, p.k_per_group() - k));
     const double loads =
         shared && channels == 1 ? real(kTileRows + kernel.h - 1) / real(kTileRows * kernel.h) : 1.0;
     const double step =
         std::max(channels * kFma, loads * kLoadUnaligned + channels * kLoadScalar / 3);
-    b.fma_cycles += images * vectors * depth * (step + (p.c_per_group() > 32 ? kStepFar : kStep));
+    b.fma_cycles += images * vectors * depth * (step + per_step);
   }
   const std::int64_t channels_in = b.groups * p.c_per_group();
   const std::int64_t channels_out = b.groups * p.k_per_group();

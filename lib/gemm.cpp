@@ -304,7 +304,7 @@ class BlockProduct {
         } else {
           tile.a = window(row);
           tile.a_ahead = b_.fetch_pixels && lane == 0 ? height * b_.pitch : 0;
-          tile.a_run_left = b_.form == PixelForm::rows ? 0 : row_end(row);
+          tile.a_run_left = b_.form == PixelForm::rows || tile.a_run_gap == 0 ? 0 : row_end(row);
           tile.b = weight_panel(lane, block.begin);
           tile.b_ahead = b_.fetch_weights && row == 0
                              ? next_panel(lane + tile.lanes, lanes, block) - tile.b
