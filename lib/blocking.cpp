@@ -172,11 +172,11 @@ class Candidate {
                      (real(depth_) * (tile_.nr * element + runs * kRun) + real(p_.taps()) * kTap);
   }
 
-  // The image is a matrix of channels and pixels.
+  // The image is a matrix of channels and pixels: those of y follow each other in x.
   bool panels_in_place() noexcept {
     const Window& window = p_.window;
     if (p_.taps() > 1 || window.stride.h > 1 || window.stride.w > 1 || window.padding.top > 0 ||
-        window.padding.left > 0 || p_.oh > p_.h || p_.ow > p_.w || p_.x_strides[3] != 1 ||
+        window.padding.left > 0 || p_.oh > p_.h || p_.ow != p_.w || p_.x_strides[3] != 1 ||
         p_.x_strides[2] != p_.w) {
       return false;
     }

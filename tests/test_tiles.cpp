@@ -56,6 +56,19 @@ TEST_SUITE("tiles") {
     }
   }
 
+  // One output column of a wider image, whose stride no output takes.
+  TEST_CASE("output channels x rows of one column") {
+    Sweep sweep;
+    std::uint64_t seed = 0;
+    for (const std::int64_t k : {1, 8, 33}) {
+      for (const std::int64_t rows : sizes()) {
+        Conv2d conv = conv_of(3, k, 1, 0);
+        conv.stride = {1, 2};
+        run_both_ways(sweep, problem_of(conv, 1, rows, 2), ++seed);
+      }
+    }
+  }
+
   TEST_CASE("output channels x pixels of a 3x3 window with padding") {
     Sweep sweep;
     std::uint64_t seed = 0;
