@@ -57,11 +57,12 @@ Status choose(bool merged, const PackedWinograd (&packed)[kWinogradCount], Algor
   const Problem& p = state.problem;
   const CacheSizes caches = detected_caches();
   const bool any = asked == Algorithm::automatic;
-  double best = std::numeric_limits<double>::infinity();
+  struct Best {
+    Algorithm algorithm = Algorithm::automatic;
+    double cycles = std::numeric_limits<double>::infinity();
+  } best;
   const auto consider = [&](Algorithm algorithm, double cycles) {
-    if (cycles >= best) return;
-    best = cycles;
-    state.algorithm = algorithm;
+    if (cycles < best.cycles) best = {algorithm, cycles};
   };
   if ((any && !merged) || asked == Algorithm::gemm) {
     state.gemm = choose_blocking(p, state.tiles, caches);
@@ -81,6 +82,8 @@ Status choose(bool merged, const PackedWinograd (&packed)[kWinogradCount], Algor
                   ll(p.x_strides[1]), ll(p.y_strides[1]));
     }
   }
+  const Best direct_sums = best;
+  best = Best();
   for (int i = 0; i < kWinogradCount; ++i) {
     if (!packed[i].allowed) continue;
     const WinogradBlocking blocking =
@@ -90,6 +93,16 @@ Status choose(bool merged, const PackedWinograd (&packed)[kWinogradCount], Algor
       state.winograd = blocking;
     }
   }
+  bool winograd = best.cycles < direct_sums.cycles;
+  if (any && state.winograd.variant >= 0 && state.axes[0] != 0 && state.asked.n > 1) {
+    // Its bits are others, and must not depend on a batch whose images are rows of the problem.
+    PlanState alone = state;
+    alone.asked.n = 1;
+    alone.problem = permuted(alone.asked, alone.axes);
+    FASTCONV_TRY(choose(merged, packed, asked, alone));
+    winograd = winograd_size(alone.algorithm) != 0;
+  }
+  state.algorithm = (winograd ? best : direct_sums).algorithm;
   return {};
 }
 

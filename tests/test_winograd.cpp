@@ -326,6 +326,35 @@ TEST_SUITE("winograd") {
     }
   }
 
+  TEST_CASE("auto takes it for one row as for a batch of them, which runs as one image") {
+    for (const Isa isa : tested_isas()) {
+      for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
+        for (const Pair& kernel : {Pair{1, 3}, Pair{1, 5}, Pair{3, 1}, Pair{5, 1}}) {
+          for (const std::int64_t size : {4, 12, 20}) {
+            for (const std::int64_t out : {16, 256}) {
+              LayerOptions options;
+              options.isa = isa;
+              const std::int64_t h = kernel.h > 1 ? size : 1, w = kernel.w > 1 ? size : 1;
+              const Tensor x(layout, {8, 16, h, w}), together(layout, {8, out, h, w});
+              const Tensor weights(Layout::nchw, {out, 16, kernel.h, kernel.w});
+              fill_floats(x.view(), 1);
+              fill_floats(weights.view(), 2);
+              const Padding same{kernel.h / 2, kernel.w / 2};
+              Layer layer;
+              REQUIRE(Layer::create(conv_of(16, out, same, 1, kernel), weights.view(), nullptr,
+                                    options, layer)
+                          .ok());
+              REQUIRE(layer.run(x.view(), together.view()).ok());
+              const Tensor alone({1, out, h, w}, together.view().strides);
+              REQUIRE(layer.run(x.view().slice(0, 7, 1), alone.view()).ok());
+              CHECK(compare_bits(alone.view(), together.view().slice(0, 7, 1)).none());
+            }
+          }
+        }
+      }
+    }
+  }
+
   TEST_CASE("an infinite weight stays in its channel") {
     for_each_variant([](const LayerOptions& options, Layout layout) {
       const Tensor x(layout, {1, 17, 9, 9}), weights(Layout::nchw, {20, 17, 3, 3});
