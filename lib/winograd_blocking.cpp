@@ -101,7 +101,7 @@ WinogradBlocking cut(const Problem& p, int variant, bool owned, const Tile& tile
   // What touches the border, or has no adjacent channels, is copied first.
   const auto inside = [](const WinogradAxis& axis, std::int64_t size) {
     const std::int64_t places = size - (axis.side - 1) * axis.step;
-    const double tiles = real(places * axis.grids) / real(axis.m * axis.step);
+    const double tiles = real(places) * real(axis.grids) / real(axis.m * axis.step);
     return std::clamp(tiles / real(axis.tiles), 0.0, 1.0);
   };
   const std::int64_t outputs = b.rows.m * b.columns.m;
