@@ -15,6 +15,7 @@ std::int64_t pack_elements(const Blocking& b, int nr) noexcept {
 }
 
 constexpr Epilogue kNoEpilogue;
+constexpr std::int64_t kShortPanel = 8192;  // floats
 
 // One block of pixels times one block of channels of one image and group.
 class BlockProduct {
@@ -164,7 +165,7 @@ class BlockProduct {
     if (pack.count > 0) g_.table.pack_columns(pack);
   }
   // The panels of pixels of a tile, from depth `begin` on of a k-block. Those in place are fetched
-  // by the first tiles over the last but one: they lie on other pages than the steps ahead.
+  // by the first tiles over the ones before: they lie on other pages than the steps ahead.
   void place_pixels(std::int64_t pixel, std::int64_t begin, std::int64_t row,
                     const PackArguments& pack, TileArguments& tile) const noexcept {
     const std::int64_t length = pack.depth_end - pack.depth_begin;
@@ -173,8 +174,10 @@ class BlockProduct {
       tile.b = x_ + begin * p_.x_strides[1] + first_pixel_ + pixel;
       tile.b_stride = p_.x_strides[1];
       tile.b_panel_stride = tile_.nr;
+      // What is beyond L2 takes two panels' time to come, but several deep ones would crowd it.
+      const std::int64_t panels = length * tile_.nr <= kShortPanel ? 2 : 1;
       tile.b_ahead =
-          row < weight_nr_ ? 2 * round_up(tile.lanes, tile_.nr) : kStepsAhead * tile.b_stride;
+          row < weight_nr_ ? panels * round_up(tile.lanes, tile_.nr) : kStepsAhead * tile.b_stride;
       // Behind the panel that the image's end leaves.
       if (b_.copies) tile.b_copy = pixels_ + length * tile_.nr;
       return;

@@ -18,8 +18,9 @@ enum class Algorithm : std::int32_t {
   strided,         // sum over the 7-D broadcast view, read through its strides
   gemm,            // implicit GEMM: im2col packed block by block, register-tiled micro-kernels
   direct,          // taps read at their own offsets, nothing packed by tap: few channels
-  // Groups of one channel, or of a few that fill a vector of the ISA, side by side in its lanes;
-  // channels adjacent in x and y. Anything else is refused as unsupported.
+  // Groups of one channel, or of a few that fill a vector of the ISA, side by side in its lanes or,
+  // where columns are adjacent, along their rows. Anything else is refused as unsupported, and so
+  // is what is neither and not padded with zeros.
   depthwise,
   // Winograd's minimal filtering for 3x3 kernels of stride 1, in tiles of 2x2, 4x4 or 6x6
   // outputs: 2.25, 4 and 5.06 times fewer multiplications, and about 0.7, 2 and 8 times the
@@ -139,7 +140,8 @@ struct ParallelFor {
 
 // What belongs to one call rather than to the layer.
 struct RunOptions {
-  // Scratch memory, any alignment; not shared with a call that runs at the same time.
+  // Scratch memory, any alignment; not shared with a call that runs at the same time, nor with any
+  // of the tensors, which is not checked.
   void* workspace = nullptr;
   std::int64_t workspace_bytes = 0;
   ParallelFor parallel_for{};  // none: the calling thread alone
