@@ -46,7 +46,7 @@ FASTCONV_INLINE TapRows tap_rows(const DepthwiseArguments& d, std::int64_t row) 
 // Taps > 0 is the width of a dense filter moved by Stride: a loaded pixel then serves all the
 // outputs over it, about Stride / Taps loads an FMA; a sum still takes its taps in the order (r,
 // s). Of a wider filter a row is taken in stretches of kMostTaps, and what is left tap by tap.
-constexpr int kMostTaps = 7;
+inline constexpr int kMostTaps = 7;
 
 template <class Arch, int Pixels, int Vectors, int Taps, int Stride, bool Partial>
 void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int channel, int lanes,
@@ -285,7 +285,7 @@ FASTCONV_INLINE void cover_channels(int channel, int channels, Tile tile) noexce
   }
 }
 
-constexpr int kNearFloats = 6400;  // that are left in L1
+inline constexpr int kNearFloats = 6400;  // that are left in L1
 
 template <class Arch, int Taps, int Stride>
 void depthwise_rows(const DepthwiseArguments& d) noexcept {
@@ -315,8 +315,8 @@ void depthwise_rows(const DepthwiseArguments& d) noexcept {
       cover_channels<Arch>(done, d.channels, [&](auto partial, int channel, int lanes) {
         constexpr bool Partial = decltype(partial)::value != 0;
         // Where masks take time a part of a vector has kernels of its own for three taps alone.
-        constexpr bool own = !Partial || Vector<Arch>::free_masks || Taps == 3;
-        constexpr int T = own ? Taps : 0, S = own ? Stride : 0;
+        constexpr int own = !Partial || Vector<Arch>::free_masks || Taps == 3 ? 1 : 0;
+        constexpr int T = own * Taps, S = own * Stride;
         const float* const* in = pixels;
         for (std::int64_t row = first; row < first + together; ++row) {
           depthwise_tile<Arch, P, 1, T, S, Partial>(d, in, channel, lanes, row, pixel);

@@ -128,7 +128,9 @@ class Candidate {
   }
 
   // Of a step of depth of the tallest tile.
-  double step_cycles() const noexcept { return tile_.mr * tile_.nr / tile_.width * kFma; }
+  double step_cycles() const noexcept {
+    return real(tile_.mr * std::int64_t{tile_.nr / tile_.width}) * kFma;
+  }
 
   // Pixels of which the sums between k-blocks fit a quarter of L2; any number if there are none.
   std::int64_t sums_limit() const noexcept {
