@@ -372,7 +372,7 @@ void plane_columns(const PlaneArguments& d) noexcept {
     const std::int64_t left = p.ow - column;
     int lanes = static_cast<int>(left < W ? left : W);
     if constexpr (K == 3 || K == 5) {
-      // As many sums as the registers hold beside a 3x3 filter.
+      // As many sums as the registers hold beside a 3x3 filter, or most of a 5x5 one.
       constexpr int rows = Vector<Arch>::registers == 32 ? kPlaneRows : 4;
       if (left > W) {
         lanes = static_cast<int>(left < 2 * W ? left : 2 * W);

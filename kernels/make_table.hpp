@@ -27,7 +27,8 @@ constexpr void fill_tiles(KernelTable& table) noexcept {
 // Tiles of up to MR rows by a panel's vectors and, where these are two, of WideMR by four.
 template <class Arch, AForm Form, int MR, int WideMR, int PanelVectors>
 constexpr void fill_form(KernelTable& table) noexcept {
-  constexpr bool straddles = MR <= kMaxStraddlingRows;
+  constexpr bool straddles = Form == AForm::rows && MR <= kMaxStraddlingRows;
+  if (Form == AForm::rows) table.rows_straddle = straddles;
   fill_tiles<Arch, Form, MR, 1, PanelVectors, straddles>(table);
   fill_tiles<Arch, Form, MR, 2, PanelVectors, straddles>(table);
   if constexpr (PanelVectors > 2) {
@@ -60,7 +61,6 @@ constexpr KernelTable make_table(Isa isa) noexcept {
   table.width = W;
   table.vectors = kMaxVectors;
   table.pixel_vectors = PixelVectors;
-  table.rows_straddle = MR <= kMaxStraddlingRows;
   fill_form<Arch, AForm::rows, MR, WideMR, kMaxVectors>(table);
   fill_form<Arch, AForm::columns, PixelMR, WideMR, PixelVectors>(table);
   table.pack_columns = pack_columns<Arch, PixelVectors * W>;

@@ -19,15 +19,10 @@ std::int64_t even_block(std::int64_t size, std::int64_t limit, std::int64_t unit
   return std::min(round_up(ceil_div(size, ceil_div(size, limit)), unit), round_up(size, unit));
 }
 
-// Keeps rows apart: an odd number of cache lines.
-constexpr std::int64_t kLine = 16;
-
 // Depth up to which stores take a good part of a tile's time.
 constexpr std::int64_t kShallow = 128;
 // Pixels in place that are at most this many pages take no longer than packed ones.
 constexpr std::int64_t kFewPages = 32;
-
-constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
 
 bool has_adjacent_channels(const Problem& p) noexcept {
   return p.x_strides[1] == 1 || p.c_per_group() == 1;
@@ -177,17 +172,17 @@ class Candidate {
   // The image is a matrix of channels and pixels: those of y follow each other in x.
   bool panels_in_place() noexcept {
     const Window& window = p_.window;
-    if (p_.taps() > 1 || window.stride.h > 1 || window.stride.w > 1 || window.padding.top > 0 ||
-        window.padding.left > 0 || p_.oh > p_.h || p_.ow != p_.w || p_.x_strides[3] != 1 ||
-        p_.x_strides[2] != p_.w) {
+    if (p_.taps() > 1 || window.stride.h > 1 || window.stride.w > 1 || !windows_inside(p_) ||
+        p_.ow != p_.w || p_.x_strides[3] != 1 || p_.x_strides[2] != p_.w) {
       return false;
     }
-    const bool apart = !aliases(p_.x_strides[1]);
-    if (!apart && !copies_pixels(tile_.nr / tile_.width)) return false;
+    const bool aliased = aliases(p_.x_strides[1]);
+    const bool may_copy = copies_pixels(tile_.nr / tile_.width);
+    if (aliased && !may_copy) return false;
     // A step of a tile over two panels finds twice as much, in half as many rows.
     b_.wide = b_.wide && tile_.mr * kFma * 2 >= 2 * kStepInPlace;
     // Packed by the first tile, or every one of many would wait for page after page.
-    b_.copies = copies_pixels(tile_.nr / tile_.width) && (depth_ > kFewPages || !apart);
+    b_.copies = may_copy && (depth_ > kFewPages || aliased);
     block_panels(b_.copies ? kFmaLatency : kStepInPlace);
     // A panel that the image's end leaves, and one that a first tile packs.
     b_.pack_elements = (b_.copies ? 2 : 1) * tile_.nr * b_.kc;
@@ -241,8 +236,6 @@ class Candidate {
     return true;
   }
 
-  static bool aliases(std::int64_t pitch) noexcept { return pitch % kAliasing == 0; }
-
   bool patch() noexcept {
     const bool adjacent = has_adjacent_channels(p_);
     const std::int64_t vectors = ceil_div(p_.c_per_group(), tile_.width);
@@ -289,14 +282,8 @@ class Candidate {
 
   bool windows_in_place() noexcept {
     const Window& window = p_.window;
-    const auto reach = [](std::int64_t outputs, std::int64_t stride, std::int64_t kernel,
-                          std::int64_t dilation) {
-      return (outputs - 1) * stride + (kernel - 1) * dilation + 1;
-    };
-    if (window.padding.top > 0 || window.padding.left > 0 ||
-        reach(p_.oh, window.stride.h, window.kernel_size.h, window.dilation.h) > p_.h ||
-        reach(p_.ow, window.stride.w, window.kernel_size.w, window.dilation.w) > p_.w ||
-        aliases(window.stride.w * p_.x_strides[3]) || !block_rows(p_.x_strides[3])) {
+    if (!windows_inside(p_) || aliases(window.stride.w * p_.x_strides[3]) ||
+        !block_rows(p_.x_strides[3])) {
       return false;
     }
     b_.pack_elements = 0;

@@ -47,7 +47,7 @@ constexpr double kStoreScalar = 1.5;      // one element through a scratch tile
 // Four channels of one of many pixels on their way to or from four rows.
 constexpr double quad_cycles(int width) noexcept { return kQuad + kQuadVectors / width; }
 
-// Lines this many floats apart fall into few sets of L1: rows at such a distance evict each other.
-constexpr std::int64_t kAliasing = 512;
+// Do lines so many floats apart fall into few sets of L1? Rows at such a distance evict each other.
+constexpr bool aliases(std::int64_t pitch) noexcept { return pitch % 512 == 0; }
 
 }  // namespace fastconv

@@ -46,7 +46,6 @@ struct Scratch {
 
   Scratch(const Problem& p, const DepthwiseBlocking& b) noexcept {
     if (b.lanes == Lanes::pixels) return;
-    constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
     output_pitch = round_up(b.channels, kMaxWidth);
     patch_pitch = round_up(b.channels / p.k_per_group() * p.c_per_group(), kMaxWidth);
     zeros = output_pitch * kFloat;
@@ -164,8 +163,6 @@ std::int64_t depthwise_blocks(const Problem& p, const DepthwiseBlocking& b) noex
 }
 
 namespace {
-
-constexpr Epilogue kNoEpilogue;
 
 // Output pixels of some channels.
 struct Part {

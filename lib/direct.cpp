@@ -9,7 +9,6 @@
 namespace fastconv {
 namespace {
 
-constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
 constexpr std::int64_t kTileRows = 4;  // of kernels/direct.hpp's tallest tile
 
 // Sizes of the planes under a block of output rows and columns.
@@ -39,20 +38,13 @@ std::int64_t table_elements(const Problem& p) noexcept {
   return round_up(2 * (p.c_per_group() * p.taps() + p.window.kernel_size.w), 16);
 }
 
-bool inside(const Problem& p) noexcept {
-  const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  return padding.top == 0 && padding.left == 0 &&
-         (p.oh - 1) * stride.h + (kernel.h - 1) * dilation.h < p.h &&
-         (p.ow - 1) * stride.w + (kernel.w - 1) * dilation.w < p.w;
-}
-
 }  // namespace
 
 DirectBlocking choose_direct(const Problem& p, const Tile& tile,
                              const CacheSizes& caches) noexcept {
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
   DirectBlocking b;
-  b.in_place = stride.w == 1 && p.x_strides[3] == 1 && inside(p);
+  b.in_place = stride.w == 1 && p.x_strides[3] == 1 && windows_inside(p);
   // The planes of many channels are more streams than a CPU follows by itself: 64 to 2 channels at
   // 388x388 take 2.3 ms rather than 3.4 (AVX-512), 2.4 rather than 4.5 (AVX2). Near ones lose.
   const std::int64_t bytes = p.c * p.h * p.w * kFloat;
@@ -95,7 +87,7 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
   const bool shared = stride.h == 1 && dilation.h == 1 && kernel.h >= kTileRows - 1;
   // Planes in place that evict each other come from L2 for every tile of channels.
   const bool aliased =
-      b.in_place && p.c_per_group() > 8 && p.k_per_group() > 4 && p.x_strides[1] % kAliasing == 0;
+      b.in_place && p.c_per_group() > 8 && p.k_per_group() > 4 && aliases(p.x_strides[1]);
   const double per_step = aliased ? kStepAliased : p.c_per_group() > 32 ? kStepFar : kStep;
   for (std::int64_t k = 0; k < p.k_per_group(); k += 4) {
     const double channels = real(std::min<std::int64_t>(4, p.k_per_group() - k));

@@ -14,7 +14,6 @@ std::int64_t pack_elements(const Blocking& b, int nr) noexcept {
   return round_up(b.pack_elements + nr, 16);
 }
 
-constexpr Epilogue kNoEpilogue;
 constexpr std::int64_t kShortPanel = 8192;  // floats
 
 // One block of pixels times one block of channels of one image and group.

@@ -62,6 +62,14 @@ struct TapRange {
 TapRange tap_rows_inside(const Problem& problem, std::int64_t output_row) noexcept;
 TapRange tap_columns_inside(const Problem& problem, std::int64_t output_column) noexcept;
 
+// Does every window lie in the image?
+inline bool windows_inside(const Problem& p) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  return padding.top == 0 && padding.left == 0 &&
+         (p.oh - 1) * stride.h + (kernel.h - 1) * dilation.h < p.h &&
+         (p.ow - 1) * stride.w + (kernel.w - 1) * dilation.w < p.w;
+}
+
 // Are columns of taps so many output columns apart that tiles may end where one of them enters or
 // leaves the image? Layers of such windows find out whether their weights are finite.
 inline bool has_far_columns(const Window& window) noexcept {

@@ -9,6 +9,9 @@ constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) noexcept { retur
 constexpr std::int64_t round_up(std::int64_t a, std::int64_t b) noexcept {
   return ceil_div(a, b) * b;
 }
+constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
+constexpr std::int64_t kLine = 16;  // floats of a cache line
+
 constexpr double real(std::int64_t value) noexcept { return static_cast<double>(value); }
 
 }  // namespace fastconv

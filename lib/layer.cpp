@@ -186,6 +186,7 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   // transformed.
   const bool winograd = named || (options.algorithm == Algorithm::automatic && !options.strict &&
                                   !merged && std::min(shape[1], per_group) >= kWinogradChannels);
+  const std::int64_t taps = shape[2] * shape[3];
   bool allowed[kWinogradCount] = {};
   int owned = -1;
   for (int i = 0; i < kWinogradCount && winograd; ++i) {
@@ -193,11 +194,10 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
     if (!serves(v) || (!named && v.algorithm == Algorithm::winograd_f6)) continue;
     allowed[i] = true;
     const std::int64_t points = winograd_points(v);
-    const bool few =
-        points <= 2 * shape[2] * shape[3] || points * shape[1] * per_group <= kMostTransformed;
-    if (few && v.m + v.r > 5) owned = i;
+    const bool few = points <= 2 * taps || points * shape[1] * per_group <= kMostTransformed;
+    const bool soon = v.m == 2 && v.r == 3;
+    if (few && !soon) owned = i;
   }
-  const std::int64_t taps = shape[2] * shape[3];
   const std::int64_t tap = shape[1] * nr;  // of a panel
   const std::int64_t points = owned < 0 ? 0 : winograd_points(kWinogradVariants[owned]);
   const std::int64_t point_stride = winograd_point_stride(tap);

@@ -8,6 +8,9 @@
 
 namespace fastconv {
 
+// Of results that are staged, and finished on their way to y.
+constexpr Epilogue kNoEpilogue;
+
 // What every algorithm of the engine computes with.
 struct Operands {
   const Problem& problem;

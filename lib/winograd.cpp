@@ -244,7 +244,6 @@ class Block {
     const bool in_place = ys[1] == 1 && (!has_residual || rs[1] == 1);
     // Else staged: [rows][columns of a grid][grids][NR].
     const std::int64_t staged_columns = run.along * b_.columns.m;
-    const Epilogue none;
     for_each_line(run, [&](const Line& line) {
       WinogradOutput out;
       out.m = m_ + line.at * nr_;
@@ -279,7 +278,7 @@ class Block {
         out.y_row_stride = staged_columns * run.grids * nr_;
         out.y_column_stride = run.grids * nr_;
         out.y_tile_stride = (along ? b_.columns.m * run.grids : 1) * nr_;
-        out.epilogue = &none;
+        out.epilogue = &kNoEpilogue;
       }
       if (one_column_) {
         out.pixels = rows;

@@ -82,11 +82,11 @@ bool is_winograd(const WinogradVariant& variant, const Conv2d& descriptor) noexc
 // From one point's floats to the next one's: an odd number of cache lines, or points would share
 // cache sets.
 constexpr std::int64_t winograd_point_stride(std::int64_t floats) noexcept {
-  constexpr std::int64_t kLine = 16;
   return round_up(floats + kLine, 2 * kLine) - kLine;
 }
 
-// A pure function of its arguments, for a problem of a layer that the variant computes.
+// A pure function of its arguments, for a problem of a layer that the variant computes, with the
+// layer's transformed weights (`owned`) or with those that every block transforms.
 WinogradBlocking choose_winograd(const Problem& problem, int variant, bool owned, const Tile& tile,
                                  const CacheSizes& caches) noexcept;
 

@@ -8,8 +8,6 @@
 namespace fastconv {
 namespace {
 
-constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
-constexpr std::int64_t kLine = 16;           // floats of a cache line
 constexpr std::int64_t kPartFloats = 2048;   // of a point of weights that are transformed at a time
 constexpr double kNearWeights = 1 << 22;     // bytes
 constexpr double kRepeated = 0.03;           // share of all cycles
@@ -40,9 +38,39 @@ void set_sizes(const Tile& tile, WinogradBlocking& b) noexcept {
   b.staged_elements = b.rows.m * run.tiles * b.columns.m * tile.nr;
 }
 
-// With the layer's transformed weights or with its own.
-WinogradBlocking cut(const Problem& p, int variant, bool owned, const Tile& tile,
-                     const CacheSizes& caches) noexcept {
+}  // namespace
+
+WinogradAxis::WinogradAxis(std::int64_t outputs, std::int64_t size, std::int64_t kernel,
+                           std::int64_t dilation) noexcept
+    : m(kernel == 1 ? 1 : size),
+      side(m + kernel - 1),
+      step(kernel == 1 ? 1 : dilation),
+      grids(std::min(step, outputs)) {
+  const std::int64_t most = ceil_div(outputs, step);                 // of a grid
+  const std::int64_t full = outputs - (most - 1) * step;             // grids that have as many
+  const std::int64_t in_all = most > 1 ? ceil_div(most - 1, m) : 0;  // tiles that all grids have
+  tiles = in_all * grids + (ceil_div(most, m) - in_all) * full;
+}
+
+int winograd_size(Algorithm algorithm) noexcept {
+  for (const WinogradVariant& v : kWinogradVariants) {
+    if (v.algorithm == algorithm) return v.m;
+  }
+  return 0;
+}
+
+bool is_winograd(const WinogradVariant& v, const Conv2d& d) noexcept {
+  const auto is = [](const Pair& pair, std::int64_t h, std::int64_t w) {
+    return pair.h == h && pair.w == w;
+  };
+  constexpr std::int64_t kMost = 1 << 30;  // so that some steps of it are 64-bit
+  const bool kernel = v.square ? is(d.kernel_size, v.r, v.r)
+                               : is(d.kernel_size, 1, v.r) || is(d.kernel_size, v.r, 1);
+  return kernel && is(d.stride, 1, 1) && d.dilation.h < kMost && d.dilation.w < kMost;
+}
+
+WinogradBlocking choose_winograd(const Problem& p, int variant, bool owned, const Tile& tile,
+                                 const CacheSizes& caches) noexcept {
   WinogradBlocking b;
   const int m = kWinogradVariants[variant].m;
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
@@ -137,42 +165,6 @@ WinogradBlocking cut(const Problem& p, int variant, bool owned, const Tile& tile
        (p.y_strides[1] == 1 ? 0.0
                             : real(outputs) * transposed(step * p.y_strides[3], kStoreScalar)));
   return b;
-}
-
-}  // namespace
-
-WinogradAxis::WinogradAxis(std::int64_t outputs, std::int64_t size, std::int64_t kernel,
-                           std::int64_t dilation) noexcept
-    : m(kernel == 1 ? 1 : size),
-      side(m + kernel - 1),
-      step(kernel == 1 ? 1 : dilation),
-      grids(std::min(step, outputs)) {
-  const std::int64_t most = ceil_div(outputs, step);                 // of a grid
-  const std::int64_t full = outputs - (most - 1) * step;             // grids that have as many
-  const std::int64_t in_all = most > 1 ? ceil_div(most - 1, m) : 0;  // tiles that all grids have
-  tiles = in_all * grids + (ceil_div(most, m) - in_all) * full;
-}
-
-int winograd_size(Algorithm algorithm) noexcept {
-  for (const WinogradVariant& v : kWinogradVariants) {
-    if (v.algorithm == algorithm) return v.m;
-  }
-  return 0;
-}
-
-bool is_winograd(const WinogradVariant& v, const Conv2d& d) noexcept {
-  const auto is = [](const Pair& pair, std::int64_t h, std::int64_t w) {
-    return pair.h == h && pair.w == w;
-  };
-  constexpr std::int64_t kMost = 1 << 30;  // so that some steps of it are 64-bit
-  const bool kernel = v.square ? is(d.kernel_size, v.r, v.r)
-                               : is(d.kernel_size, 1, v.r) || is(d.kernel_size, v.r, 1);
-  return kernel && is(d.stride, 1, 1) && d.dilation.h < kMost && d.dilation.w < kMost;
-}
-
-WinogradBlocking choose_winograd(const Problem& p, int variant, bool owned, const Tile& tile,
-                                 const CacheSizes& caches) noexcept {
-  return cut(p, variant, owned, tile, caches);
 }
 
 void split_for_threads(const Problem& p, const Tile& tile, int threads,
