@@ -24,6 +24,16 @@ constexpr std::int64_t kShallow = 128;
 // Pixels in place that are at most this many pages take no longer than packed ones.
 constexpr std::int64_t kFewPages = 32;
 
+// Rows so many floats apart that L1 holds a line of each of, at the same offset, and one of
+// weights: eight lines whose addresses differ by pages share a set. Of 1024 channels, pixels in
+// place on tiles of 14 rows take 1.27 times as long as copied ones (AVX-512).
+int rows_beside(std::int64_t pitch, int most) noexcept {
+  constexpr std::int64_t ways = 8;
+  constexpr std::int64_t page = 4096 / kFloat;
+  const std::int64_t apart = page / std::gcd(pitch, page);
+  return static_cast<int>(std::min<std::int64_t>(most, (ways - 1) * apart));
+}
+
 bool has_adjacent_channels(const Problem& p) noexcept {
   return p.x_strides[1] == 1 || p.c_per_group() == 1;
 }
@@ -34,7 +44,6 @@ class Candidate {
   Candidate(const Problem& p, const Tiles& tiles, const CacheSizes& caches, Lanes lanes,
             PixelForm form) noexcept
       : p_(p),
-        tile_(tiles.over(lanes)),
         weight_nr_(tiles.channels.nr),
         caches_(caches),
         pixels_(p.oh * p.ow),
@@ -42,6 +51,7 @@ class Candidate {
         depth_(p.c_per_group() * p.taps()) {
     b_.lanes = lanes;
     b_.form = form;
+    b_.tile = tiles.over(lanes);
   }
 
   // False if the form cannot serve the problem.
@@ -52,7 +62,7 @@ class Candidate {
     // for 1 to 64 channels 3x3 at 570x570, 2 to 9 % for 1x1 from 16 to 64 channels,
     // 1 to 3 % from 96.
     const std::int64_t rows_of_tiles = b_.lanes == Lanes::pixels ? channels_ : pixels_;
-    b_.wide = tile_.wide_mr > 0 && (depth_ <= kShallow || rows_of_tiles <= tile_.wide_mr);
+    b_.wide = b_.tile.wide_mr > 0 && (depth_ <= kShallow || rows_of_tiles <= b_.tile.wide_mr);
     switch (b_.form) {
       case PixelForm::columns:
         columns();
@@ -71,13 +81,13 @@ class Candidate {
     b_.pack_cycles = b_.pack_cycles * real(ceil_div(channels_, b_.channel_block)) + kProduct;
     const std::int64_t unit = b_.lanes == Lanes::pixels ? p_.y_strides[3] : p_.y_strides[1];
     const double transposed = unit == 1 ? 0.0 : kScatter;
-    b_.store_cycles = real(pixels_ * channels_) / tile_.width * (kStoreVector + transposed);
+    b_.store_cycles = real(pixels_ * channels_) / b_.tile.width * (kStoreVector + transposed);
     if (b_.lanes == Lanes::pixels && p_.y_strides[1] * kFloat >= 4096) {
-      b_.store_cycles += real(ceil_div(pixels_, tile_.nr) * channels_) * kPage;
+      b_.store_cycles += real(ceil_div(pixels_, b_.tile.nr) * channels_) * kPage;
     }
     // From beyond L2, which a first tile would wait for: 1024 to 2048 channels 1x1 at 7x7 2155 ->
     // 1994 us (AVX2). One pixel's tile is the only one.
-    b_.fetch_weights = b_.lanes == Lanes::channels && pixels_ > tile_.mr &&
+    b_.fetch_weights = b_.lanes == Lanes::channels && pixels_ > b_.tile.mr &&
                        depth_ * channels_ * kFloat > caches_.l2 / 2;
     // Stores that wait for memory hold up shallow tiles; where y is near, fetching costs 2 %.
     b_.fetch_y = pixels_ * p_.k * kFloat > 8 * caches_.l2;
@@ -112,8 +122,8 @@ class Candidate {
   // than L2 gives, and both panels have to stay in L1: 256 to 256 channels 1x1 at 24x24 696 ->
   // 671 us (AVX2).
   std::int64_t kc_limit() const noexcept {
-    std::int64_t limit = caches_.l2 / 4 / (tile_.nr * kFloat);
-    const std::int64_t step = (tile_.nr + weight_nr_) * kFloat;
+    std::int64_t limit = caches_.l2 / 4 / (b_.tile.nr * kFloat);
+    const std::int64_t step = (b_.tile.nr + weight_nr_) * kFloat;
     if (b_.lanes == Lanes::pixels && real(step) > kL2Bytes * step_cycles()) {
       limit = caches_.l1 * 5 / 8 / step;
     }
@@ -124,7 +134,7 @@ class Candidate {
 
   // Of a step of depth of the tallest tile.
   double step_cycles() const noexcept {
-    return real(tile_.mr * std::int64_t{tile_.nr / tile_.width}) * kFma;
+    return real(b_.tile.mr * std::int64_t{b_.tile.nr / b_.tile.width}) * kFma;
   }
 
   // Pixels of which the sums between k-blocks fit a quarter of L2; any number if there are none.
@@ -153,20 +163,20 @@ class Candidate {
   }
 
   void block_panels(double least_step) noexcept {
-    block_packed(tile_.nr);
-    b_.pack_elements = round_up(b_.pack_block, tile_.nr) * b_.kc;
-    b_.fma_cycles = tile_cycles(depth_, channels_, pixels_, weight_nr_, tile_, least_step);
+    block_packed(b_.tile.nr);
+    b_.pack_elements = round_up(b_.pack_block, b_.tile.nr) * b_.kc;
+    b_.fma_cycles = tile_cycles(depth_, channels_, pixels_, weight_nr_, b_.tile, least_step);
   }
 
   void columns() noexcept {
     block_panels(kFmaLatency);
     const std::int64_t step = p_.window.stride.w * p_.x_strides[3];
-    const double element = step == 1   ? kCopyVector / tile_.width
-                           : step == 2 ? 2 * kCopyVector / tile_.width
+    const double element = step == 1   ? kCopyVector / b_.tile.width
+                           : step == 2 ? 2 * kCopyVector / b_.tile.width
                                        : kCopyScalar;
-    const double runs = 1.0 + real(tile_.nr) / real(p_.ow);
-    b_.pack_cycles = real(ceil_div(pixels_, tile_.nr)) *
-                     (real(depth_) * (tile_.nr * element + runs * kRun) + real(p_.taps()) * kTap);
+    const double runs = 1.0 + real(b_.tile.nr) / real(p_.ow);
+    b_.pack_cycles = real(ceil_div(pixels_, b_.tile.nr)) *
+                     (real(depth_) * (b_.tile.nr * element + runs * kRun) + real(p_.taps()) * kTap);
   }
 
   // The image is a matrix of channels and pixels: those of y follow each other in x.
@@ -177,29 +187,29 @@ class Candidate {
       return false;
     }
     const bool aliased = aliases(p_.x_strides[1]);
-    const bool may_copy = copies_pixels(tile_.nr / tile_.width);
+    const bool may_copy = copies_pixels(b_.tile.nr / b_.tile.width);
     if (aliased && !may_copy) return false;
     // A step of a tile over two panels finds twice as much, in half as many rows.
-    b_.wide = b_.wide && tile_.mr * kFma * 2 >= 2 * kStepInPlace;
+    b_.wide = b_.wide && b_.tile.mr * kFma * 2 >= 2 * kStepInPlace;
     // Packed by the first tile, or every one of many would wait for page after page.
     b_.copies = may_copy && (depth_ > kFewPages || aliased);
     block_panels(b_.copies ? kFmaLatency : kStepInPlace);
     // A panel that the image's end leaves, and one that a first tile packs.
-    b_.pack_elements = (b_.copies ? 2 : 1) * tile_.nr * b_.kc;
-    b_.pack_cycles = b_.copies ? real(ceil_div(pixels_, tile_.nr) * depth_) * kStepCopied : 0.0;
+    b_.pack_elements = (b_.copies ? 2 : 1) * b_.tile.nr * b_.kc;
+    b_.pack_cycles = b_.copies ? real(ceil_div(pixels_, b_.tile.nr) * depth_) * kStepCopied : 0.0;
     return true;
   }
 
   void rows() noexcept {
     b_.pitch = round_up(b_.kc, 2 * kLine) + kLine;
-    block_packed(tile_.mr);
+    block_packed(b_.tile.mr);
     b_.pack_elements = b_.pack_block * b_.pitch;
     b_.cuts_columns = has_far_columns(p_.window);
-    b_.fma_cycles = tile_cycles(depth_, pixels_, channels_, pixels_, tile_);
+    b_.fma_cycles = tile_cycles(depth_, pixels_, channels_, pixels_, b_.tile);
     const bool touching = p_.x_strides[3] == p_.c_per_group() && p_.window.dilation.w == 1;
     const std::int64_t stretches = touching ? p_.window.kernel_size.h : p_.taps();
     b_.pack_cycles =
-        real(pixels_) * (real(depth_) * kCopyVector / tile_.width + real(stretches) * kRun);
+        real(pixels_) * (real(depth_) * kCopyVector / b_.tile.width + real(stretches) * kRun);
   }
 
   // Whole output rows while a quarter of L2 holds what lies under them, else parts of one row.
@@ -219,7 +229,7 @@ class Candidate {
     }
     rows = ceil_div(p_.oh, ceil_div(p_.oh, rows));
     if (rows == 1) {
-      while (columns > tile_.mr && (area(1, columns) > limit || columns > sums_limit())) {
+      while (columns > b_.tile.mr && (area(1, columns) > limit || columns > sums_limit())) {
         columns = ceil_div(columns, 2);
       }
       if (area(1, columns) > limit) return false;
@@ -231,17 +241,17 @@ class Candidate {
     const bool follow =
         p_.taps() == 1 && (b_.form == PixelForm::patch || p_.window.stride.h * p_.x_strides[2] ==
                                                               p_.ow * p_.window.stride.w * pitch);
-    const std::int64_t panel = follow || tile_.straddles ? b_.pixel_block : columns;
-    b_.fma_cycles = tile_cycles(depth_, pixels_, channels_, panel, tile_);
+    const std::int64_t panel = follow || b_.tile.straddles ? b_.pixel_block : columns;
+    b_.fma_cycles = tile_cycles(depth_, pixels_, channels_, panel, b_.tile);
     return true;
   }
 
   bool patch() noexcept {
     const bool adjacent = has_adjacent_channels(p_);
-    const std::int64_t vectors = ceil_div(p_.c_per_group(), tile_.width);
+    const std::int64_t vectors = ceil_div(p_.c_per_group(), b_.tile.width);
     // Few channels are side by side in either case, more in whole vectors.
-    const bool dense = adjacent || p_.c_per_group() < tile_.width;
-    const std::int64_t channels = dense ? p_.c_per_group() : vectors * tile_.width;
+    const bool dense = adjacent || p_.c_per_group() < b_.tile.width;
+    const std::int64_t channels = dense ? p_.c_per_group() : vectors * b_.tile.width;
     const Pair step = Patch(p_, 1, p_.ow).step;
     // Transposing writes to a vector of pixels at a time, more than a tile has rows.
     const bool spread =
@@ -259,33 +269,32 @@ class Candidate {
           step.w * p_.x_strides[3] == p_.c_per_group() && b_.pitch == p_.c_per_group();
       const double runs = touching ? 1.0 : real(patch.columns) / 2;
       b_.pack_cycles =
-          rows * (real(patch.columns * channels) * kCopyVector / tile_.width + runs * kRun);
+          rows * (real(patch.columns * channels) * kCopyVector / b_.tile.width + runs * kRun);
       return true;
     }
     const std::int64_t element_step = step.w * p_.x_strides[3];
     if (dense && b_.pitch == channels) {
       const double pixel = element_step == 1
-                               ? real(ceil_div(channels, 4)) * quad_cycles(tile_.width)
+                               ? real(ceil_div(channels, 4)) * quad_cycles(b_.tile.width)
                                : real(channels) * kCopyScalar;
       b_.pack_cycles = rows * (real(patch.columns) * pixel + kRun);
       return true;
     }
     // Whole rows that follow each other are one.
     const bool whole = patch.columns == p_.w && p_.x_strides[2] == p_.w * p_.x_strides[3];
-    const std::int64_t unit = whole ? 1 : tile_.width;
+    const std::int64_t unit = whole ? 1 : b_.tile.width;
     const double vector = element_step == 1 || element_step == 2
                               ? real(element_step) * kCopyVector + kTranspose
-                              : tile_.width * kCopyScalar;
+                              : b_.tile.width * kCopyScalar;
     b_.pack_cycles = rows * real(vectors) * (real(round_up(patch.columns, unit)) * vector + kRun);
     return true;
   }
 
   bool windows_in_place() noexcept {
     const Window& window = p_.window;
-    if (!windows_inside(p_) || aliases(window.stride.w * p_.x_strides[3]) ||
-        !block_rows(p_.x_strides[3])) {
-      return false;
-    }
+    if (!windows_inside(p_)) return false;
+    b_.tile.mr = rows_beside(window.stride.w * p_.x_strides[3], b_.tile.mr);
+    if (!block_rows(p_.x_strides[3])) return false;
     b_.pack_elements = 0;
     // Those of tiles one below the other follow on: 256 to 21 channels at 129x129 3310 -> 2730 us
     // (AVX2 3320 -> 2270).
@@ -295,7 +304,6 @@ class Candidate {
   }
 
   const Problem& p_;
-  const Tile& tile_;
   int weight_nr_;  // lanes of a panel of weights
   const CacheSizes& caches_;
   std::int64_t pixels_;
@@ -403,9 +411,8 @@ Blocking choose_blocking(const Problem& p, const Tiles& tiles, const CacheSizes&
   return best;
 }
 
-void split_for_threads(const Problem& p, const Tiles& tiles, int threads, Blocking& b) noexcept {
-  const Tile& tile = tiles.over(b.lanes);
-  const std::int64_t weight_nr = tiles.channels.nr;
+void split_for_threads(const Problem& p, int weight_nr, int threads, Blocking& b) noexcept {
+  const Tile& tile = b.tile;
   const std::int64_t images = p.n * p.groups;
   const std::int64_t pixels = p.oh * p.ow;
   // Pixels are cut at what the form packs or reads as one.

@@ -69,6 +69,7 @@ struct Patch {
 struct Blocking {
   Lanes lanes = Lanes::pixels;
   PixelForm form = PixelForm::columns;
+  Tile tile;  // the level's, or lower
   std::int64_t kc = 0;
   std::int64_t pack_block = 0;   // pixels packed at a time, to be used at once while they are in L1
   std::int64_t pixel_block = 0;  // pixels per pass over a k-block of the weights
@@ -94,7 +95,7 @@ double tile_cycles(std::int64_t depth, std::int64_t rows, std::int64_t lanes,
                    double least_step = kFmaLatency) noexcept;
 
 // Shrinks blocks until there are a few for every thread, if the problem has that many.
-void split_for_threads(const Problem& problem, const Tiles& tiles, int threads,
+void split_for_threads(const Problem& problem, int weight_nr, int threads,
                        Blocking& blocking) noexcept;
 
 // The blocks of one form; false if it cannot serve the problem.

@@ -140,23 +140,21 @@ Explanation explain(const PlanState& state) noexcept {
     const Blocking& b = state.gemm;
     const bool pixels = b.lanes == Lanes::pixels;
     out.line("isa: %s, tile %d x %d (%s broadcast, %s along vectors of %d)\n", name(state.isa),
-             state.tiles.over(b.lanes).mr, state.tiles.over(b.lanes).nr,
-             pixels ? "channels" : "pixels", pixels ? "pixels" : "channels",
-             state.tiles.channels.width);
+             b.tile.mr, b.tile.nr, pixels ? "channels" : "pixels", pixels ? "pixels" : "channels",
+             state.tile.width);
     out.line("blocks: KC %lld, %lld pixels (%s, %lld at a time), %lld channels\n", ll(b.kc),
              ll(b.pixel_block), form_name(b.form), ll(b.pack_block), ll(b.channel_block));
     costs(b);
   } else if (state.algorithm == Algorithm::direct) {
     const DirectBlocking& b = state.direct;
-    out.line("isa: %s, pixels along vectors of %d\n", name(state.isa), state.tiles.channels.width);
+    out.line("isa: %s, pixels along vectors of %d\n", name(state.isa), state.tile.width);
     out.line("blocks: %lld rows x %lld columns, %s%s\n", ll(b.rows), ll(b.columns),
              b.in_place ? "read in place" : "read from padded planes",
              b.output_elements > 0 ? ", results staged: the columns of y are apart" : "");
     costs(b);
   } else if (state.algorithm == Algorithm::depthwise) {
     out.line("isa: %s, %s along vectors of %d\n", name(state.isa),
-             state.depthwise.lanes == Lanes::pixels ? "pixels" : "channels",
-             state.tiles.channels.width);
+             state.depthwise.lanes == Lanes::pixels ? "pixels" : "channels", state.tile.width);
     out.line("blocks: %lld rows x %lld pixels, %lld channels%s\n", ll(state.depthwise.rows),
              ll(state.depthwise.pixels), ll(state.depthwise.channels),
              state.depthwise.transposed ? ", transposed on their way in and out" : "");
@@ -168,10 +166,9 @@ Explanation explain(const PlanState& state) noexcept {
         "isa: %s, F(%lldx%lld, %lldx%lld), tile %d x %d (pixels broadcast, channels along "
         "vectors)\n",
         name(state.isa), ll(b.rows.m), ll(b.columns.m), ll(b.rows.side - b.rows.m + 1),
-        ll(b.columns.side - b.columns.m + 1), state.tiles.channels.mr, state.tiles.channels.nr);
+        ll(b.columns.side - b.columns.m + 1), state.tile.mr, state.tile.nr);
     out.line("blocks: %lld tiles (an image has %lld), %lld channels\n", ll(b.tiles),
-             ll(b.tiles_of_image()),
-             ll(std::min(b.panels * state.tiles.channels.nr, p.k_per_group())));
+             ll(b.tiles_of_image()), ll(std::min(b.panels * state.tile.nr, p.k_per_group())));
     out.line("weights: transformed %s\n", b.u_elements > 0 ? "by every block" : "by the layer");
     out.line("error: %s times direct summation's\n", error_of(v));
     costs(b);

@@ -27,7 +27,7 @@ class BlockProduct {
         weight_nr_(operands.table.nr()),
         depth_(p_.c_per_group() * p_.taps()),
         pixels_(static_cast<float*>(workspace)),
-        tile_(Tiles(operands.table).over(blocking.lanes)),
+        tile_(blocking.tile),
         sums_(pixels_ + pack_elements(b_, tile_.nr)) {
     x_ = g_.x + n * p_.x_strides[0] + group * p_.c_per_group() * p_.x_strides[1];
     y_ = g_.y + n * p_.y_strides[0] + group * p_.k_per_group() * p_.y_strides[1];
@@ -436,7 +436,7 @@ class BlockProduct {
   int weight_nr_;  // lanes of a panel of weights
   std::int64_t depth_;
   float* pixels_;
-  Tile tile_;
+  const Tile& tile_;
   float* sums_;
   const float* x_;
   const float* weights_;
@@ -467,13 +467,12 @@ class BlockProduct {
 
 }  // namespace
 
-std::int64_t gemm_workspace_bytes(const Problem& p, const Blocking& b,
-                                  const Tiles& tiles) noexcept {
-  const std::int64_t sums = p.c_per_group() * p.taps() > b.kc
-                                ? round_up(b.pixel_block, tiles.over(b.lanes).nr) *
-                                      round_up(b.channel_block, tiles.channels.nr)
-                                : 0;
-  return round_up(pack_elements(b, tiles.over(b.lanes).nr) + sums, 16) *
+std::int64_t gemm_workspace_bytes(const Problem& p, const Blocking& b, int weight_nr) noexcept {
+  const std::int64_t sums =
+      p.c_per_group() * p.taps() > b.kc
+          ? round_up(b.pixel_block, b.tile.nr) * round_up(b.channel_block, weight_nr)
+          : 0;
+  return round_up(pack_elements(b, b.tile.nr) + sums, 16) *
          static_cast<std::int64_t>(sizeof(float));
 }
 

@@ -13,7 +13,7 @@ namespace fastconv {
 // Bytes of scratch memory of one slot, a multiple of 64; bounded by the caches, whatever the
 // problem.
 std::int64_t gemm_workspace_bytes(const Problem& problem, const Blocking& blocking,
-                                  const Tiles& tiles) noexcept;
+                                  int weight_nr) noexcept;
 
 // The blocks of pixels and channels of all images and groups, in the order in which tasks take
 // them.

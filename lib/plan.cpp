@@ -20,18 +20,16 @@ static_assert(sizeof(PlanState) <= sizeof(Plan) && std::is_trivially_copyable_v<
               "a PlanState lives in a Plan's bytes");
 
 constexpr Engine kGemm{
-    [](int threads, PlanState& s) { split_for_threads(s.problem, s.tiles, threads, s.gemm); },
+    [](int threads, PlanState& s) { split_for_threads(s.problem, s.tile.nr, threads, s.gemm); },
     [](const PlanState& s) { return gemm_blocks(s.problem, s.gemm); },
-    [](const PlanState& s) { return gemm_workspace_bytes(s.problem, s.gemm, s.tiles); },
+    [](const PlanState& s) { return gemm_workspace_bytes(s.problem, s.gemm, s.tile.nr); },
     [](const Operands& t, const PlanState& s, std::int64_t begin, std::int64_t end,
        void* workspace) { gemm(t, s.gemm, begin, end, workspace); }};
 
 constexpr Engine kDirect{
     [](int threads, PlanState& s) { split_for_threads(s.problem, threads, s.direct); },
     [](const PlanState& s) { return direct_blocks(s.problem, s.direct); },
-    [](const PlanState& s) {
-      return direct_workspace_bytes(s.problem, s.direct, s.tiles.channels.nr);
-    },
+    [](const PlanState& s) { return direct_workspace_bytes(s.problem, s.direct, s.tile.nr); },
     [](const Operands& t, const PlanState& s, std::int64_t begin, std::int64_t end,
        void* workspace) { direct(t, s.direct, begin, end, workspace); }};
 
@@ -43,17 +41,15 @@ constexpr Engine kDepthwise{
        void* workspace) { depthwise(t, s.depthwise, begin, end, workspace); }};
 
 constexpr Engine kWinograd{
-    [](int threads, PlanState& s) {
-      split_for_threads(s.problem, s.tiles.channels, threads, s.winograd);
-    },
-    [](const PlanState& s) { return winograd_blocks(s.problem, s.tiles.channels.nr, s.winograd); },
+    [](int threads, PlanState& s) { split_for_threads(s.problem, s.tile, threads, s.winograd); },
+    [](const PlanState& s) { return winograd_blocks(s.problem, s.tile.nr, s.winograd); },
     [](const PlanState& s) { return winograd_workspace_bytes(s.winograd); },
     [](const Operands& t, const PlanState& s, std::int64_t begin, std::int64_t end,
        void* workspace) { winograd(t, s.winograd, begin, end, workspace); }};
 
 // The algorithm, by the cost model if not by name, and its blocks.
-Status choose(bool merged, const PackedWinograd (&packed)[kWinogradCount], Algorithm asked,
-              PlanState& state) noexcept {
+Status choose(const Tiles& tiles, bool merged, const PackedWinograd (&packed)[kWinogradCount],
+              Algorithm asked, PlanState& state) noexcept {
   const Problem& p = state.problem;
   const CacheSizes caches = detected_caches();
   const bool any = asked == Algorithm::automatic;
@@ -65,15 +61,15 @@ Status choose(bool merged, const PackedWinograd (&packed)[kWinogradCount], Algor
     if (cycles < best.cycles) best = {algorithm, cycles};
   };
   if ((any && !merged) || asked == Algorithm::gemm) {
-    state.gemm = choose_blocking(p, state.tiles, caches);
+    state.gemm = choose_blocking(p, tiles, caches);
     consider(Algorithm::gemm, state.gemm.cycles() * real(p.groups));
   }
   if (any || asked == Algorithm::direct) {
-    state.direct = choose_direct(p, state.tiles.channels, caches);
+    state.direct = choose_direct(p, state.tile, caches);
     consider(Algorithm::direct, state.direct.cycles());
   }
   if ((any && merged) || asked == Algorithm::depthwise) {
-    if (choose_depthwise(p, state.tiles.channels, state.depthwise)) {
+    if (choose_depthwise(p, state.tile, state.depthwise)) {
       consider(Algorithm::depthwise, state.depthwise.cycles());
     } else if (!any) {
       return fail(StatusCode::unsupported,
@@ -87,7 +83,7 @@ Status choose(bool merged, const PackedWinograd (&packed)[kWinogradCount], Algor
   for (int i = 0; i < kWinogradCount; ++i) {
     if (!packed[i].allowed) continue;
     const WinogradBlocking blocking =
-        choose_winograd(p, i, packed[i].weights != nullptr, state.tiles.channels, caches);
+        choose_winograd(p, i, packed[i].weights != nullptr, state.tile, caches);
     consider(kWinogradVariants[i].algorithm, blocking.cycles());
     if (state.winograd.variant < 0 || blocking.cycles() < state.winograd.cycles()) {
       state.winograd = blocking;
@@ -99,7 +95,7 @@ Status choose(bool merged, const PackedWinograd (&packed)[kWinogradCount], Algor
     PlanState alone = state;
     alone.asked.n = 1;
     alone.problem = permuted(alone.asked, alone.axes);
-    FASTCONV_TRY(choose(merged, packed, asked, alone));
+    FASTCONV_TRY(choose(tiles, merged, packed, asked, alone));
     winograd = winograd_size(alone.algorithm) != 0;
   }
   state.algorithm = (winograd ? best : direct_sums).algorithm;
@@ -185,13 +181,14 @@ Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan,
   state.has_bias = packed_->has_bias;
   state.strict = packed_->options.strict;
   state.flush_denormals = packed_->options.flush_denormals;
-  state.tiles = Tiles(table);
+  const Tiles tiles(table);
+  state.tile = tiles.channels;
   // An empty batch is not planned: nobody has looked at its strides.
   const bool empty = state.asked.n == 0;
   if (uses_panels(asked) && !empty) state.axes = useful_axes(state.asked);
   state.problem = permuted(state.asked, state.axes);
   if (uses_panels(asked) && !empty) {
-    FASTCONV_TRY(choose(packed_->merged, packed_->winograd, asked, state));
+    FASTCONV_TRY(choose(tiles, packed_->merged, packed_->winograd, asked, state));
     share_among_threads(threads, *find_engine(state.algorithm), state);
   } else {
     state.algorithm = empty && asked == Algorithm::automatic ? Algorithm::gemm : asked;

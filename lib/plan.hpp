@@ -23,7 +23,7 @@ struct PlanState {
   Algorithm algorithm = Algorithm::automatic;
   bool chosen = false;  // by the library rather than by name
   Isa isa = Isa::generic;
-  Tiles tiles;    // of the ISA's micro-kernel
+  Tile tile;      // of the ISA's micro-kernel, with channels along the vectors
   Blocking gemm;  // if that is or might have been the algorithm; likewise the next three
   DirectBlocking direct;
   DepthwiseBlocking depthwise;

@@ -190,7 +190,7 @@ void check_forms(const Problem& p, const Operands& operands, const Place& place,
       if (!make_blocking(problem, Tiles(table), {16 << 10, 128 << 10}, along, form, blocking)) {
         continue;
       }
-      const GuardedBuffer workspace(gemm_workspace_bytes(problem, blocking, Tiles(table)), guard);
+      const GuardedBuffer workspace(gemm_workspace_bytes(problem, blocking, table.nr()), guard);
       const ConstTensorView from = residual.view();
       gemm({problem, table, x.view().data, weights.floats(), lanes, true, bias.floats(),
             y.view().data, place.has_residual ? from.data : nullptr, from.strides, epilogue},

@@ -136,16 +136,17 @@ std::int64_t workspace_bound(const Tiles& tiles, const CacheSizes& caches) {
 
 TEST_SUITE("blocking") {
   TEST_CASE("blocks are within bounds for caches from small to large") {
-    for_each_blocking({std::begin(kCaches), std::end(kCaches)},
-                      [](const fastconv::Problem& p, const Tiles& tiles, const CacheSizes& caches) {
-                        const Blocking b = choose_blocking(p, tiles, caches);
-                        check_blocks(p, tiles, b);
-                        // A B panel leaves room in L2, unless that made it shallow.
-                        const std::int64_t panel = b.kc * tiles.over(b.lanes).nr *
-                                                   static_cast<std::int64_t>(sizeof(float));
-                        CHECK((b.kc <= 64 || panel <= caches.l2 / 4));
-                        CHECK(gemm_workspace_bytes(p, b, tiles) <= workspace_bound(tiles, caches));
-                      });
+    for_each_blocking(
+        {std::begin(kCaches), std::end(kCaches)},
+        [](const fastconv::Problem& p, const Tiles& tiles, const CacheSizes& caches) {
+          const Blocking b = choose_blocking(p, tiles, caches);
+          check_blocks(p, tiles, b);
+          // A B panel leaves room in L2, unless that made it shallow.
+          const std::int64_t panel =
+              b.kc * tiles.over(b.lanes).nr * static_cast<std::int64_t>(sizeof(float));
+          CHECK((b.kc <= 64 || panel <= caches.l2 / 4));
+          CHECK(gemm_workspace_bytes(p, b, tiles.channels.nr) <= workspace_bound(tiles, caches));
+        });
   }
 
   TEST_CASE("absurd caches still give blocks that work") {
@@ -175,11 +176,11 @@ TEST_SUITE("blocking") {
       for (const int threads : {1, 2, 3, 16, 1000}) {
         CAPTURE(threads);
         Blocking b = one;
-        split_for_threads(p, tiles, threads, b);
+        split_for_threads(p, tiles.channels.nr, threads, b);
         check_blocks(p, tiles, b);
         CHECK(b.kc == one.kc);
         CHECK(gemm_blocks(p, b) >= gemm_blocks(p, one));
-        CHECK(gemm_workspace_bytes(p, b, tiles) <= workspace_bound(tiles, caches));
+        CHECK(gemm_workspace_bytes(p, b, tiles.channels.nr) <= workspace_bound(tiles, caches));
       }
     });
   }
@@ -247,6 +248,21 @@ TEST_SUITE("blocking") {
             }
           }
         });
+  }
+
+  TEST_CASE("rows in place that share sets of L1 are few") {
+    const Tiles& tiles = kTiles[3];
+    const auto rows_of = [&](std::int64_t channels) {
+      const Problem problem = parsed("mb1ic" + std::to_string(channels) + "ih14oc64kh1");
+      Blocking b;
+      REQUIRE(make_blocking(problem_in(problem, Layout::nhwc), tiles, kCaches[3], Lanes::channels,
+                            PixelForm::in_place, b));
+      return b.tile.mr;
+    };
+    CHECK(rows_of(96) == tiles.channels.mr);
+    CHECK(rows_of(512) == tiles.channels.mr);
+    CHECK(rows_of(1024) == 7);
+    CHECK(rows_of(2048) == 7);
   }
 
   TEST_CASE("detected caches are believable") {

@@ -100,6 +100,19 @@ TEST_SUITE("tiles") {
     }
   }
 
+  TEST_CASE("pixels whose lines share sets of L1: channels x output channels x pixels") {
+    // Lower tiles read them in place.
+    Sweep sweep(false);
+    std::uint64_t seed = 0;
+    for (const std::int64_t c : {512, 1024}) {
+      for (const std::int64_t k : {1, 19, 33}) {
+        for (const std::int64_t width : {3, 7, 8, 15}) {
+          run_both_ways(sweep, problem_of(conv_of(c, k, 1, 0), 1, 2, width), ++seed);
+        }
+      }
+    }
+  }
+
   TEST_CASE("taps far apart x width x padding") {
     // Tiles end where a tap enters or leaves the image, and pass over those outside.
     Sweep sweep(false);
