@@ -120,8 +120,8 @@ void for_each_blocking(const std::vector<CacheSizes>& all_caches, Function funct
   }
 }
 
-// What a slot of workspace may take: panels, rows or a patch of a quarter of L2, and sums of
-// another quarter, of whole tiles at least; whatever the problem.
+// What a slot of workspace may take: panels or rows of a quarter of L2, or a patch of twice L2, and
+// sums of a quarter, of whole tiles at least; whatever the problem.
 std::int64_t workspace_bound(const Tiles& tiles, const CacheSizes& caches) {
   const std::int64_t nr = std::max(tiles.channels.nr, tiles.pixels.nr);
   const std::int64_t floats_in_l2 = caches.l2 / static_cast<std::int64_t>(sizeof(float));
@@ -129,7 +129,8 @@ std::int64_t workspace_bound(const Tiles& tiles, const CacheSizes& caches) {
   const std::int64_t rows = floats_in_l2 / 4 + tiles.channels.mr * (kMaxKc + 64);
   const std::int64_t fewest_sums = round_up(8 * nr, nr) * 512;
   const std::int64_t sums = std::max(floats_in_l2 / 4, fewest_sums) + nr * 512;
-  return static_cast<std::int64_t>(sizeof(float)) * (std::max(columns, rows) + nr + 64 + sums);
+  return static_cast<std::int64_t>(sizeof(float)) *
+         (std::max({columns, rows, 2 * floats_in_l2}) + nr + 64 + sums);
 }
 
 }  // namespace
