@@ -195,11 +195,35 @@ __attribute__((noinline)) void finish_some(const Epilogue& epilogue, const Plane
   }
 }
 
+// Asks for what the tile of the next strip reads and writes. Strips go down a plane, and further on
+// in its rows is nothing that a CPU foresees but for those of many lines.
+template <class Form, class V = Vector<typename Form::Arch>>
+FASTCONV_INLINE void fetch_next_strip(const PlaneArguments& d, const PlaneTile& tile) noexcept {
+  constexpr int kLine = 16;
+  constexpr int outputs = Form::Vectors * V::width, inputs = Form::Stride * outputs;
+  if constexpr (!Form::Packed && inputs <= 2 * kLine) {
+    const Problem& p = *d.problem;
+    const auto& [kernel, stride, padding, dilation, mode] = p.window;
+    // The lines that they begin in come with this strip.
+    const float* x = tile.x + inputs + kLine - 1;
+    for (std::int64_t h = 0; h < (Form::Rows - 1) * stride.h + kernel.h; ++h) {
+      for (int i = 0; i < inputs; i += kLine) __builtin_prefetch(x + i);
+      x += dilation.h * p.x_strides[2];
+    }
+    const float* y = tile.y + outputs + kLine - 1;
+    for (int row = 0; row < Form::Rows; ++row) {
+      for (int i = 0; i < outputs; i += kLine) __builtin_prefetch(y + i, 1);
+      y += dilation.h * p.y_strides[2];
+    }
+  }
+}
+
 template <class Form, class V = Vector<typename Form::Arch>>
 void plane_tile(const PlaneArguments& d, const PlaneStrip<V>& strip,
                 const PlaneTile& tile) noexcept {
   using Arch = typename Form::Arch;
   constexpr int Rows = Form::Rows, Vectors = Form::Vectors, W = V::width;
+  if (d.fetch) fetch_next_strip<Form>(d, tile);
   V sum[Rows][Vectors];
   sum_plane<Form>(d, strip, tile, sum);
   if constexpr (Form::Stride == 2) {

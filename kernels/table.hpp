@@ -176,6 +176,7 @@ struct PlaneArguments {
   std::int64_t residual_channel_stride = 0, residual_row_stride = 0;
   const Epilogue* epilogue = nullptr;
   const float* bias = nullptr;  // by lane, or null
+  bool fetch = false;           // the next strip's lines, while a tile is summed
 };
 
 // A part of a panel of weights on its way into Winograd's domain.

@@ -17,6 +17,7 @@ namespace fastconv {
 struct DepthwiseBlocking {
   Lanes lanes = Lanes::channels;
   bool transposed = false;  // channels, to a patch and from staged outputs
+  bool fetch = false;       // planes come from beyond L2
   std::int64_t rows = 0;
   std::int64_t pixels = 0;
   std::int64_t channels = 0;
@@ -29,7 +30,7 @@ struct DepthwiseBlocking {
 bool is_depthwise(std::int64_t in_per_group, std::int64_t out_per_group, int width) noexcept;
 
 // False if the kernel does not serve the problem.
-bool choose_depthwise(const Problem& problem, const Tile& tile,
+bool choose_depthwise(const Problem& problem, const Tile& tile, const CacheSizes& caches,
                       DepthwiseBlocking& blocking) noexcept;
 
 std::int64_t depthwise_workspace_bytes(const Problem& problem,

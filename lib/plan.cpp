@@ -69,7 +69,7 @@ Status choose(const Tiles& tiles, bool merged, const PackedWinograd (&packed)[kW
     consider(Algorithm::direct, state.direct.cycles());
   }
   if ((any && merged) || asked == Algorithm::depthwise) {
-    if (choose_depthwise(p, state.tile, state.depthwise)) {
+    if (choose_depthwise(p, state.tile, caches, state.depthwise)) {
       consider(Algorithm::depthwise, state.depthwise.cycles());
     } else if (!any) {
       return fail(StatusCode::unsupported,
