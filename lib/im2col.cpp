@@ -37,7 +37,7 @@ Status fill_matrix(const ConstTensorView& x, const Window& window, const View<fl
       {matrix.strides[0], matrix.strides[1], matrix.strides[2], 0},
       nullptr,
       -1};
-  FASTCONV_TRY(check_disjoint("x", x, "matrix", destination));
+  FASTCONV_TRY(check_disjoint({"x", x}, {"matrix", destination}));
   FASTCONV_TRY(set_window(window, x, output, p));
   FASTCONV_TRY(check_products(p));
   for (std::int64_t n = 0; n < p.n; ++n) {

@@ -89,8 +89,9 @@ Status check_planned(const char* argument, const ConstTensorView& view, const Di
               ll(got[3]), ll(planned[0]), ll(planned[1]), ll(planned[2]), ll(planned[3]));
 }
 
-Status check_residual(const Problem& p, const ConstTensorView& residual,
-                      const TensorView& y) noexcept {
+Status check_residual(const Problem& p, const ConstTensorView& residual, const Footprint& to,
+                      const Footprint& workspace) noexcept {
+  const ConstTensorView& y = *to.view;
   if (residual.shape != y.shape) {
     return fail(StatusCode::shape_mismatch,
                 "residual: has shape %lld x %lld x %lld x %lld, y has %lld x %lld x %lld x %lld",
@@ -101,7 +102,9 @@ Status check_residual(const Problem& p, const ConstTensorView& residual,
   FASTCONV_TRY(check_shape("residual", residual.shape, residual.strides));
   FASTCONV_TRY(check_memory("residual", residual));
   if (residual.data == y.data && is_planned(residual, y.shape, p.y_strides)) return {};
-  return check_disjoint("residual", residual, "y", y);
+  const Footprint from("residual", residual);
+  FASTCONV_TRY(check_disjoint(from, to));
+  return check_disjoint(from, workspace);
 }
 
 }  // namespace
@@ -120,12 +123,19 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
   FASTCONV_TRY(check_planned("y", y, {p.n, p.k, p.oh, p.ow}, p.y_strides));
   FASTCONV_TRY(check_memory("x", x));
   FASTCONV_TRY(check_memory("y", y));
-  FASTCONV_TRY(check_disjoint("x", x, "y", y));
-  if (options.residual.data != nullptr) FASTCONV_TRY(check_residual(p, options.residual, y));
   const std::int64_t bytes = fastconv::workspace_bytes(state);
   if (bytes > 0 && (options.workspace == nullptr || options.workspace_bytes < bytes)) {
     return fail(StatusCode::workspace_too_small, "workspace: %lld bytes are needed, got %lld",
                 ll(bytes), ll(options.workspace == nullptr ? 0 : options.workspace_bytes));
+  }
+  const ConstTensorView written = y;
+  const Footprint from("x", x), to("y", written);
+  const Footprint scratch("workspace", options.workspace, bytes);
+  FASTCONV_TRY(check_disjoint(from, to));
+  FASTCONV_TRY(check_disjoint(from, scratch));
+  FASTCONV_TRY(check_disjoint(to, scratch));
+  if (options.residual.data != nullptr) {
+    FASTCONV_TRY(check_residual(p, options.residual, to, scratch));
   }
   if (p.n == 0) return {};
   const Dims<4> residual_strides = used_strides(options.residual.shape, options.residual.strides);

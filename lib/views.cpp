@@ -14,6 +14,11 @@ namespace {
 
 constexpr std::int64_t kMaxElements = std::int64_t{1} << 60;
 constexpr int kMaxRank = 8;
+constexpr std::int64_t kFloatBytes = Footprint::kFloatBytes;
+
+bool is_empty(const std::int64_t* shape, int rank) noexcept {
+  return std::find(shape, shape + rank, 0) != shape + rank;
+}
 
 // Offsets of a view's lowest and highest element from its data pointer.
 struct Span {
@@ -21,21 +26,14 @@ struct Span {
   std::int64_t highest = 0;
 };
 
-bool is_empty(const std::int64_t* shape, int rank) noexcept {
-  return std::find(shape, shape + rank, 0) != shape + rank;
-}
-
-// False if an offset passes kMaxElements.
-bool span_of(const std::int64_t* shape, const std::int64_t* strides, int rank,
-             Span& span) noexcept {
+// Of a view that check_shape has passed and that is not empty.
+Span span_of(const std::int64_t* shape, const std::int64_t* strides, int rank) noexcept {
+  Span span;
   for (int i = 0; i < rank; ++i) {
-    std::int64_t offset = 0;
-    if (!multiply(shape[i] - 1, strides[i], offset)) return false;
-    if (offset < -kMaxElements || offset > kMaxElements) return false;
+    const std::int64_t offset = (shape[i] - 1) * strides[i];
     (offset < 0 ? span.lowest : span.highest) += offset;
-    if (span.highest - span.lowest > kMaxElements) return false;
   }
-  return true;
+  return span;
 }
 
 enum class Answer { no, yes, undecided };
@@ -77,6 +75,21 @@ class BoundedEquation {
       }
     }
     term_[count_++] = {coefficient, first, last, 0, 0, 0};
+  }
+
+  // Terms for the elements' offsets, in floats, from the address that is returned. A float of which
+  // a stretch of bytes has a part is one of its elements.
+  std::int64_t add_elements(const Footprint& f, std::int64_t sign) noexcept {
+    const auto add = [&](std::int64_t stride, std::int64_t size) {
+      add_term(sign * stride, 0, size - 1);
+    };
+    if (f.view == nullptr) {
+      const std::int64_t first = f.begin / kFloatBytes;
+      add(1, (f.end + kFloatBytes - 1) / kFloatBytes - first);
+      return first;
+    }
+    for (std::size_t i = 0; i < 4; ++i) add(f.view->strides[i], f.view->shape[i]);
+    return Footprint::address_of(f.view->data) / kFloatBytes;
   }
 
   Answer solve(std::int64_t target) noexcept {
@@ -154,16 +167,22 @@ Status check_shape(const char* argument, const std::int64_t* shape, const std::i
     }
   }
   if (is_empty(shape, rank)) return {};
-  Span span;
   for (int i = 0; i < rank; ++i) {
     if (!multiply(elements, shape[i], elements) || elements > kMaxElements) {
       return fail(StatusCode::overflow, "%s: more than 2^60 elements up to axis %d of size %lld",
                   argument, i, ll(shape[i]));
     }
   }
-  if (!span_of(shape, strides, rank, span)) {
-    return fail(StatusCode::overflow, "%s: its strides reach over more than 2^60 elements",
-                argument);
+  std::int64_t reach = 0;
+  for (int i = 0; i < rank; ++i) {
+    std::int64_t offset = 0;
+    const bool fits = multiply(shape[i] - 1, strides[i], offset) && offset >= -kMaxElements &&
+                      offset <= kMaxElements;
+    if (fits) reach += std::abs(offset);
+    if (!fits || reach > kMaxElements) {
+      return fail(StatusCode::overflow, "%s: its strides reach over more than 2^60 elements",
+                  argument);
+    }
   }
   return {};
 }
@@ -179,15 +198,10 @@ Status check_memory(const char* argument, const float* data, const std::int64_t*
                 static_cast<int>(alignof(float)));
   }
   if (extent_begin == nullptr && extent_size == -1) return {};
-  Span span;
-  if (!span_of(shape, strides, rank, span)) {
-    return fail(StatusCode::overflow, "%s: its strides reach over more than 2^60 elements",
-                argument);
-  }
+  const Span span = span_of(shape, strides, rank);
   // Addresses as integers: the view may lie in another object than its stated extent.
   const auto begin = reinterpret_cast<std::uintptr_t>(extent_begin);
-  const std::int64_t start =
-      static_cast<std::int64_t>(address - begin) / static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t start = static_cast<std::int64_t>(address - begin) / kFloatBytes;
   if (start + span.lowest < 0 || start + span.highest >= extent_size) {
     return fail(StatusCode::out_of_bounds,
                 "%s: reaches over elements %lld to %lld of an extent of %lld", argument,
@@ -209,39 +223,23 @@ Status check_no_self_overlap(const char* argument, const std::int64_t* shape,
               text);
 }
 
-Status check_disjoint(const char* source_name, const ConstTensorView& source,
-                      const char* destination_name, const ConstTensorView& destination) noexcept {
-  if (is_empty(source.shape.data(), 4) || is_empty(destination.shape.data(), 4)) return {};
-  Span from, to;
-  if (!span_of(source.shape.data(), source.strides.data(), 4, from) ||
-      !span_of(destination.shape.data(), destination.strides.data(), 4, to)) {
-    return fail(StatusCode::overflow, "%s or %s: strides reach over more than 2^60 elements",
-                source_name, destination_name);
-  }
-  const std::int64_t distance =
-      static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(destination.data) -
-                                reinterpret_cast<std::uintptr_t>(source.data)) /
-      static_cast<std::int64_t>(sizeof(float));
-  // The ranges of addresses apart: the usual case.
-  if (from.highest < distance + to.lowest || distance + to.highest < from.lowest) return {};
+Status check_interleaved(const Footprint& source, const Footprint& destination) noexcept {
   BoundedEquation equation;
-  for (std::size_t i = 0; i < 4; ++i) {
-    equation.add_term(source.strides[i], 0, source.shape[i] - 1);
-    equation.add_term(destination.strides[i], 1 - destination.shape[i], 0);
-  }
+  const std::int64_t distance =
+      equation.add_elements(destination, -1) - equation.add_elements(source, 1);
   switch (equation.solve(distance)) {
     case Answer::no:
       return {};
     case Answer::yes:
       return fail(StatusCode::overlap, "%s: shares elements with %s, which starts %lld elements %s",
-                  destination_name, source_name, ll(std::abs(distance)),
+                  destination.argument, source.argument, ll(std::abs(distance)),
                   distance >= 0 ? "before it" : "behind it");
     case Answer::undecided:
       break;
   }
   return fail(StatusCode::overlap,
               "%s: interleaves with %s in a way that cannot be shown to share no element",
-              destination_name, source_name);
+              destination.argument, source.argument);
 }
 
 }  // namespace fastconv

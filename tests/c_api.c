@@ -290,6 +290,7 @@ const char* c_refuses(void) {
   fastconv_layer* layer = NULL;
   fastconv_plan plan;
   fastconv_status status;
+  fastconv_run_options run;
   const int32_t bad = FASTCONV_INVALID_ARGUMENT;
   memset(&options, 0, sizeof options);
   memset(&plan, 0, sizeof plan);
@@ -317,6 +318,11 @@ const char* c_refuses(void) {
   EXPECT(fastconv_plan_explain(NULL).text[0] != '\0');
   EXPECT(fastconv_layer_plan(layer, &x, &out, 1, &plan, NULL) == FASTCONV_OK);
   EXPECT(fastconv_layer_run(layer, &plan, &x, &out, NULL, &status) == FASTCONV_WORKSPACE_TOO_SMALL);
+  memset(&run, 0, sizeof run);
+  run.workspace = image; /* x */
+  run.workspace_bytes = fastconv_plan_workspace_bytes(&plan);
+  EXPECT(fastconv_layer_run(layer, &plan, &x, &out, &run, &status) == FASTCONV_OVERLAP);
+  EXPECT(strstr(status.message, "workspace: shares") && strstr(status.message, "with x"));
   EXPECT(fastconv_fold_batch_norm(NULL, y, y, y, y, y, 0.0F, NULL) == bad);
   EXPECT(fastconv_im2col(&x, &descriptor, NULL, NULL) == bad);
   EXPECT(fastconv_window_view(NULL, &descriptor, NULL, NULL) == bad);

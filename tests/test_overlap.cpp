@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Outputs that share memory with themselves or with the input are refused; disjoint parts of one
-// buffer are not, and come out right.
+// Outputs that share memory with themselves or with the input are refused, and so is a workspace
+// that does with any tensor; disjoint parts of one buffer are not, and come out right.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -79,6 +79,40 @@ struct Shared {
   }
 
   std::vector<float> values, before;
+};
+
+// A layer that needs a workspace, with room for that on both sides of `middle`.
+struct Scratch {
+  Scratch(Algorithm algorithm, const TensorView& x, const TensorView& y) {
+    LayerOptions options;
+    options.algorithm = algorithm;
+    Conv2d conv;
+    conv.in_channels = conv.out_channels = x.shape[1];
+    conv.kernel_size = 3;
+    conv.padding = 1;
+    const std::vector<float> w(static_cast<std::size_t>(x.shape[1] * x.shape[1] * 9), 1.0F);
+    const ConstTensorView weights = oihw(w.data(), x.shape[1], x.shape[1], 3, 3);
+    REQUIRE(Layer::create(conv, weights, nullptr, options, layer).ok());
+    REQUIRE(layer.plan(x, y, plan).ok());
+    bytes = plan.workspace_bytes();
+    memory.assign(static_cast<std::size_t>(bytes + 240), 1.0F);
+    middle = memory.data() + bytes / 2;
+  }
+
+  Status run(const ConstTensorView& x, const TensorView& y, const ConstTensorView& residual,
+             std::int64_t offset) const {
+    RunOptions options;
+    options.workspace = reinterpret_cast<char*>(middle) + offset;
+    options.workspace_bytes = bytes + 1000000;  // what is not needed may be shared
+    options.residual = residual;
+    return layer.run(plan, x, y, options);
+  }
+
+  Layer layer;
+  Plan plan;
+  std::int64_t bytes = 0;
+  std::vector<float> memory;
+  float* middle = nullptr;
 };
 
 }  // namespace
@@ -220,6 +254,79 @@ TEST_SUITE("overlap") {
     });
     CHECK(refused > 100);
     CHECK(taken > 100);
+  }
+
+  TEST_CASE("a workspace beside tensors and over them") {
+    std::vector<float> values[3];
+    for (std::vector<float>& tensor : values) tensor.assign(240, 1.0F);
+    for (const Algorithm algorithm : all_algorithms()) {
+      if (algorithm == Algorithm::depthwise) continue;  // two channels a group
+      TensorView views[3];
+      for (int i = 0; i < 3; ++i) views[i] = nchw(values[i].data(), 1, 2, 8, 15);
+      Scratch s(algorithm, views[0], views[1]);
+      constexpr std::int64_t size = 240 * sizeof(float);
+      REQUIRE((s.bytes == 0 || s.bytes > size));
+      const char* const names[] = {"x", "y", "residual"};
+      for (int i = 0; i < 3; ++i) {
+        CAPTURE(std::string(name(algorithm)));
+        CAPTURE(std::string(names[i]));
+        TensorView at[3] = {views[0], views[1], views[2]};
+        at[i].data = s.middle;
+        const auto run = [&](std::int64_t offset) { return s.run(at[0], at[1], at[2], offset); };
+        if (s.bytes == 0) {
+          CHECK(run(1).ok());
+          continue;
+        }
+        const std::vector<float> before = s.memory, y_before = values[1];
+        for (const std::int64_t offset : {size - 1, size - 4, std::int64_t{0}, 1 - s.bytes,
+                                          4 - s.bytes, -s.bytes / 2, -s.bytes + size + 1}) {
+          CAPTURE(offset);
+          const Status status = run(offset);
+          CAPTURE(text(status));
+          CHECK(status.code() == StatusCode::overlap);
+          CHECK(mentions(status, "workspace: "));
+          CHECK(mentions(status, std::string("with ") + names[i]));
+          CHECK(s.memory == before);
+          CHECK(values[1] == y_before);
+        }
+        for (const std::int64_t offset : {size, size + 1, -s.bytes, -s.bytes - 3}) {
+          CAPTURE(offset);
+          const Status status = run(offset);
+          CHECK_MESSAGE(status.ok(), text(status));
+        }
+        // y += convolution has no second place to look at.
+        at[2] = at[1];
+        CHECK(run(size).ok());
+        CHECK(run(0).code() == (i == 2 ? StatusCode::ok : StatusCode::overlap));
+      }
+    }
+  }
+
+  TEST_CASE("every answer about a workspace and a strided view is that of trying it out") {
+    // Between the rows is room for the workspace.
+    std::vector<float> y_data(9);
+    const TensorView y = nchw(y_data.data(), 1, 1, 3, 3);
+    const std::int64_t row = Scratch(Algorithm::gemm, y, y).bytes / 3;
+    for (const Dims<4>& strides : {Dims<4>{0, 0, row, 3}, {0, 0, -row, 2}, {0, 0, 5, -row}}) {
+      TensorView x{nullptr, {1, 1, 3, 3}, strides, nullptr, -1};
+      Scratch s(Algorithm::gemm, x, y);
+      s.memory.assign(static_cast<std::size_t>(6 * row + 2 * s.bytes), 1.0F);
+      x.data = s.middle = s.memory.data() + 3 * row;
+      int refused = 0, taken = 0;
+      const std::int64_t end = 12 * row;
+      for (std::int64_t offset = -8 * row; offset < end; offset += 1 + row / 50) {
+        bool shared = false;
+        for (const std::int64_t element : offsets_of(x, s.middle)) {
+          shared = shared || (4 * element + 3 >= offset && 4 * element < offset + s.bytes);
+        }
+        CAPTURE(offset);
+        const Status status = s.run(x, y, {}, offset);
+        CHECK(status.code() == (shared ? StatusCode::overlap : StatusCode::ok));
+        ++(shared ? refused : taken);
+      }
+      CHECK(refused > 20);
+      CHECK(taken > 10);
+    }
   }
 }
 

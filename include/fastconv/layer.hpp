@@ -140,8 +140,8 @@ struct ParallelFor {
 
 // What belongs to one call rather than to the layer.
 struct RunOptions {
-  // Scratch memory, any alignment; not shared with a call that runs at the same time, nor with any
-  // of the tensors, which is not checked.
+  // Scratch memory, any alignment; not shared with a call that runs at the same time, which is not
+  // checked. Of it, the plan's workspace_bytes() are used.
   void* workspace = nullptr;
   std::int64_t workspace_bytes = 0;
   ParallelFor parallel_for{};  // none: the calling thread alone
@@ -175,7 +175,8 @@ class Layer {
 
   // Computes y. Shapes and strides of x and y are those of the plan. Refuses null data, views that
   // leave their stated extent, y sharing an element with x or, but for y += convolution, with the
-  // residual, and too small a workspace. Neither allocates nor throws; y is untouched unless the
+  // residual, and a workspace that is too small or shares what is used of it with any element of
+  // these (the gaps of a view are free). Neither allocates nor throws; y is untouched unless the
   // result is ok. N = 0 is a no-op.
   Status run(const Plan& plan, const ConstTensorView& x, const TensorView& y,
              const RunOptions& options = {}) const noexcept;

@@ -11,7 +11,7 @@ enum class StatusCode : std::int32_t {
   shape_mismatch,    // two arguments that do not fit each other
   overflow,          // a size or an address that 64 bits cannot hold
   out_of_bounds,     // a view that reaches outside its stated extent
-  overlap,           // output elements that share memory with each other or with an input
+  overlap,           // an output that meets itself or an input, a workspace that meets any
   unsupported,       // legal, but not available: an ISA that this CPU lacks, an algorithm's limit
   workspace_too_small,  // the message says how many bytes are needed
   out_of_memory,
