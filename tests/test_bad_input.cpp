@@ -6,10 +6,9 @@
 #include <functional>
 #include <limits>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "check.hpp"
+#include "call.hpp"
 #include "compare.hpp"
 
 namespace fastconv::testing {
@@ -17,52 +16,6 @@ namespace {
 
 constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kMin = std::numeric_limits<std::int64_t>::min();
-
-using Words = std::vector<std::string>;
-
-void check_refusal(const Status& status, StatusCode code, const Words& words) {
-  CAPTURE(text(status));
-  CHECK(std::string(name(status.code())) == std::string(name(code)));
-  for (const std::string& word : words) {
-    CAPTURE(word);
-    CHECK(std::string(status.message()).find(word) != std::string::npos);
-  }
-}
-
-// A call that is right, to be spoilt in one place at a time: 4 channels to 6, 3x2 window, 5x7
-// image.
-struct Call {
-  Call()
-      : x_tensor(Layout::nchw, {2, 4, 5, 7}),
-        weight_tensor(Layout::nchw, {6, 4, 3, 2}),
-        y_tensor(Layout::nchw, {2, 6, 3, 6}),
-        bias(6, 1.0F) {
-    fill_integers(x_tensor.view(), 1);
-    fill_integers(weight_tensor.view(), 2);
-    conv.in_channels = 4;
-    conv.out_channels = 6;
-    conv.kernel_size = {3, 2};
-    x = x_tensor.view();
-    weights = weight_tensor.view();
-    y = y_tensor.view();
-  }
-
-  Status create(Layer& layer) const {
-    return Layer::create(conv, weights, bias.data(), options, layer);
-  }
-  Status run() const {
-    Layer layer;
-    const Status status = create(layer);
-    return status.ok() ? layer.run(x, y) : status;
-  }
-
-  Tensor x_tensor, weight_tensor, y_tensor;
-  std::vector<float> bias;
-  Conv2d conv;
-  LayerOptions options;
-  ConstTensorView x, weights;
-  TensorView y;
-};
 
 struct Spoilt {
   std::function<void(Call&)> spoil;
@@ -300,107 +253,6 @@ TEST_SUITE("bad_input") {
       check_refusal(call.run(), StatusCode::unsupported, {"isa", std::to_string(value)});
       CHECK(call.y_tensor.is_untouched());
     }
-  }
-
-  TEST_CASE("layers and plans that do not belong together") {
-    Call call;
-    const StatusCode invalid = StatusCode::invalid_argument;
-    Layer empty, first, second;
-    Plan plan;
-    check_refusal(empty.plan(call.x, call.y, plan), invalid, {"layer", "empty"});
-    check_refusal(empty.run(call.x, call.y), invalid, {"layer", "empty"});
-    check_refusal(empty.run(plan, call.x, call.y), invalid, {"layer", "empty"});
-    REQUIRE(call.create(first).ok());
-    REQUIRE(call.create(second).ok());
-    check_refusal(first.run(plan, call.x, call.y), invalid, {"plan"});
-    REQUIRE(first.plan(call.x, call.y, plan).ok());
-    std::vector<char> workspace(static_cast<std::size_t>(plan.workspace_bytes()));
-    const RunOptions options{workspace.data(), plan.workspace_bytes()};
-    check_refusal(second.run(plan, call.x, call.y, options), invalid, {"plan"});
-    check_refusal(empty.run(plan, call.x, call.y, options), invalid, {"layer", "empty"});
-    CHECK(call.y_tensor.is_untouched());
-
-    // What is in the views has to be what was planned, except for the data.
-    const auto with = [](auto view, int what, std::size_t axis) {
-      (what == 0 ? view.shape : view.strides)[axis] -= 1;
-      return view;
-    };
-    for (const int what : {0, 1}) {
-      for (const std::size_t axis : {0U, 1U, 2U, 3U}) {
-        check_refusal(first.run(plan, with(call.x, what, axis), call.y, options),
-                      StatusCode::shape_mismatch, {"x", "plan"});
-        check_refusal(first.run(plan, call.x, with(call.y, what, axis), options),
-                      StatusCode::shape_mismatch, {"y", "plan"});
-      }
-    }
-    CHECK(call.y_tensor.is_untouched());
-    CHECK(first.run(plan, call.x, call.y, options).ok());
-  }
-
-  TEST_CASE("a plan outlived by its layer is no plan of the next layer at the same address") {
-    Call call;
-    for (int attempt = 0; attempt < 8; ++attempt) {
-      Plan plan;
-      {
-        Layer gone;
-        REQUIRE(call.create(gone).ok());
-        REQUIRE(gone.plan(call.x, call.y, plan).ok());
-      }
-      Layer next;  // malloc likes to hand out what was just freed
-      REQUIRE(call.create(next).ok());
-      std::vector<char> workspace(static_cast<std::size_t>(plan.workspace_bytes()));
-      check_refusal(next.run(plan, call.x, call.y, {workspace.data(), plan.workspace_bytes()}),
-                    StatusCode::invalid_argument, {"plan"});
-    }
-    CHECK(call.y_tensor.is_untouched());
-  }
-
-  TEST_CASE("a failed create leaves the layer as it was") {
-    Call call;
-    Layer layer;
-    REQUIRE(call.create(layer).ok());
-    Plan plan;
-    REQUIRE(layer.plan(call.x, call.y, plan).ok());
-    call.conv.groups = 0;
-    CHECK_FALSE(call.create(layer).ok());
-    std::vector<char> workspace(static_cast<std::size_t>(plan.workspace_bytes()));
-    CHECK(layer.run(plan, call.x, call.y, {workspace.data(), plan.workspace_bytes()}).ok());
-  }
-
-  TEST_CASE("a failed plan leaves the plan as it was") {
-    Call call;
-    Layer layer;
-    Plan plan;
-    REQUIRE(call.create(layer).ok());
-    REQUIRE(layer.plan(call.x, call.y, plan).ok());
-    const std::string before = plan.explain().text;
-    TensorView wrong = call.y;
-    wrong.shape[1] = 7;
-    CHECK_FALSE(layer.plan(call.x, wrong, plan).ok());
-    CHECK(std::string(plan.explain().text) == before);
-  }
-
-  TEST_CASE("moved layers") {
-    Call call;
-    Layer first;
-    REQUIRE(call.create(first).ok());
-    Plan plan;
-    REQUIRE(first.plan(call.x, call.y, plan).ok());
-    std::vector<char> workspace(static_cast<std::size_t>(plan.workspace_bytes()));
-    const RunOptions options{workspace.data(), plan.workspace_bytes()};
-    Layer second = std::move(first);
-    check_refusal(first.plan(call.x, call.y, plan),  // NOLINT(bugprone-use-after-move)
-                  StatusCode::invalid_argument, {"layer", "empty"});
-    check_refusal(first.run(plan, call.x, call.y, options), StatusCode::invalid_argument,
-                  {"layer", "empty"});
-    CHECK(call.y_tensor.is_untouched());
-    CHECK(second.run(plan, call.x, call.y, options).ok());  // the plan goes with the weights
-    Layer third;
-    third = std::move(second);
-    CHECK(third.run(plan, call.x, call.y, options).ok());
-    Layer& same = third;
-    third = std::move(same);
-    CHECK(third.run(plan, call.x, call.y, options).ok());
   }
 
   TEST_CASE("batch 0 does nothing, with null data") {

@@ -14,4 +14,27 @@ namespace fastconv::testing {
 std::vector<double> winograd_error_bounds(const Conv2d& unpadded, const ConstTensorView& x,
                                           const ConstTensorView& weights, int m);
 
+constexpr Algorithm kWinograd[] = {Algorithm::winograd_f2, Algorithm::winograd_f4,
+                                   Algorithm::winograd_f6};
+
+inline const Pair kWinogradKernels[] = {{3, 3}, {5, 5}, {1, 3}, {3, 1}, {1, 5}, {5, 1}};
+
+// Of all but 3x3, one variant serves.
+inline Algorithm only_algorithm(const Pair& kernel) {
+  return kernel.h == 5 || kernel.w == 5 ? Algorithm::winograd_f2 : Algorithm::winograd_f4;
+}
+
+inline bool is_3x3(const Pair& kernel) { return kernel.h == 3 && kernel.w == 3; }
+
+inline Conv2d conv_of(std::int64_t in, std::int64_t out, Padding padding = 1,
+                      std::int64_t groups = 1, const Pair& kernel = 3) {
+  Conv2d conv;
+  conv.in_channels = in;
+  conv.out_channels = out;
+  conv.kernel_size = kernel;
+  conv.padding = padding;
+  conv.groups = groups;
+  return conv;
+}
+
 }  // namespace fastconv::testing
