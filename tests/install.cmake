@@ -9,6 +9,7 @@ foreach(way IN ITEMS find_package pkg_config embedded)
       -D WORK_DIR=${CMAKE_CURRENT_BINARY_DIR}/install/${way}
       -D GENERATOR=${CMAKE_GENERATOR}
       -D CC=${CMAKE_C_COMPILER}
+      -D NM=${CMAKE_NM}
       -D C_FLAGS=${CMAKE_C_FLAGS}
       -D CXX=${CMAKE_CXX_COMPILER}
       -D CXX_FLAGS=${CMAKE_CXX_FLAGS}

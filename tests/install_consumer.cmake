@@ -63,6 +63,17 @@ function(build_with_pkg_config prefix)
   separate_arguments(flags UNIX_COMMAND "${C_FLAGS} ${flags}")
   run(COMMAND ${CC} -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Werror
       ${SOURCE_DIR}/tests/consumer/main.c -o ${WORK_DIR}/c_consumer ${flags})
+  # A shared library of the whole archive has the C functions, and no other symbol of it.
+  file(GLOB_RECURSE archive ${prefix}/*/libfastconv.a)
+  set(shared ${WORK_DIR}/libshared.so)
+  run(COMMAND ${CXX} -shared -o ${shared} -Wl,--whole-archive ${archive} -Wl,--no-whole-archive)
+  run(COMMAND ${CC} -std=c99 -I${prefix}/include ${SOURCE_DIR}/tests/consumer/main.c ${shared}
+      -o ${WORK_DIR}/c_shared)
+  run(COMMAND ${WORK_DIR}/c_shared OUTPUT said)
+  run(COMMAND ${NM} -D --defined-only ${shared} OUTPUT symbols)
+  if(NOT said STREQUAL "ok 13.5" OR NOT symbols MATCHES "fastconv_conv2d" OR symbols MATCHES "8fastconv")
+    message(FATAL_ERROR "shared says: ${said}, and has: ${symbols}")
+  endif()
 endfunction()
 
 function(run_consumers)

@@ -33,6 +33,12 @@
 extern "C" {
 #endif
 
+/* A shared library that takes in the whole archive exports these functions, and nothing else of
+   it; whoever embeds the archive privately links with -Wl,--exclude-libs,libfastconv.a. */
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
+
 /* Status */
 
 enum {
@@ -181,7 +187,7 @@ int32_t fastconv_same_padding(const fastconv_descriptor* descriptor, int64_t hei
 
 typedef struct fastconv_epilogue {
   int32_t activation;
-  float alpha, beta;
+  float alpha, beta; /* of clamp, alpha below beta or refused; of leaky ReLU, alpha is the slope */
   bool residual_last;
 } fastconv_epilogue;
 
@@ -295,6 +301,10 @@ int32_t fastconv_strided_im2col(const fastconv_const_view* x, const fastconv_des
                                 const fastconv_matrix_view* matrix, fastconv_status* status);
 int32_t fastconv_window_view(const fastconv_const_view* x, const fastconv_descriptor* descriptor,
                              fastconv_windows_view* windows, fastconv_status* status);
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }
