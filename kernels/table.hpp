@@ -234,11 +234,12 @@ struct WinogradVariant {
   Algorithm algorithm;
   int m, r;
   bool square;
+  double error;  // about so many times that of a plain summation
 };
 constexpr WinogradVariant kWinogradVariants[] = {
-    {Algorithm::winograd_f2, 2, 3, true},  {Algorithm::winograd_f4, 4, 3, true},
-    {Algorithm::winograd_f6, 6, 3, true},  {Algorithm::winograd_f2, 2, 5, true},
-    {Algorithm::winograd_f4, 4, 3, false}, {Algorithm::winograd_f2, 2, 5, false},
+    {Algorithm::winograd_f2, 2, 3, true, 0.7},  {Algorithm::winograd_f4, 4, 3, true, 2},
+    {Algorithm::winograd_f6, 6, 3, true, 8},    {Algorithm::winograd_f2, 2, 5, true, 1.5},
+    {Algorithm::winograd_f4, 4, 3, false, 1.5}, {Algorithm::winograd_f2, 2, 5, false, 1.5},
 };
 constexpr int kWinogradCount = sizeof kWinogradVariants / sizeof kWinogradVariants[0];
 

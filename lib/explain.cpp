@@ -71,23 +71,22 @@ const char* meaning(Algorithm algorithm) noexcept {
   return "none";
 }
 
-const char* limit(Algorithm algorithm) noexcept {
+// Why what was not estimated is not legal.
+const char* limit(Algorithm algorithm, const PlanState& state) noexcept {
   switch (algorithm) {
     case Algorithm::gemm:
       return "would leave most lanes of every group's panel empty";
     case Algorithm::depthwise:
-      return "takes groups of one channel, or of a few adjacent ones that fill a vector";
+      return "takes groups of one channel, or of a power of two of them up to half a vector";
     case Algorithm::winograd_f4:
-      return "takes kernels of 3 and 5 taps along H, W or both, stride 1 and channels enough, if "
-             "not strict";
+      if (state.strict) return "strict excludes";
+      for (const WinogradVariant& v : kWinogradVariants) {
+        if (is_winograd(v, state.asked.window)) return "takes 8 channels in and out, or more";
+      }
+      return "takes kernels of 3x3, 5x5, or 3 or 5 taps along one axis, of stride 1";
     default:
       return "does not apply";
   }
-}
-
-const char* error_of(const WinogradVariant& v) noexcept {
-  if (v.r == 5 || !v.square) return "1.5";
-  return v.m == 2 ? "0.7" : v.m == 4 ? "2" : "8";
 }
 
 // In the order in which it happens.
@@ -170,7 +169,7 @@ Explanation explain(const PlanState& state) noexcept {
     out.line("blocks: %lld tiles (an image has %lld), %lld channels\n", ll(b.tiles),
              ll(b.tiles_of_image()), ll(std::min(b.panels * state.tile.nr, p.k_per_group())));
     out.line("weights: transformed %s\n", b.u_elements > 0 ? "by every block" : "by the layer");
-    out.line("error: %s times direct summation's\n", error_of(v));
+    out.line("error: %g times direct summation's\n", v.error);
     costs(b);
   } else {
     out.line("speed: a correctness baseline, slow by design\n");
@@ -200,7 +199,9 @@ Explanation explain(const PlanState& state) noexcept {
         out.line("refused: %s, estimated at %.2f x the cycles\n", name(algorithm),
                  cycles * scale / best_cycles);
       } else {
-        out.line("refused: %s, which %s\n", name(algorithm), limit(algorithm));
+        const bool winograd = algorithm == Algorithm::winograd_f4;
+        out.line("refused: %s, which %s\n", winograd ? "winograd" : name(algorithm),
+                 limit(algorithm, state));
       }
     }
   }

@@ -56,8 +56,9 @@ Status check_options(const LayerOptions& options) noexcept {
     return fail(StatusCode::invalid_argument, "activation: %d is no activation",
                 static_cast<int>(epilogue.activation));
   }
-  if (epilogue.activation == Activation::clamp && !(epilogue.alpha <= epilogue.beta)) {
-    return fail(StatusCode::invalid_argument, "activation: clamp from alpha %g to beta %g",
+  if (epilogue.activation == Activation::clamp && !(epilogue.alpha < epilogue.beta)) {
+    return fail(StatusCode::invalid_argument,
+                "activation: clamp takes an alpha below its beta, got alpha %g and beta %g",
                 static_cast<double>(epilogue.alpha), static_cast<double>(epilogue.beta));
   }
   if ((options.allocator.allocate == nullptr) != (options.allocator.deallocate == nullptr)) {
@@ -133,17 +134,17 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   const bool in_lanes = is_depthwise(shape[1], shape[0] / groups, table->width);
   if (options.algorithm == Algorithm::depthwise && !in_lanes) {
     return fail(StatusCode::unsupported,
-                "algorithm: depthwise takes groups of one channel, or of a few that fill a vector "
-                "of %d, got %lld in and %lld out in each of %lld groups",
-                table->width, ll(shape[1]), ll(shape[0] / groups), ll(groups));
+                "algorithm: depthwise takes groups of a power of two of channels out, at most %d "
+                "(half a vector), and no more in, got %lld in and %lld out in each of %lld groups",
+                table->width / 2, ll(shape[1]), ll(shape[0] / groups), ll(groups));
   }
   const bool named = winograd_size(options.algorithm) != 0;
   if (named && options.strict) {
-    return fail(StatusCode::invalid_argument, "algorithm: %s, with strict, which excludes it",
+    return fail(StatusCode::invalid_argument, "algorithm: %s is excluded by strict; got both",
                 name(options.algorithm));
   }
   const auto serves = [&](const WinogradVariant& v) {
-    return (!named || v.algorithm == options.algorithm) && is_winograd(v, descriptor);
+    return (!named || v.algorithm == options.algorithm) && is_winograd(v, descriptor.window());
   };
   if (named && std::none_of(std::begin(kWinogradVariants), std::end(kWinogradVariants), serves)) {
     return fail(

@@ -73,9 +73,9 @@ Status choose(const Tiles& tiles, bool merged, const PackedWinograd (&packed)[kW
       consider(Algorithm::depthwise, state.depthwise.cycles());
     } else if (!any) {
       return fail(StatusCode::unsupported,
-                  "algorithm: depthwise takes adjacent channels, or zeros as padding, got strides "
-                  "%lld in x and %lld in y",
-                  ll(p.x_strides[1]), ll(p.y_strides[1]));
+                  "algorithm: depthwise pads with zeros where channels lie apart, got padding_mode "
+                  "%s and channel strides %lld in x and %lld in y",
+                  name(p.window.padding_mode), ll(p.x_strides[1]), ll(p.y_strides[1]));
     }
   }
   const Best direct_sums = best;

@@ -76,8 +76,8 @@ constexpr std::int64_t winograd_points(const WinogradVariant& v) noexcept {
   return v.square ? side * side : side;
 }
 
-// Does the variant compute such a layer?
-bool is_winograd(const WinogradVariant& variant, const Conv2d& descriptor) noexcept;
+// Does the variant compute such a window?
+bool is_winograd(const WinogradVariant& variant, const Window& window) noexcept;
 
 // From one point's floats to the next one's: an odd number of cache lines, or points would share
 // cache sets.

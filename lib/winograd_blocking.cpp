@@ -59,14 +59,15 @@ int winograd_size(Algorithm algorithm) noexcept {
   return 0;
 }
 
-bool is_winograd(const WinogradVariant& v, const Conv2d& d) noexcept {
+bool is_winograd(const WinogradVariant& v, const Window& window) noexcept {
   const auto is = [](const Pair& pair, std::int64_t h, std::int64_t w) {
     return pair.h == h && pair.w == w;
   };
+  const Pair& kernel = window.kernel_size;
+  const bool serves = v.square ? is(kernel, v.r, v.r) : is(kernel, 1, v.r) || is(kernel, v.r, 1);
   constexpr std::int64_t kMost = 1 << 30;  // so that some steps of it are 64-bit
-  const bool kernel = v.square ? is(d.kernel_size, v.r, v.r)
-                               : is(d.kernel_size, 1, v.r) || is(d.kernel_size, v.r, 1);
-  return kernel && is(d.stride, 1, 1) && d.dilation.h < kMost && d.dilation.w < kMost;
+  return serves && is(window.stride, 1, 1) && window.dilation.h < kMost &&
+         window.dilation.w < kMost;
 }
 
 WinogradBlocking choose_winograd(const Problem& p, int variant, bool owned, const Tile& tile,

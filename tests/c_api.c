@@ -304,6 +304,10 @@ const char* c_refuses(void) {
   options.isa = FASTCONV_ISA_AUTO;
   options.algorithm = -3;
   EXPECT(fastconv_layer_create(&descriptor, &weights, NULL, &options, &layer, &status) == bad);
+  options.algorithm = FASTCONV_ALGORITHM_AUTO;
+  options.epilogue.activation = FASTCONV_ACTIVATION_CLAMP; /* its bounds forgotten */
+  EXPECT(fastconv_layer_create(&descriptor, &weights, NULL, &options, &layer, &status) == bad);
+  EXPECT(strstr(status.message, "alpha 0 and beta 0") != NULL);
   EXPECT(layer == NULL);
   EXPECT(fastconv_layer_plan(NULL, &x, &out, 1, &plan, NULL) == bad);
   EXPECT(fastconv_layer_run(NULL, &plan, &x, &out, NULL, NULL) == bad);

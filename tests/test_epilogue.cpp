@@ -260,6 +260,7 @@ TEST_SUITE("epilogue") {
     conv.in_channels = conv.out_channels = conv.kernel_size.h = conv.kernel_size.w = 1;
     const float one = 1.0F;
     const Epilogue wrong[] = {{static_cast<Activation>(99), 0.0F, 0.0F, false},
+                              {Activation::clamp, 0.0F, 0.0F, false},  // its bounds forgotten
                               {Activation::clamp, 1.0F, 0.0F, false},
                               {Activation::clamp, kNan, 0.0F, false},
                               {Activation::clamp, 0.0F, kNan, false}};

@@ -69,8 +69,8 @@ Status parse_activation(const char* text, Activation& activation) noexcept;
 // y = activation(sum + bias) + residual.
 struct Epilogue {
   Activation activation = Activation::none;
-  float alpha = 0.0F;
-  float beta = 0.0F;
+  float alpha = 0.0F;  // of clamp, below beta or refused; leaky_relu's slope, of which 0 is a relu
+  float beta = 0.0F;   // of clamp
   bool residual_last = false;  // after the activation rather than before it
 };
 
