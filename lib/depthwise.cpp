@@ -134,7 +134,7 @@ void choose_planes(const Problem& p, const Tile& tile, const CacheSizes& caches,
   b.pack_cycles = 0;
   // 128 channels of 147x147: 6000 -> 3600 us (AVX2), 3450 -> 2900 (AVX-512). What is nearer takes
   // 3 to 8 % longer for it, and with stride 2, whose streams are few, also what is twice as far.
-  b.fetch = real(p.c * p.h * p.w + p.k * p.oh * p.ow) * kFloat > real(4 * stride.w * caches.l2);
+  b.fetch = real(p.c * p.h * p.w + p.k * p.oh * p.ow) * kFloat > real(5 * stride.w * caches.l2);
   b.store_cycles = vectors * (kStoreVector + (shared ? 0.0 : kTileApart));
 }
 

@@ -82,7 +82,11 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
 
   const double depth = real(p.c_per_group() * p.taps());
   const double images = real(p.groups);
-  const double vectors = real(p.oh * ceil_div(p.ow, tile.width));
+  // Rows that follow each other are one to a filter of one tap.
+  const bool follow = b.in_place && p.taps() == 1 && stride.h * p.x_strides[2] == p.ow &&
+                      p.y_strides[3] == 1 && p.y_strides[2] == p.ow;
+  const double vectors =
+      real(follow ? ceil_div(p.oh * p.ow, tile.width) : p.oh * ceil_div(p.ow, tile.width));
   // Only tiles of one channel share what they load.
   const bool shared = stride.h == 1 && dilation.h == 1 && kernel.h >= kTileRows - 1;
   // Planes in place that evict each other come from L2 for every tile of channels.
@@ -255,7 +259,6 @@ void direct_block(const Operands& t, const DirectBlocking& b, RegionArguments& p
       d.residual_row_stride = d.y_row_stride;
     }
   }
-  // Rows that follow each other are one to a filter of one tap.
   const auto follow = [&](std::int64_t step) { return step == columns; };
   if (b.in_place && p.taps() == 1 && follow(d.row_step) && follow(d.y_row_stride) &&
       (d.residual == nullptr || follow(d.residual_row_stride))) {
