@@ -23,12 +23,13 @@ FASTCONV_INLINE void finish_pixels(const DepthwiseArguments& d, int channel, int
       for (int p = 0; p < Pixels; ++p) sum[p][v] = sum[p][v] + bias;
     }
   }
+  const float* residual = d.residual;
+  if (residual != nullptr) {
+    residual += row * d.residual_row_stride + pixel * d.residual_pixel_stride + channel;
+  }
   finish_tile<Arch>(
-      *d.epilogue, d.residual,
-      [&](int p) {
-        return row * d.residual_row_stride + (pixel + p) * d.residual_pixel_stride + channel;
-      },
-      y, [&](int p) { return p * y_pixel_stride; }, lanes, sum);
+      *d.epilogue, residual, [&](int p) { return p * d.residual_pixel_stride; }, y,
+      [&](int p) { return p * y_pixel_stride; }, lanes, sum);
 }
 
 // The rows of taps of an output row that are to be multiplied; `end` may be below `begin` for none.
@@ -72,6 +73,10 @@ void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int
     pixels += rows.begin * d.row_step;
     weight += rows.begin * d.kernel_w * NR;
   }
+  // Nor are columns beside the image, up to half a filter on either side.
+  constexpr bool skips = Taps > 3;
+  [[maybe_unused]] const std::int64_t first = d.first_column - pixel * Stride;
+  [[maybe_unused]] const std::int64_t end = d.end_column - pixel * Stride;
   for (std::int64_t r = rows.begin; r < rows.end; ++r, pixels += d.row_step) {
     std::int64_t column = 0;
     if constexpr (Taps > 0) {
@@ -82,8 +87,11 @@ void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int
           FASTCONV_UNROLL
           for (int v = 0; v < Vectors; ++v) taps[s][v] = V::load(weight + s * NR + v * W);
         }
+        constexpr int columns = (Pixels - 1) * Stride + Taps;
         FASTCONV_UNROLL
-        for (int j = 0; j < (Pixels - 1) * Stride + Taps; ++j) {
+        for (int j = 0; j < columns; ++j) {
+          if (skips && j < Taps / 2 && column + j < first) continue;
+          if (skips && j >= columns - Taps / 2 && column + j >= end) continue;
           FASTCONV_UNROLL
           for (int v = 0; v < Vectors; ++v) {
             const V x = load(pixels[column + j], v);
@@ -257,17 +265,26 @@ void rolling_tile(const DepthwiseArguments& d, const float* const* pixels, int c
   }
 }
 
-// Calls tile(pixels of a tile, pixel) for the pixels of a row.
-template <int Most = 7, class Tile>
+// Calls tile(pixels of a tile, pixel) for the pixels of a row. `even` leaves no fewer than four for
+// another tile, if it can: they would wait for their sums.
+template <int Most, bool Even = false, class Tile>
 FASTCONV_INLINE void cover_row(std::int64_t pixels, Tile tile) noexcept {
   std::int64_t pixel = 0;
   const auto tiles = [&](auto count, std::int64_t end) __attribute__((always_inline)) {
     constexpr int P = decltype(count)::value;
-    for (; pixel + P <= end; pixel += P) tile(count, pixel);
+    for (; pixel + P <= end; pixel += P) {
+      const std::int64_t left = end - pixel - P;
+      if (Even && P > 3 && left > 0 && (left < 4 || left == 6)) break;
+      tile(count, pixel);
+    }
   };
   // Image sizes like 7, 14, 28, 56 are multiples of 7, or fours and a few threes.
   const std::int64_t threes = Most == 4 && pixels >= 6 ? (4 - pixels % 4) % 4 : 0;
   tiles(Constant<Most>{}, pixels - 3 * threes);
+  if constexpr (Even) {
+    tiles(Constant<5>{}, pixels);
+    tiles(Constant<4>{}, pixels);
+  }
   tiles(Constant<3>{}, pixels);
   tiles(Constant<1>{}, pixels);
 }
@@ -294,30 +311,35 @@ void depthwise_rows(const DepthwiseArguments& d) noexcept {
   constexpr bool few = Vector<Arch>::registers == 16;
   constexpr bool pairs = few ? Taps == 0 || Taps == 3 : Taps == 3 && Stride == 2;
   // What is under a tile stays in L1 for the next row's or, where of all channels that is too much,
-  // the rows of a vector follow each other. (With three taps that loses 5 %.)
+  // the rows of a vector follow each other. (With three taps that loses 5 %.) Where pixels crowd
+  // they would not stay either, and lines that follow each other come faster.
   const std::int64_t under = d.kernel_h * (6 * Stride + d.kernel_w);  // image pixels
-  const bool down = Taps >= 5 && d.channels * under > kNearFloats;
+  const bool down = Taps >= 5 && d.channels * under > kNearFloats && !d.x_crowds;
   const std::int64_t together = down ? d.rows : 1;
   const std::int64_t row_stride = d.stride_h * d.row_step;
   for (std::int64_t first = 0; first < d.rows; first += together) {
     const float* const* const inputs = d.inputs + first * row_stride;
-    cover_row<Taps == 3 && few ? 4 : 7>(d.pixels, [&](auto count, std::int64_t pixel) {
-      constexpr int P = decltype(count)::value;
-      const float* const* pixels = inputs + pixel * d.stride_w;
-      int done = 0;
-      if constexpr (pairs) {
-        constexpr int Two = kMaxVectors * Vector<Arch>::width;
-        for (; done + Two <= d.channels; done += Two) {
+    int done = 0;
+    if constexpr (pairs) {
+      constexpr int Two = kMaxVectors * Vector<Arch>::width;
+      done = d.channels / Two * Two;
+      cover_row<Taps == 3 && few ? 4 : 7>(done > 0 ? d.pixels : 0, [&](auto count, auto pixel) {
+        constexpr int P = decltype(count)::value;
+        for (int channel = 0; channel < done; channel += Two) {
           depthwise_tile<Arch, P, kMaxVectors, Taps, Stride, false>(
-              d, pixels, done, Vector<Arch>::width, first, pixel);
+              d, inputs + pixel * d.stride_w, channel, Vector<Arch>::width, first, pixel);
         }
-      }
+      });
+    }
+    constexpr bool even = Taps >= 5 && Stride == 1 && !few;
+    cover_row<7, even>(done < d.channels ? d.pixels : 0, [&](auto count, auto pixel) {
+      constexpr int P = decltype(count)::value;
       cover_channels<Arch>(done, d.channels, [&](auto partial, int channel, int lanes) {
         constexpr bool Partial = decltype(partial)::value != 0;
         // Where masks take time a part of a vector has kernels of its own for three taps alone.
         constexpr int own = !Partial || Vector<Arch>::free_masks || Taps == 3 ? 1 : 0;
         constexpr int T = own * Taps, S = own * Stride;
-        const float* const* in = pixels;
+        const float* const* in = inputs + pixel * d.stride_w;
         for (std::int64_t row = first; row < first + together; ++row) {
           depthwise_tile<Arch, P, 1, T, S, Partial>(d, in, channel, lanes, row, pixel);
           in += row_stride;
@@ -329,7 +351,7 @@ void depthwise_rows(const DepthwiseArguments& d) noexcept {
 
 template <class Arch, int Stride>
 void rolling_rows(const DepthwiseArguments& d) noexcept {
-  cover_row(d.pixels, [&](auto count, std::int64_t pixel) {
+  cover_row<7>(d.pixels, [&](auto count, std::int64_t pixel) {
     constexpr int P = decltype(count)::value;
     const float* const* pixels = d.inputs + pixel * d.stride_w;
     alignas(64) float late[kMaxDepthwiseRows * P * Vector<Arch>::width];
@@ -354,7 +376,7 @@ void grouped_rows(const DepthwiseArguments& d) noexcept {
     spread[c] = V::lanes(lane);
   }
   for (std::int64_t row = 0; row < d.rows; ++row) {
-    cover_row(d.pixels, [&](auto count, std::int64_t pixel) {
+    cover_row<7>(d.pixels, [&](auto count, std::int64_t pixel) {
       constexpr int P = decltype(count)::value;
       const float* const* pixels = d.inputs + row * d.stride_h * d.row_step + pixel * d.stride_w;
       for (int channel = 0; channel < d.channels; channel += V::width) {

@@ -140,8 +140,10 @@ constexpr int kMaxDepthwiseRows = 14;  // bounds what a kernel keeps of them on 
 struct DepthwiseArguments {
   const float* const* inputs = nullptr;  // the pixels under the part
   std::int64_t row_step = 0;             // pointers from a row of them to the next
-  // Of the rows of them those that must be multiplied: others are zeros, and the weights finite.
+  // Of their rows and columns those that must be multiplied: others are zeros, and the weights
+  // finite.
   std::int64_t first_row = 0, end_row = 0;
+  std::int64_t first_column = 0, end_column = 0;
   std::int64_t kernel_h = 0, kernel_w = 0;
   std::int64_t stride_h = 0, stride_w = 0, dilation_w = 0;
   const float* weights = nullptr;  // panels as micro_gemm's B, from the first channel on

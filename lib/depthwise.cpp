@@ -113,7 +113,11 @@ void choose_pixels(const Problem& p, const Tile& tile, bool transposed,
     b.pack_cycles += real(p.h * p.w * ceil_div(p.c, tile.width)) * kTransposePixel;
     b.store_cycles += vectors * kTransposePixel;
   } else {
-    b.store_cycles += real(p.oh * p.ow * (p.k % tile.width)) * kStoreScalar;
+    // Part of a vector; those of kMaxWidth have masks that take no time.
+    const std::int64_t lanes = tile.width < kMaxWidth ? p.k % tile.width : 0;
+    const bool loads_taps = lanes > 0 && p.k_per_group() == 1 && shared && kernel.w > 3;
+    b.fma_cycles += loads_taps ? real(p.oh * p.ow * p.taps()) * kFma : 0.0;
+    b.store_cycles += real(p.oh * p.ow * lanes) * kStoreScalar;
   }
 }
 
@@ -249,12 +253,14 @@ class PixelBlocks {
     d.inputs = pointers_;
     d.row_step = columns;
     d.end_row = rows_of(p_, part.rows);
-    if (t_.finite && mode == PaddingMode::zeros) {
-      // Those above and below the image find zeros, which add nothing to a sum.
+    const bool skips = t_.finite && mode == PaddingMode::zeros;
+    if (skips) {
+      // Those outside the image find zeros, which add nothing to a sum.
       const std::int64_t top = part.oh * stride.h - padding.top;
       d.first_row = std::max<std::int64_t>(ceil_div(-top, dilation.h), 0);
       d.end_row = std::min(d.end_row, std::max<std::int64_t>(ceil_div(p_.h - top, dilation.h), 0));
     }
+    d.end_column = columns;
     d.kernel_h = kernel.h;
     d.kernel_w = kernel.w;
     d.stride_h = stride.h;
@@ -284,6 +290,11 @@ class PixelBlocks {
     d.residual_pixel_stride *= phases;
     for (std::int64_t phase = 0; phase < phases; ++phase) {
       d.pixels = ceil_div(part.pixels - phase, phases);
+      if (skips) {
+        const std::int64_t left = part.ow * stride.w - padding.left + phase;
+        d.first_column = ceil_div(-left, phases);
+        d.end_column = ceil_div(p_.w - left, phases);
+      }
       t_.table.depthwise(d);
       d.inputs += ceil_div(columns - phase, phases);
       d.y += d.y_pixel_stride / phases;

@@ -139,7 +139,7 @@ TEST_SUITE("semantics") {
     });
   }
 
-  TEST_CASE("padding taps of depthwise filters multiply: above the image and below") {
+  TEST_CASE("padding taps of depthwise filters multiply: above the image, below and beside it") {
     for (const Isa isa : tested_isas()) {
       for (const Layout layout : kDense) {
         for (const std::int64_t kernel : {3, 4, 5, 7}) {
@@ -150,12 +150,16 @@ TEST_SUITE("semantics") {
           fill_integers(weights.view(), 2);
           at(weights.view(), {4, 0, 0, 0}) = kInfinity;
           at(weights.view(), {16, 0, kernel - 1, 0}) = kNan;
+          at(weights.view(), {8, 0, kernel / 2, 0}) = kInfinity;
+          at(weights.view(), {12, 0, kernel / 2, kernel - 1}) = kInfinity;
           const Padding padding{(kernel - 1) / 2, kernel / 2, (kernel - 1) / 2, kernel / 2};
           REQUIRE(conv2d(x.view(), weights.view(), nullptr, y.view(), 1, padding, 1, 17,
                          PaddingMode::zeros, LayerOptions{Algorithm::depthwise, isa})
                       .ok());
           CHECK(std::isnan(at(y.view(), {0, 4, 0, 8})));
           CHECK(std::isnan(at(y.view(), {0, 16, 5, 8})));
+          CHECK(std::isnan(at(y.view(), {0, 8, 3, 0})));
+          CHECK(std::isnan(at(y.view(), {0, 12, 3, 8})));
         }
       }
     }

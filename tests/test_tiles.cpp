@@ -230,7 +230,7 @@ TEST_SUITE("tiles") {
     std::uint64_t seed = 0;
     for (const std::int64_t kernel : {3, 5, 7, 4}) {
       for (const std::int64_t dilation : {1, 2, 3}) {
-        for (const std::int64_t width : {6, 7, 8, 14, 17, 21, 22, 26, 45}) {
+        for (const std::int64_t width : {4, 5, 6, 7, 8, 9, 10, 13, 14, 17, 21, 22, 26, 45}) {
           Conv2d conv = conv_of(17, 17, {2, kernel}, {0, dilation}, 17);
           conv.dilation = {1, dilation};
           conv.stride = {1, 1 + static_cast<std::int64_t>(seed % 4 == 0)};
@@ -271,7 +271,7 @@ TEST_SUITE("tiles") {
     }
   }
 
-  // Rows of taps above and below the image, some of them all of an output's.
+  // Taps above, below and beside the image, some of them all of an output's.
   TEST_CASE("depthwise kernel x height x padding") {
     Sweep sweep;
     std::uint64_t seed = 0;
@@ -281,9 +281,10 @@ TEST_SUITE("tiles") {
           Conv2d conv = conv_of(41, 41, kernel, {padding, padding - 1, kernel / 2, 1}, 41);
           if (++seed % 3 == 0) conv.stride = 2;
           if (seed % 4 == 0) conv.dilation = {2, 1};
+          if (seed % 5 < 2) conv.padding = {1, kernel / 2, padding, padding - 1};
           const std::int64_t reach = (kernel - 1) * conv.dilation.h + 1;
-          run_both_ways(sweep, problem_of(conv, 1, std::max(height, reach - 2 * padding + 1), 15),
-                        seed);
+          const std::int64_t least = reach - conv.padding.top - conv.padding.bottom;
+          run_both_ways(sweep, problem_of(conv, 1, std::max(height, least), 15), seed);
         }
       }
     }
