@@ -14,7 +14,7 @@ namespace {
 // most. Multiples of seven, as most networks' sizes and the kernel's tiles are.
 constexpr std::int64_t kRows = kMaxDepthwiseRows;
 constexpr std::int64_t kPixels = 56;
-constexpr std::int64_t kChannels = 128;  // bounds the zeros
+constexpr std::int64_t kChannels = 512;  // 240 in parts of 128 take 5 to 9 % longer
 
 // Rows that a dilated filter visits are an image of their own, in which it is dense: one of every
 // so many rows.
@@ -161,6 +161,12 @@ bool choose_depthwise(const Problem& p, const Tile& tile, const CacheSizes& cach
     if (b.rows == 0 || planes.cycles() < b.cycles()) b = planes;
   }
   return b.rows > 0;
+}
+
+void split_for_threads(const Problem& p, int threads, DepthwiseBlocking& b) noexcept {
+  while (depthwise_blocks(p, b) < 3 * std::int64_t{threads} && b.channels > 4 * kMaxWidth) {
+    b.channels = round_up(ceil_div(b.channels, 2), kMaxWidth);
+  }
 }
 
 std::int64_t depthwise_workspace_bytes(const Problem& p, const DepthwiseBlocking& b) noexcept {

@@ -34,7 +34,7 @@ constexpr Engine kDirect{
        void* workspace) { direct(t, s.direct, begin, end, workspace); }};
 
 constexpr Engine kDepthwise{
-    [](int, PlanState&) {},  // its blocks are small enough
+    [](int threads, PlanState& s) { split_for_threads(s.problem, threads, s.depthwise); },
     [](const PlanState& s) { return depthwise_blocks(s.problem, s.depthwise); },
     [](const PlanState& s) { return depthwise_workspace_bytes(s.problem, s.depthwise); },
     [](const Operands& t, const PlanState& s, std::int64_t begin, std::int64_t end,
