@@ -195,27 +195,27 @@ __attribute__((noinline)) void finish_some(const Epilogue& epilogue, const Plane
   }
 }
 
-// Asks for what the tile of the next strip reads and writes. Strips go down a plane, and further on
-// in its rows is nothing that a CPU foresees but for those of many lines.
-template <class Form, class V = Vector<typename Form::Arch>>
-FASTCONV_INLINE void fetch_next_strip(const PlaneArguments& d, const PlaneTile& tile) noexcept {
+// Asks for what a tile of the next strip reads and writes, `inputs` and `outputs` further on.
+// Strips go down a plane, and beside them nothing is that a CPU foresees.
+__attribute__((noinline)) inline void fetch_next_strip(const PlaneArguments& d,
+                                                       const PlaneTile& tile, int inputs,
+                                                       int outputs, int rows) noexcept {
   constexpr int kLine = 16;
-  constexpr int outputs = Form::Vectors * V::width, inputs = Form::Stride * outputs;
-  if constexpr (!Form::Packed && inputs <= 2 * kLine) {
-    const Problem& p = *d.problem;
-    const auto& [kernel, stride, padding, dilation, mode] = p.window;
-    // The lines that they begin in come with this strip.
-    const float* x = tile.x + inputs + kLine - 1;
-    for (std::int64_t h = 0; h < (Form::Rows - 1) * stride.h + kernel.h; ++h) {
-      for (int i = 0; i < inputs; i += kLine) __builtin_prefetch(x + i);
-      x += dilation.h * p.x_strides[2];
-    }
-    const float* y = tile.y + outputs + kLine - 1;
-    for (int row = 0; row < Form::Rows; ++row) {
-      for (int i = 0; i < outputs; i += kLine) __builtin_prefetch(y + i, 1);
-      y += dilation.h * p.y_strides[2];
-    }
+  const Problem& p = *d.problem;
+  const Window& window = p.window;
+  // The lines that they begin in come with this strip.
+  const float* x = tile.x + inputs + kLine - 1;
+  for (std::int64_t h = (rows - 1) * window.stride.h + window.kernel_size.h; h > 0; --h) {
+    for (int i = 0; i < inputs; i += kLine) __builtin_prefetch(x + i);
+    x += window.dilation.h * p.x_strides[2];
   }
+  const float* y = tile.y + outputs + kLine - 1;
+  for (; rows > 0; --rows) {
+    for (int i = 0; i < outputs; i += kLine) __builtin_prefetch(y + i, 1);
+    y += window.dilation.h * p.y_strides[2];
+  }
+  // GCC drops calls of a function that does nothing but fetch.
+  asm volatile("");
 }
 
 template <class Form, class V = Vector<typename Form::Arch>>
@@ -223,7 +223,6 @@ void plane_tile(const PlaneArguments& d, const PlaneStrip<V>& strip,
                 const PlaneTile& tile) noexcept {
   using Arch = typename Form::Arch;
   constexpr int Rows = Form::Rows, Vectors = Form::Vectors, W = V::width;
-  if (d.fetch) fetch_next_strip<Form>(d, tile);
   V sum[Rows][Vectors];
   sum_plane<Form>(d, strip, tile, sum);
   if constexpr (Form::Stride == 2) {
@@ -323,8 +322,11 @@ void plane_rows(const PlaneArguments& d, const PlaneStrip<V>& strip, std::int64_
   } else if constexpr (Form::Vectors == 1 && !Form::Packed) {
     flat = plane_tile<PlaneForm<typename Form::Arch, 0, 1, 1, Form::Stride>>;
   }
-  const std::int64_t outputs = p.k_per_group();
-  std::int64_t group = d.first_channel / outputs, in_group = d.first_channel % outputs;
+  // Of strips of more lines a CPU does foresee the next.
+  constexpr int outputs = Form::Vectors * W, inputs = Form::Stride * outputs;
+  const bool fetches = !Form::Packed && inputs <= 32 && d.fetch;
+  const std::int64_t multiplier = p.k_per_group();
+  std::int64_t group = d.first_channel / multiplier, in_group = d.first_channel % multiplier;
   for (std::int64_t k = d.first_channel; k < d.first_channel + d.channels; ++k) {
     const std::int64_t lane = group * d.lanes_per_group + in_group;
     const float* x = d.x + group * p.x_strides[1] + strip.column;
@@ -348,12 +350,13 @@ void plane_rows(const PlaneArguments& d, const PlaneStrip<V>& strip, std::int64_
           tile.residual =
               d.residual + k * d.residual_channel_stride + row * d.residual_row_stride + output;
         }
+        if (fetches) fetch_next_strip(d, tile, inputs, outputs, height);
         (is_flat ? flat : tall)(d, strip, tile);
         rows -= together * tile.rows;
         row += together * tile.rows * dilation.h;
       }
     }
-    if (++in_group == outputs) {
+    if (++in_group == multiplier) {
       in_group = 0;
       ++group;
     }
@@ -384,7 +387,8 @@ template <class Arch, int K, int Stride>
 void plane_columns(const PlaneArguments& d) noexcept {
   constexpr int W = Vector<Arch>::width;
   const Problem& p = *d.problem;
-  if constexpr (K > 0 && Stride == 1) {
+  // Half a vector of four is no image's row.
+  if constexpr (K > 0 && Stride == 1 && W > 4) {
     // Rows of x, y and the residual follow each other.
     if (2 * p.ow <= W && p.w == p.ow && p.x_strides[2] == p.w && p.y_strides[2] == p.ow &&
         p.window.dilation.h == 1 && (d.residual == nullptr || d.residual_row_stride == p.ow)) {
