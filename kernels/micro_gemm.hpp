@@ -213,11 +213,12 @@ FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row,
   V sum[Rows][Vectors];
   if (tile.fetch_c) {
     constexpr int line = 16;
+    const float* const c = tile.c + row * tile.c_row_stride;
     FASTCONV_UNROLL
     for (int m = 0; m < Rows; ++m) {
       FASTCONV_UNROLL
       for (int v = 0; v < Vectors; v += line / W) {
-        __builtin_prefetch(tile.c + (row + m) * tile.c_row_stride + v * W, 1);
+        __builtin_prefetch(c + m * tile.c_row_stride + v * W, 1);
       }
     }
   }
@@ -280,10 +281,12 @@ FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row,
   }
 
   // A tile is chosen so that only its last vector is partial.
+  const std::int64_t residual_stride = tile.residual_row_stride;
+  const std::int64_t c_stride = tile.c_row_stride;
   finish_tile<Arch>(
-      *tile.epilogue, tile.residual, [&](int m) { return (row + m) * tile.residual_row_stride; },
-      tile.c, [&](int m) { return (row + m) * tile.c_row_stride; }, tile.lanes - (Vectors - 1) * W,
-      sum);
+      *tile.epilogue, tile.residual != nullptr ? tile.residual + row * residual_stride : nullptr,
+      [=](int m) { return m * residual_stride; }, tile.c + row * c_stride,
+      [=](int m) { return m * c_stride; }, tile.lanes - (Vectors - 1) * W, sum);
 }
 
 // The micro-kernel. What a call costs is spread over the tiles that share their B.

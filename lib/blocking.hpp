@@ -52,7 +52,8 @@ enum class PixelForm : std::int32_t {
   columns,   // packed panels of NR pixels
   rows,      // the window of every pixel, with adjacent channels, copied to a panel
   patch,     // the padded image under a block of pixels copied, windows read from it
-  in_place,  // read from x: windows of adjacent channels, or adjacent pixels of a 1x1 kernel
+  in_place,  // read from x: adjacent pixels of a 1x1 kernel, or windows of adjacent channels, of
+             // which those that reach into the padding come from patches
 };
 
 // The padded image under a block of output rows and columns, in steps that leave out what no
@@ -62,6 +63,13 @@ struct Patch {
 
   Pair step;
   std::int64_t rows, columns;
+};
+
+// Outputs whose windows lie in the image, [begin, end) along each axis.
+struct Inside {
+  explicit Inside(const Problem& problem) noexcept;
+
+  Pair begin, end;
 };
 
 // How an implicit GEMM is cut. Per image and group it multiplies weights (gemm_m = K/groups) by the
@@ -79,6 +87,7 @@ struct Blocking {
   bool wide = false;               // tiles span two panels where their lanes follow on in y
   bool copies = false;             // pixels in place go packed to all but the first tile over them
   bool whole_rows = false;         // a block is whole output rows or part of one
+  bool has_border = false;         // windows in place, of which some reach into the padding
   bool cuts_columns = false;       // tiles end where other columns of taps are in the padding
   bool fetch_weights = false;      // of the next panel, by the first tile over one
   bool fetch_pixels = false;       // of the next tile

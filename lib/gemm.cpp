@@ -2,470 +2,11 @@
 #include "gemm.hpp"
 
 #include <algorithm>
-#include <limits>
 
+#include "block_product.hpp"
 #include "integers.hpp"
 
 namespace fastconv {
-namespace {
-
-// Floats of the pack buffer, with the vector that packing may write behind them.
-std::int64_t pack_elements(const Blocking& b, int nr) noexcept {
-  return round_up(b.pack_elements + nr, 16);
-}
-
-constexpr std::int64_t kShortPanel = 8192;  // floats
-
-// One block of pixels times one block of channels of one image and group.
-class BlockProduct {
- public:
-  BlockProduct(const Operands& operands, const Blocking& blocking, std::int64_t n,
-               std::int64_t group, void* workspace) noexcept
-      : g_(operands),
-        p_(operands.problem),
-        b_(blocking),
-        weight_nr_(operands.table.nr()),
-        depth_(p_.c_per_group() * p_.taps()),
-        pixels_(static_cast<float*>(workspace)),
-        tile_(blocking.tile),
-        sums_(pixels_ + pack_elements(b_, tile_.nr)) {
-    x_ = g_.x + n * p_.x_strides[0] + group * p_.c_per_group() * p_.x_strides[1];
-    y_ = g_.y + n * p_.y_strides[0] + group * p_.k_per_group() * p_.y_strides[1];
-    if (g_.residual != nullptr) {
-      residual_ = g_.residual + n * g_.residual_strides[0] +
-                  group * p_.k_per_group() * g_.residual_strides[1];
-    }
-    weights_ = g_.weights + group * g_.lanes_per_group * depth_;
-    bias_ = g_.bias != nullptr ? g_.bias + group * g_.lanes_per_group : nullptr;
-    skips_padding_ = g_.finite && p_.window.padding_mode == PaddingMode::zeros;
-    skips_columns_ = skips_padding_ && b_.cuts_columns;
-    const std::size_t lane_axis = b_.lanes == Lanes::pixels ? 3 : 1;
-    lanes_adjacent_ = p_.y_strides[lane_axis] == 1 &&
-                      (residual_ == nullptr || g_.residual_strides[lane_axis] == 1);
-    const auto dense = [&](const Dims<4>& strides) {
-      return strides[lane_axis] == 1 && (p_.oh == 1 || strides[2] == p_.ow * strides[3]);
-    };
-    may_be_wide_ = dense(p_.y_strides) && (residual_ == nullptr || dense(g_.residual_strides));
-  }
-
-  void run(std::int64_t pixel, std::int64_t pixel_count, std::int64_t channel,
-           std::int64_t channel_count) noexcept {
-    first_channel_ = channel;
-    PackArguments pack;
-    pack.problem = &p_;
-    pack.x = x_;
-    pack.first = pixel;
-    pack.count = pixel_count;
-    pack.pitch = b_.pitch;
-    pack.out = pixels_;
-    if (b_.lanes == Lanes::channels && b_.form != PixelForm::rows) place_windows(pack);
-    for (std::int64_t begin = 0; begin < depth_; begin += b_.kc) {
-      pack.depth_begin = begin;
-      pack.depth_end = std::min(depth_, begin + b_.kc);
-      if (b_.lanes == Lanes::channels) list_segments(begin, pack.depth_end);
-      for (std::int64_t done = 0; done < pixel_count; done += b_.pack_block) {
-        pack.first = pixel + done;
-        pack.count = std::min(b_.pack_block, pixel_count - done);
-        if (b_.lanes == Lanes::pixels) {
-          pack_panels(pack);
-        } else if (b_.form == PixelForm::rows) {
-          g_.table.pack_rows(pack);
-        }
-        first_pixel_ = pack.first;
-        const std::int64_t channels = round_up(channel_count, weight_nr_);
-        if (b_.lanes == Lanes::pixels) {
-          multiply(pack, channel_count, pack.count, sums_ + done * channels);
-        } else {
-          multiply(pack, pack.count, channel_count, sums_ + done * channels);
-        }
-      }
-    }
-  }
-
- private:
-  // Where the windows of a block are read: from a patch of the padded image, or from x itself.
-  void place_windows(const PackArguments& pack) noexcept {
-    const Window& window = p_.window;
-    const std::int64_t oh = pack.first / p_.ow;
-    const std::int64_t ow = pack.first % p_.ow;
-    Pair step = 1;
-    Pair strides{p_.x_strides[2], b_.pitch};
-    windows_ = x_ + oh * window.stride.h * strides.h + ow * window.stride.w * strides.w;
-    if (b_.form == PixelForm::patch) {
-      const Patch size(p_, ceil_div(pack.count, p_.ow), std::min(pack.count, p_.ow));
-      RegionArguments patch;
-      patch.problem = &p_;
-      patch.x = x_;
-      patch.channels = p_.c_per_group();
-      patch.first_row = oh;
-      patch.first_column = ow;
-      patch.rows = size.rows;
-      patch.columns = size.columns;
-      patch.row_step = size.step.h;
-      patch.column_step = size.step.w;
-      patch.pitch = b_.pitch;
-      patch.out = pixels_;
-      g_.table.pack_patch(patch);
-      step = size.step;
-      strides.h = size.columns * b_.pitch;
-      windows_ = pixels_;
-    }
-    output_stride_ = {window.stride.h / step.h * strides.h, window.stride.w / step.w * strides.w};
-    tap_stride_ = {window.dilation.h / step.h * strides.h, window.dilation.w / step.w * strides.w};
-  }
-
-  // The k-block's part of a window as stretches of memory; taps that touch are one, unless some may
-  // be passed over.
-  void list_segments(std::int64_t begin, std::int64_t end) noexcept {
-    const Pair kernel = p_.window.kernel_size;
-    const std::int64_t channels = p_.c_per_group();
-    segment_count_ = 0;
-    for (std::int64_t depth = 0; begin < end;) {
-      const std::int64_t tap = begin / channels;
-      const std::int64_t channel = begin % channels;
-      const std::int64_t length = std::min(channels - channel, end - begin);
-      const std::int64_t offset =
-          b_.form == PixelForm::rows
-              ? depth
-              : tap / kernel.w * tap_stride_.h + tap % kernel.w * tap_stride_.w + channel;
-      Segment* last = segments_ + segment_count_ - 1;
-      if (!skips_columns_ && segment_count_ > 0 && last->offset + last->length == offset) {
-        last->length += length;
-      } else {
-        segments_[segment_count_++] = {offset, length, depth};
-      }
-      begin += length;
-      depth += length;
-    }
-  }
-
-  // A part of the depth.
-  struct Depths {
-    std::int64_t begin, end;
-  };
-
-  // The weights' panel that holds a channel of the block, from depth `begin` on.
-  const float* weight_panel(std::int64_t channel, std::int64_t begin) const noexcept {
-    return weights_ + ((first_channel_ + channel) / weight_nr_ * depth_ + begin) * weight_nr_;
-  }
-
-  // The panel that follows one that ends at `lane`, in this k-block or the next one.
-  const float* next_panel(std::int64_t lane, std::int64_t lanes,
-                          const Depths& block) const noexcept {
-    if (lane < lanes) return weight_panel(lane, block.begin);
-    return weight_panel(0, block.end < depth_ ? block.end : block.begin);
-  }
-
-  // In place, only what the image's end leaves of a panel is packed.
-  void pack_panels(PackArguments pack) noexcept {
-    in_place_ = b_.form == PixelForm::in_place ? pack.count / tile_.nr * tile_.nr : 0;
-    pack.first += in_place_;
-    pack.count -= in_place_;
-    if (pack.count > 0) g_.table.pack_columns(pack);
-  }
-  // The panels of pixels of a tile, from depth `begin` on of a k-block. Those in place are fetched
-  // by the first tiles over the ones before: they lie on other pages than the steps ahead.
-  void place_pixels(std::int64_t pixel, std::int64_t begin, std::int64_t row,
-                    const PackArguments& pack, TileArguments& tile) const noexcept {
-    const std::int64_t length = pack.depth_end - pack.depth_begin;
-    tile.b_copy = nullptr;
-    if (pixel < in_place_ && (row == 0 || !b_.copies)) {
-      tile.b = x_ + begin * p_.x_strides[1] + first_pixel_ + pixel;
-      tile.b_stride = p_.x_strides[1];
-      tile.b_panel_stride = tile_.nr;
-      // What is beyond L2 takes two panels' time to come, but several deep ones would crowd it.
-      const std::int64_t panels = length * tile_.nr <= kShortPanel ? 2 : 1;
-      tile.b_ahead =
-          row < weight_nr_ ? panels * round_up(tile.lanes, tile_.nr) : kStepsAhead * tile.b_stride;
-      // Behind the panel that the image's end leaves.
-      if (b_.copies) tile.b_copy = pixels_ + length * tile_.nr;
-      return;
-    }
-    const std::int64_t panel = pixel < in_place_ ? tile_.nr : pixel - in_place_;
-    tile.b = pixels_ + panel * length + (begin - pack.depth_begin) * tile_.nr;
-    tile.b_stride = tile_.nr;
-    tile.b_panel_stride = length * tile_.nr;
-    tile.b_ahead = kStepsAhead * tile_.nr;
-  }
-
-  // The window of a pixel of the block, and how many from it on are evenly spaced.
-  const float* window(std::int64_t pixel) const noexcept {
-    if (b_.form == PixelForm::rows) return pixels_ + pixel * b_.pitch;
-    const std::int64_t ow = first_pixel_ % p_.ow + pixel;
-    return windows_ + ow / p_.ow * output_stride_.h +
-           (ow % p_.ow - first_pixel_ % p_.ow) * output_stride_.w;
-  }
-  std::int64_t even_rows(std::int64_t row) const noexcept {
-    if (b_.lanes == Lanes::pixels) return weight_nr_ - row % weight_nr_;  // to the panel's end
-    constexpr std::int64_t all = std::numeric_limits<std::int64_t>::max();
-    if (b_.form == PixelForm::rows || p_.ow * output_stride_.w == output_stride_.h) return all;
-    if (!tile_.straddles) return row_end(row);
-    // What straddles, and is not evenly spaced in y, would go by the stage.
-    if (!lanes_adjacent_) return all;
-    return std::min(even_pixels(row, p_.y_strides),
-                    residual_ == nullptr ? all : even_pixels(row, g_.residual_strides));
-  }
-  // Pixels from one on to the end of its output row.
-  std::int64_t row_end(std::int64_t pixel) const noexcept {
-    return p_.ow - (first_pixel_ + pixel) % p_.ow;
-  }
-
-  // Pixels from one on of whose windows the same taps lie in the padding: tiles that end there pass
-  // over all of them.
-  std::int64_t pixels_alike(std::int64_t pixel) const noexcept {
-    const std::int64_t oh = (first_pixel_ + pixel) / p_.ow;
-    const std::int64_t ow = (first_pixel_ + pixel) % p_.ow;
-    if (skips_columns_) return tap_columns_inside(p_, ow).until - ow;
-    if (p_.ow < tile_.mr / 2) return std::numeric_limits<std::int64_t>::max();
-    return (tap_rows_inside(p_, oh).until - oh) * p_.ow - ow;
-  }
-
-  // Of a k-block, what the windows of `pixels` read of the rows of the image. They find zeros above
-  // and below, which add nothing to a sum if the weights are finite.
-  Depths reach(std::int64_t pixel, std::int64_t pixels, const Depths& block) const noexcept {
-    if (!skips_padding_) return block;
-    const TapRange first = tap_rows_inside(p_, (first_pixel_ + pixel) / p_.ow);
-    const TapRange last = tap_rows_inside(p_, (first_pixel_ + pixel + pixels - 1) / p_.ow);
-    const std::int64_t row = p_.c_per_group() * p_.window.kernel_size.w;  // of taps
-    const std::int64_t begin = std::min(block.end, std::max(block.begin, last.begin * row));
-    return {begin, std::max(begin, std::min(block.end, first.end * row))};
-  }
-
-  // The segments of a part of the k-block, and of the columns of taps that a pixel's window finds
-  // in the image.
-  void clip_segments(const Depths& block, const Depths& part, std::int64_t pixel,
-                     TileArguments& tile) noexcept {
-    tile.segments = segments_;
-    tile.segment_count = segment_count_;
-    if (!skips_padding_) return;
-    tile.segments = clipped_;
-    tile.segment_count = 0;
-    TapRange columns{};
-    if (skips_columns_) columns = tap_columns_inside(p_, (first_pixel_ + pixel) % p_.ow);
-    for (int i = 0; i < segment_count_; ++i) {
-      const Segment& all = segments_[i];
-      const std::int64_t begin = block.begin + all.depth;
-      const std::int64_t from = std::max(begin, part.begin);
-      const std::int64_t to = std::min(begin + all.length, part.end);
-      if (from >= to) continue;
-      if (skips_columns_) {
-        const std::int64_t column = from / p_.c_per_group() % p_.window.kernel_size.w;
-        if (column < columns.begin || column >= columns.end) continue;
-      }
-      clipped_[tile.segment_count++] = {all.offset + from - begin, to - from, from - block.begin};
-    }
-  }
-
-  // Every B panel meets every tile of A while it lies in L1.
-  void multiply(const PackArguments& pack, std::int64_t rows, std::int64_t lanes,
-                float* sums) noexcept {
-    const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
-    const Depths block{pack.depth_begin, pack.depth_end};
-    TileArguments tile;
-    tile.a_row_stride = b_.form == PixelForm::rows ? b_.pitch : output_stride_.w;
-    tile.a_run = p_.ow;
-    tile.a_run_gap = output_stride_.h - p_.ow * output_stride_.w;
-    tile.first = block.begin == 0;
-    tile.last = block.end == depth_;
-    tile.b_panel_stride = depth_ * tile_.nr;
-    tile.sums_panel_stride = rows * tile_.nr;
-    for (std::int64_t lane = 0; lane < lanes; lane += tile.lanes) {
-      // A tile is all in place or all packed.
-      const std::int64_t rest = (pixels_in_lanes && lane < in_place_ ? in_place_ : lanes) - lane;
-      const std::int64_t most_lanes = !may_be_wide_ ? tile_.nr
-                                      : b_.wide     ? 2 * tile_.nr
-                                                    : tile_lanes(rows, rest, tile_);
-      tile.lanes = static_cast<std::int32_t>(std::min(most_lanes, rest));
-      const std::int64_t most_rows = tile.lanes > tile_.nr ? tile_.wide_mr : tile_.mr;
-      const std::int64_t vectors = ceil_div(tile.lanes, tile_.width);
-      if (pixels_in_lanes && tile.last) {
-        panel_in_y_ = place(lane, tile.lanes, first_channel_, p_.y_strides);
-        if (residual_ != nullptr) {
-          panel_in_residual_ = place(lane, tile.lanes, first_channel_, g_.residual_strides);
-        }
-      }
-      for (std::int64_t row = 0; row < rows;) {
-        // Tiles of equal height, or of one row less, up to where the rows' addresses are no longer
-        // evenly spaced.
-        std::int64_t left = std::min(rows - row, even_rows(row));
-        if (skips_padding_ && !pixels_in_lanes) left = std::min(left, pixels_alike(row));
-        const Depths part =
-            pixels_in_lanes ? reach(lane, tile.lanes, block) : reach(row, left, block);
-        tile.depth = part.end - part.begin;
-        if (tile.depth == 0 && !tile.first && !tile.last) {
-          row += left;
-          continue;
-        }
-        const std::int64_t tiles = ceil_div(left, most_rows);
-        const std::int64_t height = ceil_div(left, tiles);
-        tile.tiles = tiles - (tiles * height - left);
-        const AForm form = pixels_in_lanes ? AForm::columns : AForm::rows;
-        if (pixels_in_lanes) {
-          tile.a = weight_panel(row, part.begin) + row % weight_nr_;
-          place_pixels(lane, part.begin, row, pack, tile);
-        } else {
-          tile.a = window(row);
-          tile.a_ahead = b_.fetch_pixels && lane == 0 ? height * b_.pitch : 0;
-          tile.a_run_left = b_.form == PixelForm::rows || tile.a_run_gap == 0 ? 0 : row_end(row);
-          tile.b = weight_panel(lane, block.begin);
-          tile.b_ahead = b_.fetch_weights && row == 0
-                             ? next_panel(lane + tile.lanes, lanes, block) - tile.b
-                             : 0;
-          clip_segments(block, part, row, tile);
-        }
-        tile.sums = sums + (lane / tile_.nr * rows + row) * tile_.nr;
-        const MicroKernel kernel =
-            g_.table.micro_gemm[static_cast<int>(form)][height - 1][vectors - 1];
-        if (tile.last) {
-          store(kernel, tile, row, static_cast<int>(height), lane);
-        } else {
-          kernel(tile);
-        }
-        row += tile.tiles * height;
-      }
-      scatter_staged(tile, lane);
-    }
-  }
-
-  // Where tiles lie in a tensor of y's shape.
-  struct Place {
-    bool even;  // their pixels are evenly spaced
-    std::int64_t offset;
-    std::int64_t row_stride;
-  };
-
-  std::int64_t pixel_offset(std::int64_t pixel, const Dims<4>& strides) const noexcept {
-    const std::int64_t flat = first_pixel_ + pixel;
-    return flat / p_.ow * strides[2] + flat % p_.ow * strides[3];
-  }
-  // Of the pixels from one on, those that are evenly spaced.
-  std::int64_t even_pixels(std::int64_t pixel, const Dims<4>& strides) const noexcept {
-    if (strides[2] == p_.ow * strides[3]) return std::numeric_limits<std::int64_t>::max();
-    return row_end(pixel);
-  }
-
-  Place place(std::int64_t pixel, std::int64_t pixels, std::int64_t channel,
-              const Dims<4>& strides) const noexcept {
-    return {pixels <= even_pixels(pixel, strides),
-            channel * strides[1] + pixel_offset(pixel, strides),
-            b_.lanes == Lanes::pixels ? strides[1] : strides[3]};
-  }
-
-  // Runs the kernel on tiles of `rows` rows each and stores them: in y, if their lanes are adjacent
-  // and their pixels evenly spaced there and in the residual, else on the stage. Fewer than asked
-  // for, if these do not go the same way.
-  void store(MicroKernel kernel, TileArguments& tile, std::int64_t row, int rows,
-             std::int64_t lane) noexcept {
-    const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
-    tile.bias = nullptr;
-    if (bias_ != nullptr) tile.bias = bias_ + first_channel_ + (pixels_in_lanes ? row : lane);
-    tile.bias_along_rows = pixels_in_lanes;
-    if (lanes_adjacent_) {
-      const auto place_rows = [&](std::int64_t count, const Dims<4>& strides, const Place& panel) {
-        if (!pixels_in_lanes) return place(row, count, first_channel_ + lane, strides);
-        return Place{panel.even, panel.offset + row * strides[1], panel.row_stride};
-      };
-      for (const std::int64_t tiles : {tile.tiles, std::int64_t{1}}) {
-        const Place to = place_rows(tiles * rows, p_.y_strides, panel_in_y_);
-        Place from{true, 0, 0};
-        if (residual_ != nullptr) {
-          from = place_rows(tiles * rows, g_.residual_strides, panel_in_residual_);
-        }
-        if (!to.even || !from.even) continue;
-        tile.tiles = tiles;
-        tile.epilogue = &g_.epilogue;
-        tile.residual = residual_ != nullptr ? residual_ + from.offset : nullptr;
-        tile.residual_row_stride = from.row_stride;
-        tile.c = y_ + to.offset;
-        tile.c_row_stride = to.row_stride;
-        tile.fetch_c = b_.fetch_y;
-        kernel(tile);
-        return;
-      }
-      tile.tiles = 1;
-    }
-    if (staged_rows_ + rows > kStagedRows || row != staged_row_ + staged_rows_) {
-      scatter_staged(tile, lane);
-      staged_row_ = row;
-    }
-    tile.tiles = std::min<std::int64_t>(tile.tiles, (kStagedRows - staged_rows_) / rows);
-    tile.epilogue = &kNoEpilogue;
-    tile.residual = nullptr;
-    tile.c = stage_ + staged_rows_ * tile_.nr;
-    tile.c_row_stride = tile_.nr;
-    tile.fetch_c = false;
-    kernel(tile);
-    staged_rows_ += tile.tiles * rows;
-  }
-
-  // Empties the stage into y.
-  void scatter_staged(const TileArguments& tile, std::int64_t lane) noexcept {
-    const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
-    const std::int64_t pixel = pixels_in_lanes ? lane : staged_row_;
-    const std::int64_t pixels = pixels_in_lanes ? tile.lanes : staged_rows_;
-    const std::int64_t channel = first_channel_ + (pixels_in_lanes ? staged_row_ : lane);
-    const auto along = [&](const Dims<4>& s) {
-      return pixels_in_lanes ? Dims<3>{s[3], 0, s[1]} : Dims<3>{s[1], 0, s[3]};
-    };
-    ScatterArguments scatter;
-    scatter.column_stride = tile_.nr;
-    scatter.rows = 1;
-    scatter.y_strides = along(p_.y_strides);
-    scatter.residual_strides = along(g_.residual_strides);
-    scatter.epilogue = &g_.epilogue;
-    for (std::int64_t i = 0; staged_rows_ > 0 && i < pixels;) {
-      std::int64_t count = std::min(pixels - i, even_pixels(pixel + i, p_.y_strides));
-      scatter.y = y_ + channel * p_.y_strides[1] + pixel_offset(pixel + i, p_.y_strides);
-      if (residual_ != nullptr) {
-        count = std::min(count, even_pixels(pixel + i, g_.residual_strides));
-        scatter.residual = residual_ + channel * g_.residual_strides[1] +
-                           pixel_offset(pixel + i, g_.residual_strides);
-      }
-      scatter.sums = stage_ + (pixels_in_lanes ? i : i * tile_.nr);
-      scatter.lanes = pixels_in_lanes ? static_cast<int>(count) : tile.lanes;
-      scatter.columns = pixels_in_lanes ? staged_rows_ : count;
-      g_.table.scatter(scatter);
-      i += count;
-    }
-    staged_rows_ = 0;
-  }
-
-  const Operands& g_;
-  const Problem& p_;
-  const Blocking& b_;
-  int weight_nr_;  // lanes of a panel of weights
-  std::int64_t depth_;
-  float* pixels_;
-  const Tile& tile_;
-  float* sums_;
-  const float* x_;
-  const float* weights_;
-  const float* bias_;
-  const float* residual_ = nullptr;
-  float* y_;
-  const float* windows_ = nullptr;
-  std::int64_t in_place_ = 0;             // pixels of a pack block, of whole panels
-  Pair output_stride_;                    // floats from a window to the next one's
-  Pair tap_stride_;                       // and within a window
-  Place panel_in_y_, panel_in_residual_;  // of pixels along the vectors
-  std::int64_t first_pixel_ = 0;
-  std::int64_t first_channel_ = 0;
-  Segment segments_[kMaxSegments];
-  Segment clipped_[kMaxSegments];  // to what a tile does not skip
-  int segment_count_ = 0;
-  bool may_be_wide_;     // tiles may span two panels
-  bool skips_padding_;   // rows of taps
-  bool skips_columns_;   // and columns of taps
-  bool lanes_adjacent_;  // in y and the residual
-  // Rows of finished sums on their way to where lanes are apart, with the vector that scattering
-  // may read behind them. Whole vectors of whole tiles.
-  static constexpr std::int64_t kStagedRows = 112;
-  std::int64_t staged_row_ = 0;
-  std::int64_t staged_rows_ = 0;
-  alignas(64) float stage_[(kStagedRows * kMaxVectors + 1) * kMaxWidth];
-};
-
-}  // namespace
 
 std::int64_t gemm_workspace_bytes(const Problem& p, const Blocking& b, int weight_nr) noexcept {
   const std::int64_t sums =
@@ -501,10 +42,69 @@ std::int64_t gemm_blocks(const Problem& p, const Blocking& b) noexcept {
   return p.n * p.groups * grid.rows * grid.blocks_per_row * grid.channel_blocks;
 }
 
+namespace {
+
+// Some rows and columns of the output as a problem of their own, whose first window may begin
+// within the image.
+struct Part {
+  Problem problem;
+  Operands operands;
+
+  Part(const Operands& all, std::int64_t row, std::int64_t column, std::int64_t rows,
+       std::int64_t columns) noexcept
+      : problem(all.problem),
+        operands{problem,     all.table, all.x, all.weights,  all.lanes_per_group,
+                 all.finite,  all.bias,  all.y, all.residual, all.residual_strides,
+                 all.epilogue} {
+    Window& window = problem.window;
+    window.padding.top -= row * window.stride.h;
+    window.padding.left -= column * window.stride.w;
+    problem.oh = rows;
+    problem.ow = columns;
+    const auto place = [&](auto& tensor, Dims<4>& strides) {
+      if (tensor != nullptr) tensor += row * strides[2] + column * strides[3];
+      if (columns == 1) strides[3] = strides[2];  // evenly spaced
+    };
+    place(operands.y, problem.y_strides);
+    place(operands.residual, operands.residual_strides);
+  }
+};
+
+// Calls function(row, column, rows, columns, is_inside) for the parts of a block of the output.
+template <class Function>
+void for_each_part(const Inside& inside, std::int64_t row, std::int64_t column, std::int64_t rows,
+                   std::int64_t columns, Function function) noexcept {
+  const std::int64_t end_row = row + rows;
+  const std::int64_t end_column = column + columns;
+  const auto in = [](std::int64_t at, std::int64_t begin, std::int64_t end) {
+    return at >= begin && at < end;
+  };
+  for (std::int64_t end = 0; row < end_row; row = end) {
+    const bool rows_inside = in(row, inside.begin.h, inside.end.h);
+    end = std::min(end_row, rows_inside            ? inside.end.h
+                            : row < inside.begin.h ? inside.begin.h
+                                                   : end_row);
+    if (!rows_inside) {
+      function(row, column, end - row, columns, false);
+      continue;
+    }
+    for (std::int64_t first = column, last = 0; first < end_column; first = last) {
+      const bool is_inside = in(first, inside.begin.w, inside.end.w);
+      last = is_inside ? std::min(end_column, inside.end.w) : first + 1;
+      function(row, first, end - row, last - first, is_inside);
+    }
+  }
+}
+
+}  // namespace
+
 void gemm(const Operands& operands, const Blocking& b, std::int64_t begin, std::int64_t end,
           void* workspace) noexcept {
   const Problem& p = operands.problem;
   const Grid grid(p, b);
+  const Inside inside(p);
+  Blocking border = b;
+  border.form = PixelForm::patch;
   for (std::int64_t block = begin; block < end; ++block) {
     std::int64_t rest = block;
     const std::int64_t channel = rest % grid.channel_blocks * b.channel_block;
@@ -513,9 +113,23 @@ void gemm(const Operands& operands, const Blocking& b, std::int64_t begin, std::
     rest /= grid.blocks_per_row;
     const std::int64_t row = rest % grid.rows;
     rest /= grid.rows;
-    BlockProduct product(operands, b, rest / p.groups, rest % p.groups, workspace);
-    product.run(row * grid.row_pixels + in_row, std::min(b.pixel_block, grid.row_pixels - in_row),
-                channel, std::min(b.channel_block, p.k_per_group() - channel));
+    const std::int64_t n = rest / p.groups;
+    const std::int64_t group = rest % p.groups;
+    const std::int64_t channels = std::min(b.channel_block, p.k_per_group() - channel);
+    const std::int64_t pixel = row * grid.row_pixels + in_row;
+    const std::int64_t pixels = std::min(b.pixel_block, grid.row_pixels - in_row);
+    if (!b.has_border) {
+      BlockProduct(operands, b, n, group, workspace).run(pixel, pixels, channel, channels);
+      continue;
+    }
+    for_each_part(inside, pixel / p.ow, pixel % p.ow, ceil_div(pixels, p.ow),
+                  std::min(pixels, p.ow),
+                  [&](std::int64_t r, std::int64_t c, std::int64_t part_rows,
+                      std::int64_t part_columns, bool is_inside) {
+                    const Part part(operands, r, c, part_rows, part_columns);
+                    BlockProduct(part.operands, is_inside ? b : border, n, group, workspace)
+                        .run(0, part_rows * part_columns, channel, channels);
+                  });
   }
 }
 

@@ -34,6 +34,8 @@ constexpr Case kCases[] = {
     {"mb3ic600ih5oc70kh1ph0"},
     {"mb2ic70ih11oc40kh3sh2ph1"},
     {"mb2ic3ih23oc18kh7sh2ph3"},
+    {"mb2ic5ih31iw44oc40kh3kw4sh3sw2ph2pw3"},
+    {"mb2g2ic32ih21iw33oc66kh3kw3sh2sw3ph3pw1dh1dw2", PaddingMode::reflect},
     {"mb2g3ic96ih8oc51kh3ph2dh1"},
     {"mb1ic64ih6oc64kh3ph0"},
     // Taps whole rows of which lie in the padding, for some tiles, k-blocks or outputs all of them.
