@@ -318,7 +318,7 @@ void plane_rows(const PlaneArguments& d, const PlaneStrip<V>& strip, std::int64_
     using Clear =
         PlaneForm<typename Form::Arch, Form::K, Form::Rows, Form::Vectors, Form::Stride, false>;
     const std::int64_t reach = Form::Stride * Form::Vectors * W + (kernel.w - 1) * dilation.w;
-    if (strip.column >= 0 && strip.column + reach <= p.w) tall = plane_tile<Clear>;
+    if (strip.column >= 0 && strip.column + reach <= p.w) tall = flat = plane_tile<Clear>;
   } else if constexpr (Form::Vectors == 1 && !Form::Packed) {
     flat = plane_tile<PlaneForm<typename Form::Arch, 0, 1, 1, Form::Stride>>;
   }

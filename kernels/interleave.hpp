@@ -32,9 +32,9 @@ FASTCONV_INLINE void fill_zeros(float* out, std::int64_t count) noexcept {
 
 // Pixels with adjacent channels to one row for each channel, and back: what lies between NHWC and
 // kernels whose pixels lie along the vectors. Four channels of a vector of pixels at a time, the
-// last four overlapping those before them; or three, if that is all there is between pixels. Three
-// of more take a fourth along, which the next pixel owns; hence the last pixel, which has no next,
-// goes element by element.
+// last four overlapping those before them; or three, if that is all there is between pixels. Two
+// that are written as four are overwritten by the next pixel; the last, which has no next, goes
+// element by element.
 
 // Three channels side by side, in three vectors. A width is no multiple of 3: every lane has each
 // channel in one of the three, from which two blends take it.
@@ -109,12 +109,13 @@ void split_channels(float* out, std::int64_t plane, const float* in, std::int64_
   const auto element = [&](std::int64_t pixel) {
     for (std::int64_t c = 0; c < channels; ++c) out[c * plane + pixel] = in[pixel * step + c];
   };
-  if (channels < 3 || step < 3) {
+  // Three of more channels would be read with a fourth, which nobody gave.
+  if (channels < 4 && (channels < 3 || step != 3)) {
     for (std::int64_t c = 0; c < channels; ++c)
       copy_run<Arch>(out + c * plane, in + c, step, count);
     return;
   }
-  if (channels == 3 && step == 3) {
+  if (channels == 3) {
     cover_pixels<V::width>(
         count, true,
         [&](std::int64_t pixel) __attribute__((always_inline)) {
@@ -129,7 +130,7 @@ void split_channels(float* out, std::int64_t plane, const float* in, std::int64_
     return;
   }
   cover_pixels<V::width>(
-      count, channels > 3,
+      count, true,
       [&](std::int64_t pixel) __attribute__((always_inline)) {
         for (std::int64_t c = 0; c < channels; c += 4) {
           if (c > 0 && c + 4 > channels) c = channels - 4;
@@ -137,8 +138,7 @@ void split_channels(float* out, std::int64_t plane, const float* in, std::int64_
           V::load_quads(in + pixel * step + c, step, quad);
           float* to = out + c * plane + pixel;
           FASTCONV_UNROLL
-          for (int i = 0; i < 3; ++i) quad[i].store(to + i * plane);
-          if (channels > 3) quad[3].store(to + 3 * plane);
+          for (int i = 0; i < 4; ++i) quad[i].store(to + i * plane);
         }
       },
       element);

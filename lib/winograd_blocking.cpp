@@ -22,9 +22,7 @@ struct RunSize {
 RunSize largest_run(const WinogradBlocking& b) noexcept {
   const std::int64_t grids = b.columns.grids;
   const std::int64_t along =
-      b.grids < grids
-          ? 1
-          : std::clamp<std::int64_t>(b.tiles / grids, 1, ceil_div(b.columns.tiles, grids));
+      b.grids < grids ? 1 : std::max<std::int64_t>(1, std::min(b.tiles, b.columns.tiles) / grids);
   return {along, along * std::min(b.grids, b.tiles)};
 }
 

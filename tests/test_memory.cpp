@@ -2,6 +2,8 @@
 // What the library touches: guard pages and NaN-filled destinations are part of every check; here
 // is what those do not show.
 #include <doctest/doctest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -253,6 +255,51 @@ TEST_SUITE("memory") {
         check(view);
       }
     });
+  }
+
+  TEST_CASE(
+      "nothing is read between pixels: channels that end with a page, the next out of bounds") {
+    const auto page = static_cast<std::int64_t>(sysconf(_SC_PAGESIZE));
+    constexpr std::int64_t kWidth = 40;
+    for (const std::int64_t channels : {1, 2, 3, 4, 5}) {
+      CAPTURE(channels);
+      const GuardedBuffer memory(2 * kWidth * page, Guard::before);
+      auto* const pages = static_cast<char*>(memory.data());
+      const std::int64_t floats = page / static_cast<std::int64_t>(sizeof(float));
+      float* const data = memory.floats() + floats - channels;
+      const ConstTensorView x{data, {1, channels, 1, kWidth}, {0, 1, 0, 2 * floats}, nullptr, -1};
+      for (std::int64_t i = 0; i < kWidth; ++i) {
+        for (std::int64_t c = 0; c < channels; ++c) {
+          data[i * 2 * floats + c] = static_cast<float>(i - 3 * c);
+        }
+        REQUIRE(mprotect(pages + (2 * i + 1) * page, static_cast<std::size_t>(page), PROT_NONE) ==
+                0);
+      }
+      const Tensor weights(Layout::nchw, {2, channels, 1, 3});
+      fill_integers(weights.view(), 7);
+      const Tensor expected(Layout::nchw, {1, 2, 1, kWidth});
+      const auto run = [&](Algorithm algorithm, Isa isa, const TensorView& y) {
+        LayerOptions options;
+        options.algorithm = algorithm;
+        options.isa = isa;
+        const Status status = conv2d(x, weights.view(), nullptr, y, 1, {0, 0, 1, 1}, 1, 1,
+                                     PaddingMode::zeros, options);
+        REQUIRE_MESSAGE(status.ok(), text(status));
+      };
+      run(Algorithm::naive, Isa::automatic, expected.view());
+      for (const Isa isa : tested_isas()) {
+        CAPTURE(std::string(name(isa)));
+        for (const Algorithm algorithm :
+             {Algorithm::automatic, Algorithm::gemm, Algorithm::direct}) {
+          CAPTURE(std::string(name(algorithm)));
+          const Tensor y(Layout::nchw, {1, 2, 1, kWidth});
+          run(algorithm, isa, y.view());
+          CHECK(compare_exact(y.view(), expected.view()).none());
+        }
+      }
+      REQUIRE(mprotect(pages, static_cast<std::size_t>(2 * kWidth * page),
+                       PROT_READ | PROT_WRITE) == 0);
+    }
   }
 }
 
