@@ -251,6 +251,34 @@ TEST_SUITE("blocking") {
         });
   }
 
+  TEST_CASE("Winograd costs an image the same in any batch") {
+    // Or the bits would depend on the batch.
+    for (const char* const descriptor :
+         {"mb1ic47ih4iw48oc13kh3kw3ph1pw0dh0dw6", "mb1ic64ih56oc64kh3ph1", "mb1ic40ih7oc512kh3ph1",
+          "mb1ic64ih33oc24kh3ph5dh4", "mb1ic16ih9iw200oc33kh3kw3ph0pw2dh1dw0"}) {
+      CAPTURE(std::string(descriptor));
+      for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
+        for (const Tiles& tiles : kTiles) {
+          for (const CacheSizes& caches : kCaches) {
+            for (int variant = 0; variant < kWinogradCount; ++variant) {
+              const Problem one = parsed(descriptor);
+              if (!is_winograd(kWinogradVariants[variant], one.conv.window())) continue;
+              Problem many = one;
+              const auto cycles = [&](const Problem& p) {
+                return choose_winograd(problem_in(p, layout), variant, true, tiles.channels, caches)
+                    .cycles();
+              };
+              for (const std::int64_t n : {2, 5, 64}) {
+                many.mb = n;
+                CHECK(cycles(many) == cycles(one));
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
   TEST_CASE("rows in place that share sets of L1 are few") {
     const Tiles& tiles = kTiles[3];
     const auto rows_of = [&](std::int64_t channels) {
