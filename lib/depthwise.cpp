@@ -165,8 +165,9 @@ bool choose_depthwise(const Problem& p, const Tile& tile, const CacheSizes& cach
 }
 
 void split_for_threads(const Problem& p, int threads, DepthwiseBlocking& b) noexcept {
-  while (depthwise_blocks(p, b) < 3 * std::int64_t{threads} && b.channels > 4 * kMaxWidth) {
-    b.channels = round_up(ceil_div(b.channels, 2), kMaxWidth);
+  constexpr std::int64_t kPanel = kMaxVectors * kMaxWidth;  // blocks begin with one
+  while (depthwise_blocks(p, b) < 3 * std::int64_t{threads} && b.channels > 2 * kPanel) {
+    b.channels = round_up(ceil_div(b.channels, 2), kPanel);
   }
 }
 
