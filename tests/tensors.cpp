@@ -71,14 +71,12 @@ std::int64_t mirrored(std::int64_t i, std::int64_t size, PaddingMode mode) noexc
   return i;
 }
 
-// qemu reads every lane of a masked AVX load, also those that a CPU would not. Under it the pages
-// at the ends may be read, as NaN, and still not be written.
+}  // namespace
+
 bool are_guards_readable() noexcept {
   static const bool readable = std::getenv("FASTCONV_TEST_READABLE_GUARDS") != nullptr;
   return readable;
 }
-
-}  // namespace
 
 GuardedBuffer::GuardedBuffer(std::int64_t bytes, Guard guard) : bytes_(bytes) {
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));

@@ -11,6 +11,10 @@ namespace fastconv::testing {
 // Which end of a buffer touches an inaccessible page. The other end has one too, up to a page away.
 enum class Guard { before, after };
 
+// qemu reads every lane of a masked AVX load, also those that a CPU would not. Under it what guards
+// may be read, and still not be written.
+bool are_guards_readable() noexcept;
+
 // Memory of its own pages between two inaccessible ones: an access outside faults.
 class GuardedBuffer {
  public:
