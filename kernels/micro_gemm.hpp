@@ -213,12 +213,11 @@ FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row,
   V sum[Rows][Vectors];
   if (tile.fetch_c) {
     constexpr int line = 16;
-    const float* const c = tile.c + row * tile.c_row_stride;
     FASTCONV_UNROLL
     for (int m = 0; m < Rows; ++m) {
       FASTCONV_UNROLL
       for (int v = 0; v < Vectors; v += line / W) {
-        __builtin_prefetch(c + m * tile.c_row_stride + v * W, 1);
+        __builtin_prefetch(tile.c + (row + m) * tile.c_row_stride + v * W, 1);
       }
     }
   }

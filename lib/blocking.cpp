@@ -304,8 +304,7 @@ class Candidate {
     const Inside inside(p_);
     b_.has_border = !windows_inside(p_);
     if (b_.has_border) {
-      // Of more channels, or windows that share their pixels, copying takes less time than rows of
-      // tiles that end with what is inside: 3 to 64 channels 3x3 at 224x224 1730 -> 1900 us (AVX2).
+      // Of more channels copying takes less time than rows of tiles that end with what is inside.
       const bool pays = p_.c_per_group() <= kFewChannels && window.stride.w > 1;
       if (!pays || inside.begin.h >= inside.end.h || inside.begin.w >= inside.end.w) return false;
     }
