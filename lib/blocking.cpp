@@ -360,19 +360,6 @@ class Candidate {
 
 }  // namespace
 
-Inside::Inside(const Problem& p) noexcept {
-  const auto along = [](std::int64_t size, std::int64_t before, std::int64_t reach,
-                        std::int64_t stride, std::int64_t outputs, std::int64_t& first,
-                        std::int64_t& last) {
-    first = std::min(ceil_div(before, stride), outputs);
-    const std::int64_t room = size - 1 - reach + before;
-    last = room < 0 ? 0 : std::min(room / stride + 1, outputs);
-  };
-  const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  along(p.h, padding.top, (kernel.h - 1) * dilation.h, stride.h, p.oh, begin.h, end.h);
-  along(p.w, padding.left, (kernel.w - 1) * dilation.w, stride.w, p.ow, begin.w, end.w);
-}
-
 Patch::Patch(const Problem& p, std::int64_t output_rows, std::int64_t output_columns) noexcept {
   const auto fit = [](std::int64_t outputs, std::int64_t stride, std::int64_t kernel,
                       std::int64_t dilation, std::int64_t& visited) {

@@ -65,13 +65,6 @@ struct Patch {
   std::int64_t rows, columns;
 };
 
-// Outputs whose windows lie in the image, [begin, end) along each axis.
-struct Inside {
-  explicit Inside(const Problem& problem) noexcept;
-
-  Pair begin, end;
-};
-
 // How an implicit GEMM is cut. Per image and group it multiplies weights (gemm_m = K/groups) by the
 // im2col matrix (gemm_n = OH*OW) over gemm_k = C/groups*R*S.
 struct Blocking {

@@ -96,15 +96,29 @@ void for_each_part(const Inside& inside, std::int64_t row, std::int64_t column, 
   }
 }
 
+// A block of windows in place of which some reach into the padding, in parts.
+void multiply_parts(const Operands& operands, const Blocking& b, std::int64_t n, std::int64_t group,
+                    std::int64_t pixel, std::int64_t pixels, std::int64_t channel,
+                    std::int64_t channels, void* workspace) noexcept {
+  const Problem& p = operands.problem;
+  Blocking border = b;
+  border.form = PixelForm::patch;
+  for_each_part(Inside(p), pixel / p.ow, pixel % p.ow, ceil_div(pixels, p.ow),
+                std::min(pixels, p.ow),
+                [&](std::int64_t row, std::int64_t column, std::int64_t rows, std::int64_t columns,
+                    bool is_inside) {
+                  const Part part(operands, row, column, rows, columns);
+                  BlockProduct(part.operands, is_inside ? b : border, n, group, workspace)
+                      .run(0, rows * columns, channel, channels);
+                });
+}
+
 }  // namespace
 
 void gemm(const Operands& operands, const Blocking& b, std::int64_t begin, std::int64_t end,
           void* workspace) noexcept {
   const Problem& p = operands.problem;
   const Grid grid(p, b);
-  const Inside inside(p);
-  Blocking border = b;
-  border.form = PixelForm::patch;
   for (std::int64_t block = begin; block < end; ++block) {
     std::int64_t rest = block;
     const std::int64_t channel = rest % grid.channel_blocks * b.channel_block;
@@ -118,18 +132,11 @@ void gemm(const Operands& operands, const Blocking& b, std::int64_t begin, std::
     const std::int64_t channels = std::min(b.channel_block, p.k_per_group() - channel);
     const std::int64_t pixel = row * grid.row_pixels + in_row;
     const std::int64_t pixels = std::min(b.pixel_block, grid.row_pixels - in_row);
-    if (!b.has_border) {
+    if (b.has_border) {
+      multiply_parts(operands, b, n, group, pixel, pixels, channel, channels, workspace);
+    } else {
       BlockProduct(operands, b, n, group, workspace).run(pixel, pixels, channel, channels);
-      continue;
     }
-    for_each_part(inside, pixel / p.ow, pixel % p.ow, ceil_div(pixels, p.ow),
-                  std::min(pixels, p.ow),
-                  [&](std::int64_t r, std::int64_t c, std::int64_t part_rows,
-                      std::int64_t part_columns, bool is_inside) {
-                    const Part part(operands, r, c, part_rows, part_columns);
-                    BlockProduct(part.operands, is_inside ? b : border, n, group, workspace)
-                        .run(0, part_rows * part_columns, channel, channels);
-                  });
   }
 }
 

@@ -62,12 +62,17 @@ struct TapRange {
 TapRange tap_rows_inside(const Problem& problem, std::int64_t output_row) noexcept;
 TapRange tap_columns_inside(const Problem& problem, std::int64_t output_column) noexcept;
 
+// Outputs whose windows lie in the image, [begin, end) along each axis.
+struct Inside {
+  explicit Inside(const Problem& problem) noexcept;
+
+  Pair begin, end;
+};
+
 // Does every window lie in the image?
 inline bool windows_inside(const Problem& p) noexcept {
-  const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  return padding.top == 0 && padding.left == 0 &&
-         (p.oh - 1) * stride.h + (kernel.h - 1) * dilation.h < p.h &&
-         (p.ow - 1) * stride.w + (kernel.w - 1) * dilation.w < p.w;
+  const Inside inside(p);
+  return inside.begin.h == 0 && inside.begin.w == 0 && inside.end.h == p.oh && inside.end.w == p.ow;
 }
 
 // Are columns of taps so many output columns apart that tiles may end where one of them enters or

@@ -126,6 +126,17 @@ bool depends_on_isa(Algorithm algorithm) noexcept {
   }
 }
 
+Conv2d conv_of(std::int64_t in, std::int64_t out, Pair kernel, const Padding& padding,
+               std::int64_t groups) {
+  Conv2d conv;
+  conv.in_channels = in;
+  conv.out_channels = out;
+  conv.groups = groups;
+  conv.kernel_size = kernel;
+  conv.padding = padding;
+  return conv;
+}
+
 Problem problem_of(const Conv2d& conv, std::int64_t mb, std::int64_t ih, std::int64_t iw) {
   Problem problem;
   Pair output;

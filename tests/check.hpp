@@ -47,6 +47,9 @@ bool depends_on_isa(Algorithm algorithm) noexcept;
 // `conv` on `mb` images of ih x iw, with the output that follows.
 Problem problem_of(const Conv2d& conv, std::int64_t mb, std::int64_t ih, std::int64_t iw);
 
+Conv2d conv_of(std::int64_t in, std::int64_t out, Pair kernel = 3, const Padding& padding = 1,
+               std::int64_t groups = 1);
+
 // A layer with the plan and the workspace for one x and y, on the threads of `pool`, which has to
 // outlive it, or on the calling one.
 struct PlannedLayer {

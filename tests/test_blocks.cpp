@@ -10,13 +10,8 @@ namespace {
 
 Problem problem(std::int64_t in, std::int64_t out, std::int64_t groups, Pair kernel, Pair stride,
                 const Padding& padding, Pair image, std::int64_t mb = 1) {
-  Conv2d conv;
-  conv.in_channels = in;
-  conv.out_channels = out;
-  conv.groups = groups;
-  conv.kernel_size = kernel;
+  Conv2d conv = conv_of(in, out, kernel, padding, groups);
   conv.stride = stride;
-  conv.padding = padding;
   return problem_of(conv, mb, image.h, image.w);
 }
 

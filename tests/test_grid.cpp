@@ -45,13 +45,8 @@ class Picker {
 
 Conv2d conv_of(const Channels& channels, Pair kernel, Pair stride, const Padding& padding,
                Pair dilation) {
-  Conv2d conv;
-  conv.in_channels = channels.in;
-  conv.out_channels = channels.out;
-  conv.groups = channels.groups;
-  conv.kernel_size = kernel;
+  Conv2d conv = testing::conv_of(channels.in, channels.out, kernel, padding, channels.groups);
   conv.stride = stride;
-  conv.padding = padding;
   conv.dilation = dilation;
   return conv;
 }

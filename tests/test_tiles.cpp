@@ -24,17 +24,6 @@ std::vector<std::int64_t> sizes() {
   return result;
 }
 
-Conv2d conv_of(std::int64_t in, std::int64_t out, Pair kernel, Padding padding,
-               std::int64_t groups = 1) {
-  Conv2d conv;
-  conv.in_channels = in;
-  conv.out_channels = out;
-  conv.groups = groups;
-  conv.kernel_size = kernel;
-  conv.padding = padding;
-  return conv;
-}
-
 void run_both_ways(Sweep& sweep, const Problem& problem, std::uint64_t seed, bool sum = false) {
   const Guard guard = seed % 2 == 0 ? Guard::after : Guard::before;
   PostOps post_ops;

@@ -49,9 +49,9 @@ TEST_SUITE("winograd") {
       for (std::int64_t size = 1; size <= 9; ++size) {
         for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
           const Padding same{kernel.h / 2, kernel.w / 2};
-          check_variants(problem_of(conv_of(5, 9, same, 1, kernel), 2, size, 10 - size), layout,
+          check_variants(problem_of(conv_of(5, 9, kernel, same), 2, size, 10 - size), layout,
                          Fill::floats, ++seed);
-          check_variants(problem_of(conv_of(17, 33, 2, 1, kernel), 1, 5, size + 4), layout,
+          check_variants(problem_of(conv_of(17, 33, kernel, 2), 1, 5, size + 4), layout,
                          Fill::floats, ++seed);
         }
       }
@@ -65,7 +65,7 @@ TEST_SUITE("winograd") {
         const auto layout = static_cast<Layout>(++seed % 13);
         REQUIRE(name(layout) != nullptr);
         check_variants(problem_of(conv_of(c, k), 2, 7, 10), layout, Fill::floats, seed);
-        check_variants(problem_of(conv_of(c, k, 2, 1, kWinogradKernels[1 + seed % 5]), 2, 7, 10),
+        check_variants(problem_of(conv_of(c, k, kWinogradKernels[1 + seed % 5], 2), 2, 7, 10),
                        layout, Fill::floats, seed);
       }
     }
@@ -81,7 +81,7 @@ TEST_SUITE("winograd") {
       for (const Padding& padding : {Padding(0), Padding(2), Padding{3, 0, 1, 4}}) {
         for (const std::int64_t groups : {1, 3}) {
           for (const Layout layout : {Layout::nchw, Layout::nhwc, Layout::flipped, Layout::chwn}) {
-            Conv2d conv = conv_of(12, 15, padding, groups, kWinogradKernels[seed % 6]);
+            Conv2d conv = conv_of(12, 15, kWinogradKernels[seed % 6], padding, groups);
             conv.padding_mode = mode;
             ++seed;
             check_variants(problem_of(conv, 2, 5, 9), layout, Fill::floats, seed,
@@ -97,7 +97,7 @@ TEST_SUITE("winograd") {
     for (const Pair& dilation : {Pair{2, 2}, Pair{3, 1}, Pair{1, 4}, Pair{20, 30}}) {
       for (const std::int64_t size : {1, 7, 16}) {
         for (const Layout layout : {Layout::nchw, Layout::nhwc, Layout::crop}) {
-          Conv2d conv = conv_of(9, 20, {dilation.h, dilation.h + 1, dilation.w, dilation.w + 2});
+          Conv2d conv = conv_of(9, 20, 3, {dilation.h, dilation.h + 1, dilation.w, dilation.w + 2});
           conv.dilation = dilation;
           check_variants(problem_of(conv, 2, size, size + 2), layout, Fill::floats, ++seed);
           conv.kernel_size = kWinogradKernels[1 + seed % 5];
@@ -112,7 +112,7 @@ TEST_SUITE("winograd") {
     std::uint64_t seed = 0;
     for (const Pair& dilation : {Pair{1, 2}, Pair{3, 5}, Pair{2, 11}, Pair{2, 40}}) {
       for (const Layout layout : {Layout::nchw, Layout::nhwc, Layout::flipped}) {
-        Conv2d conv = conv_of(70, 7, {dilation.h, dilation.w});
+        Conv2d conv = conv_of(70, 7, 3, {dilation.h, dilation.w});
         conv.dilation = dilation;
         check_variants(problem_of(conv, 1, 10, 53), layout, Fill::floats, ++seed);
         conv.kernel_size = kWinogradKernels[1 + seed % 5];
@@ -127,10 +127,10 @@ TEST_SUITE("winograd") {
     check_variants(problem_of(conv_of(20, 70), 2, 23, 29), Layout::nhwc, Fill::floats, 5);
     check_variants(problem_of(conv_of(300, 33), 1, 5, 70), Layout::nchw, Fill::floats, 10);
     for (const Pair& kernel : kWinogradKernels) {
-      check_variants(problem_of(conv_of(90, 40, 2, 1, kernel), 2, 17, 29), Layout::nchw,
-                     Fill::floats, 5);
-      check_variants(problem_of(conv_of(90, 40, 2, 1, kernel), 2, 17, 29), Layout::nhwc,
-                     Fill::floats, 2);
+      check_variants(problem_of(conv_of(90, 40, kernel, 2), 2, 17, 29), Layout::nchw, Fill::floats,
+                     5);
+      check_variants(problem_of(conv_of(90, 40, kernel, 2), 2, 17, 29), Layout::nhwc, Fill::floats,
+                     2);
     }
   }
 
@@ -139,9 +139,9 @@ TEST_SUITE("winograd") {
     static_assert(c * k * 36 > kMostTransformed);
     check_variants(problem_of(conv_of(c, k), 1, 9, 14), Layout::nchw, Fill::floats, 2);
     check_variants(problem_of(conv_of(c, k), 1, 3, 31), Layout::nhwc, Fill::floats, 5);
-    check_variants(problem_of(conv_of(c, k, 2, 1, 5), 1, 7, 6), Layout::nchw, Fill::floats, 2);
+    check_variants(problem_of(conv_of(c, k, 5, 2), 1, 7, 6), Layout::nchw, Fill::floats, 2);
     static_assert(640 * 640 * 6 > kMostTransformed);
-    check_variants(problem_of(conv_of(640, 640, 1, 1, {1, 3}), 1, 1, 9), Layout::nhwc, Fill::floats,
+    check_variants(problem_of(conv_of(640, 640, {1, 3}, 1), 1, 1, 9), Layout::nhwc, Fill::floats,
                    1);
   }
 }

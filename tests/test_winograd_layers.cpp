@@ -145,9 +145,9 @@ TEST_SUITE("winograd") {
           fill_floats(weights.view(), 2);
           const Padding same{kernel.h / 2, kernel.w / 2};
           Layer layer;
-          REQUIRE(Layer::create(conv_of(40, 70, same, 1, kernel), weights.view(), nullptr, options,
-                                layer)
-                      .ok());
+          REQUIRE(
+              Layer::create(conv_of(40, 70, kernel, same), weights.view(), nullptr, options, layer)
+                  .ok());
           REQUIRE(layer.run(x.view(), together.view()).ok());
           check_images_alone(layer, x, together, options.algorithm);
           Plan plan;
@@ -191,7 +191,7 @@ TEST_SUITE("winograd") {
               fill_floats(weights.view(), 2);
               const Padding same{kernel.h / 2, kernel.w / 2};
               Layer layer;
-              REQUIRE(Layer::create(conv_of(16, out, same, 1, kernel), weights.view(), nullptr,
+              REQUIRE(Layer::create(conv_of(16, out, kernel, same), weights.view(), nullptr,
                                     options, layer)
                           .ok());
               REQUIRE(layer.run(x.view(), together.view()).ok());
@@ -341,8 +341,8 @@ TEST_SUITE("winograd") {
     CHECK(planned(conv_of(64, 64), 1, options) == Algorithm::gemm);
     for (const Pair& kernel : kWinogradKernels) {
       const Padding same{kernel.h / 2, kernel.w / 2};
-      CHECK(planned(conv_of(64, 64, same, 1, kernel), 56, options) == only_algorithm(kernel));
-      CHECK(planned(conv_of(8, 4, same, 1, kernel), 56, options) != only_algorithm(kernel));
+      CHECK(planned(conv_of(64, 64, kernel, same), 56, options) == only_algorithm(kernel));
+      CHECK(planned(conv_of(8, 4, kernel, same), 56, options) != only_algorithm(kernel));
     }
     Conv2d strided = conv_of(64, 64);
     strided.stride = 2;
@@ -372,7 +372,7 @@ TEST_SUITE("winograd") {
     CHECK(status.code() == StatusCode::unsupported);
     CHECK(std::string(status.message()).find("stride 1x2") != std::string::npos);
     options.algorithm = Algorithm::winograd_f6;
-    status = Layer::create(conv_of(8, 8, 1, 1, {1, 3}), oihw(weights.data(), 8, 8, 1, 3), nullptr,
+    status = Layer::create(conv_of(8, 8, {1, 3}, 1), oihw(weights.data(), 8, 8, 1, 3), nullptr,
                            options, layer);
     CHECK(status.code() == StatusCode::unsupported);
     CHECK(std::string(status.message()).find("got 1x3") != std::string::npos);

@@ -26,15 +26,4 @@ inline Algorithm only_algorithm(const Pair& kernel) {
 
 inline bool is_3x3(const Pair& kernel) { return kernel.h == 3 && kernel.w == 3; }
 
-inline Conv2d conv_of(std::int64_t in, std::int64_t out, Padding padding = 1,
-                      std::int64_t groups = 1, const Pair& kernel = 3) {
-  Conv2d conv;
-  conv.in_channels = in;
-  conv.out_channels = out;
-  conv.kernel_size = kernel;
-  conv.padding = padding;
-  conv.groups = groups;
-  return conv;
-}
-
 }  // namespace fastconv::testing
