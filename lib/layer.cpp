@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstdlib>
 #include <iterator>
 #include <new>
 #include <utility>
@@ -80,21 +79,6 @@ const char* name(Activation activation) noexcept { return find_name(kActivations
 
 Status parse_activation(const char* text, Activation& activation) noexcept {
   return find_value(kActivations, "activation", text, activation);
-}
-
-void* allocate(const Allocator& allocator, std::int64_t bytes) noexcept {
-  const auto size = static_cast<std::size_t>(align_up(bytes));
-  return allocator.allocate != nullptr ? allocator.allocate(allocator.context, size, kAlignment)
-                                       : std::aligned_alloc(kAlignment, size);
-}
-
-void deallocate(const Allocator& allocator, void* memory, std::int64_t bytes) noexcept {
-  if (memory == nullptr) return;
-  if (allocator.deallocate == nullptr) {
-    std::free(memory);
-    return;
-  }
-  allocator.deallocate(allocator.context, memory, static_cast<std::size_t>(align_up(bytes)));
 }
 
 Layer::~Layer() {

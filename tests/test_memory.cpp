@@ -218,6 +218,15 @@ TEST_SUITE("memory") {
     });
   }
 
+  TEST_CASE("weights of 16 MiB and more, which lie in huge pages") {
+    const Check check(problem_of(conv_of(2048, 2049, 1, 0), 1, 1, 1), Layout::nchw, Fill::integers,
+                      1);
+    for (const Isa isa : tested_isas()) {
+      const Verdict verdict = check.run({Algorithm::gemm, isa});
+      CHECK_MESSAGE(verdict.failure.empty(), verdict.failure);
+    }
+  }
+
   TEST_CASE("weights of any strides") {
     for_each_engine([&](const Fixture& f) {
       if (winograd_size(f.options.algorithm) > 2) return;  // not exact; packs as the others do

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where a layer's memory comes from.
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+#include <cstdlib>
+
+#include "packed.hpp"
+
+namespace fastconv {
+void* allocate(const Allocator& allocator, std::int64_t bytes) noexcept {
+  const auto size = static_cast<std::size_t>(align_up(bytes));
+  if (allocator.allocate != nullptr) {
+    return allocator.allocate(allocator.context, size, kAlignment);
+  }
+#if defined(MADV_HUGEPAGE)
+  // Weights of more pages than a TLB holds (Zen 4: 3072 of 4 KiB) miss it in every run. From huge
+  // pages 64 MiB of a linear layer's take 2.1 to 2.3 ms instead of 2.7 to 3.3. They are only asked
+  // for: where there are none, pages are as they always were.
+  constexpr std::size_t kHugePage = std::size_t{2} << 20U;
+  if (size >= 8 * kHugePage) {
+    const std::size_t whole = (size + kHugePage - 1) / kHugePage * kHugePage;
+    void* const memory = std::aligned_alloc(kHugePage, whole);
+    if (memory != nullptr) madvise(memory, whole, MADV_HUGEPAGE);
+    return memory;
+  }
+#endif
+  return std::aligned_alloc(kAlignment, size);
+}
+
+void deallocate(const Allocator& allocator, void* memory, std::int64_t bytes) noexcept {
+  if (memory == nullptr) return;
+  if (allocator.deallocate == nullptr) {
+    std::free(memory);
+    return;
+  }
+  allocator.deallocate(allocator.context, memory, static_cast<std::size_t>(align_up(bytes)));
+}
+
+}  // namespace fastconv
