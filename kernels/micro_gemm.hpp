@@ -84,8 +84,8 @@ FASTCONV_INLINE V load_b(const float* b, std::int64_t panel_stride, int v) noexc
 }
 
 // sum += A x B over `depth`, A in columns. Every step of k loads Vectors of B and broadcasts Rows
-// scalars of A, a panel of weights. The first of the tiles that share a panel of B whose steps are
-// far apart may leave it packed to the others.
+// scalars of A, a panel of weights. The first of the tiles fetches what a panel holds `a_ahead` of
+// it; if they share a panel of B whose steps are far apart, it may leave that packed to the others.
 template <class V, int Rows, int Vectors, int NR>
 FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& tile, bool first,
                                         V (&sum)[Rows][Vectors]) noexcept {
@@ -97,6 +97,7 @@ FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& til
   std::int64_t stride = tile.b_stride;
   const std::int64_t panel_stride = tile.b_panel_stride;
   std::int64_t ahead = tile.b_ahead;
+  const std::int64_t a_ahead = first ? tile.a_ahead : 0;
   if (kCopies && copy != nullptr && !first) {
     b = copy;
     copy = nullptr;
@@ -104,6 +105,10 @@ FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& til
     ahead = kStepsAhead * NR;
   }
   for (std::int64_t depth = tile.depth; depth > 0; --depth, a += kStepOfA, b += stride) {
+    if (a_ahead != 0) {
+      FASTCONV_UNROLL
+      for (int i = 0; i < kStepOfA; i += kLine) __builtin_prefetch(a + a_ahead + i, 0, 2);
+    }
     V column[Vectors];
     FASTCONV_UNROLL
     for (int v = 0; v < Vectors; ++v) column[v] = load_b<V, NR>(b, panel_stride, v);

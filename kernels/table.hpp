@@ -29,7 +29,7 @@ struct TileArguments {
   std::int64_t depth = 0;         // of this k-block
   const float* a = nullptr;       // at the tile's first row
   std::int64_t a_row_stride = 0;  // rows only
-  std::int64_t a_ahead = 0;       // the same, or 0: floats to the rows that a tile fetches
+  std::int64_t a_ahead = 0;       // floats to the rows or, by the first tile, the panel it fetches
   // The same, of tiles that straddle: rows of the first run, 0 if it is endless, and of all others,
   // and what lies between a run and the next beyond the stride.
   std::int64_t a_run_left = 0, a_run = 0, a_run_gap = 0;

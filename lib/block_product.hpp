@@ -156,11 +156,12 @@ class BlockProduct {
     return weights_ + ((first_channel_ + channel) / weight_nr_ * depth_ + begin) * weight_nr_;
   }
 
-  // The panel that follows one that ends at `lane`, in this k-block or the next one.
-  const float* next_panel(std::int64_t lane, std::int64_t lanes,
-                          const Depths& block) const noexcept {
-    if (lane < lanes) return weight_panel(lane, block.begin);
-    return weight_panel(0, block.end < depth_ ? block.end : block.begin);
+  // Floats from a panel of weights to the one that is read next: of `channel`, from depth `begin`
+  // on, or, all channels read, the first from depth `again` on.
+  std::int64_t next_panel(const float* panel, std::int64_t channel, std::int64_t channels,
+                          std::int64_t begin, std::int64_t again) const noexcept {
+    const float* next = channel < channels ? weight_panel(channel, begin) : weight_panel(0, again);
+    return next - panel;
   }
 
   // In place, only what the image's end leaves of a panel is packed.
@@ -268,6 +269,7 @@ class BlockProduct {
                 float* sums) noexcept {
     const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
     const Depths block{pack.depth_begin, pack.depth_end};
+    const std::int64_t following = block.end < depth_ ? block.end : block.begin;
     TileArguments tile;
     tile.a_row_stride = b_.form == PixelForm::rows ? b_.pitch : output_stride_.w;
     tile.a_run = p_.ow;
@@ -309,15 +311,21 @@ class BlockProduct {
         const AForm form = pixels_in_lanes ? AForm::columns : AForm::rows;
         if (pixels_in_lanes) {
           tile.a = weight_panel(row, part.begin) + row % weight_nr_;
+          tile.a_ahead = 0;
+          if (b_.fetch_weights && row % weight_nr_ == 0) {
+            tile.a_ahead = next_panel(tile.a, row + weight_nr_, rows, part.begin,
+                                      lane + tile.lanes < lanes ? part.begin : following);
+          }
           place_pixels(lane, part.begin, row, pack, tile);
         } else {
           tile.a = window(row);
           tile.a_ahead = b_.fetch_pixels && lane == 0 ? height * b_.pitch : 0;
           tile.a_run_left = b_.form == PixelForm::rows || tile.a_run_gap == 0 ? 0 : row_end(row);
           tile.b = weight_panel(lane, block.begin);
-          tile.b_ahead = b_.fetch_weights && row == 0
-                             ? next_panel(lane + tile.lanes, lanes, block) - tile.b
-                             : 0;
+          tile.b_ahead = 0;
+          if (b_.fetch_weights && row == 0) {
+            tile.b_ahead = next_panel(tile.b, lane + tile.lanes, lanes, block.begin, following);
+          }
           clip_segments(block, part, row, tile);
         }
         tile.sums = sums + (lane / tile_.nr * rows + row) * tile_.nr;

@@ -94,10 +94,10 @@ class Candidate {
     if (b_.lanes == Lanes::pixels && p_.y_strides[1] * kFloat >= 4096) {
       b_.store_cycles += real(ceil_div(pixels_, b_.tile.nr) * channels_) * kPage;
     }
-    // From beyond L2, which a first tile would wait for: 1024 to 2048 channels 1x1 at 7x7 2155 ->
-    // 1994 us (AVX2). One pixel's tile is the only one.
-    b_.fetch_weights = b_.lanes == Lanes::channels && pixels_ > b_.tile.mr &&
-                       depth_ * channels_ * kFloat > caches_.l2 / 2;
+    // From beyond L2, which a first tile would wait for: 1280 to 1280 channels 1x1 at 8x8, NCHW,
+    // 1967 -> 1838 us (AVX-512), 2516 -> 2039 (AVX2). One pixel's tile is the only one.
+    b_.fetch_weights = depth_ * channels_ * kFloat > caches_.l2 / 2 &&
+                       (b_.lanes == Lanes::pixels || pixels_ > b_.tile.mr);
     // Stores that wait for memory hold up shallow tiles; where y is near, fetching costs 2 %.
     b_.fetch_y = pixels_ * p_.k * kFloat > 8 * caches_.l2;
     return true;
