@@ -15,11 +15,11 @@ void* allocate(const Allocator& allocator, std::int64_t bytes) noexcept {
     return allocator.allocate(allocator.context, size, kAlignment);
   }
 #if defined(MADV_HUGEPAGE)
-  // Weights of more pages than a TLB holds (Zen 4: 3072 of 4 KiB) miss it in every run. From huge
-  // pages 64 MiB of a linear layer's take 2.1 to 2.3 ms instead of 2.7 to 3.3. They are only asked
-  // for: where there are none, pages are as they always were.
+  // Weights of more pages than a TLB holds miss it in every run: from huge pages 64 MiB of a linear
+  // layer's take 2.1 to 2.3 ms instead of 2.7 to 3.3, and a 1x1 layer of 13 MiB on 64 pixels 5 %
+  // less (Zen 4, 3072 pages). They are asked for only: where there are none, nothing changes.
   constexpr std::size_t kHugePage = std::size_t{2} << 20U;
-  if (size >= 8 * kHugePage) {
+  if (size >= 2 * kHugePage) {
     const std::size_t whole = (size + kHugePage - 1) / kHugePage * kHugePage;
     void* const memory = std::aligned_alloc(kHugePage, whole);
     if (memory != nullptr) madvise(memory, whole, MADV_HUGEPAGE);

@@ -218,8 +218,8 @@ TEST_SUITE("memory") {
     });
   }
 
-  TEST_CASE("weights of 16 MiB and more, which lie in huge pages") {
-    const Check check(problem_of(conv_of(2048, 2049, 1, 0), 1, 1, 1), Layout::nchw, Fill::integers,
+  TEST_CASE("weights of 4 MiB and more, which lie in huge pages") {
+    const Check check(problem_of(conv_of(1024, 1025, 1, 0), 1, 1, 1), Layout::nchw, Fill::integers,
                       1);
     for (const Isa isa : tested_isas()) {
       const Verdict verdict = check.run({Algorithm::gemm, isa});
