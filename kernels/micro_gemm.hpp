@@ -91,7 +91,7 @@ FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& til
                                         V (&sum)[Rows][Vectors]) noexcept {
   constexpr int kLine = 16;
   constexpr int kStepOfA = kMaxVectors * V::width;
-  constexpr bool kCopies = copies_pixels(NR / V::width);
+  constexpr bool kCopies = Vectors <= NR / V::width;  // of wide tiles, pointers leave the registers
   const float* b = tile.b;
   float* copy = kCopies ? tile.b_copy : nullptr;
   std::int64_t stride = tile.b_stride;

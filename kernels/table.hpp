@@ -40,7 +40,7 @@ struct TileArguments {
   std::int64_t b_panel_stride = 0;  // to the next panel, of a tile over two
   std::int64_t b_stride = 0;        // columns only: floats from a step of depth to the next
   std::int64_t b_ahead = 0;         // floats to what is fetched meanwhile, by rows the first tile
-  float* b_copy = nullptr;          // if copies_pixels, or null: the panel that a first tile packs
+  float* b_copy = nullptr;          // columns only, or null: the panel that a first tile packs
   float* sums = nullptr;            // [rows][NR] between k-blocks
   std::int64_t sums_panel_stride = 0;  // to those of the next panel, of a tile over two
   float* c = nullptr;                  // lanes of a row are adjacent
@@ -61,13 +61,10 @@ constexpr int kMaxRows = 14;
 constexpr int kMaxStraddlingRows = 8;  // a pointer each must fit the registers
 constexpr int kMaxVectors = 2;         // of a row of a panel of weights
 constexpr int kTileVectors = 4;        // of a tile
-// Whether tiles over pixels in place can pack them. Those of two vectors are tall enough to hide
-// that a step's pixels are a page away from the last one's.
-constexpr bool copies_pixels(int panel_vectors) noexcept { return panel_vectors > kMaxVectors; }
-constexpr int kMaxWidth = 16;      // floats per vector
-constexpr int kMaxKc = 1024;       // depth of a k-block
-constexpr int kStepsAhead = 8;     // of depth, that are fetched from L2
-constexpr int kMaxSegments = 256;  // stretches of memory that it may be read from
+constexpr int kMaxWidth = 16;          // floats per vector
+constexpr int kMaxKc = 1024;           // depth of a k-block
+constexpr int kStepsAhead = 8;         // of depth, that are fetched from L2
+constexpr int kMaxSegments = 256;      // stretches of memory that it may be read from
 
 // What a pack routine gathers of an image's group: the windows of `count` pixels from flattened
 // output pixel `first` on.

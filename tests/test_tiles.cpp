@@ -102,6 +102,20 @@ TEST_SUITE("tiles") {
     }
   }
 
+  TEST_CASE("planes whose lines share sets of L1: channels x output channels x rows") {
+    // The first tile over a panel packs it for the others; AVX2's panels leave pixels at the end.
+    Sweep sweep(false);
+    std::uint64_t seed = 0;
+    for (const std::int64_t c : {31, 64, 1100}) {
+      for (const std::int64_t k : {3, 33, 40}) {
+        for (const std::int64_t height : {8, 16}) {
+          if (c > 64 && height > 8) continue;
+          run_both_ways(sweep, problem_of(conv_of(c, k, 1, 0), 1, height, 64), ++seed);
+        }
+      }
+    }
+  }
+
   TEST_CASE("taps far apart x width x padding") {
     // Tiles end where a tap enters or leaves the image, and pass over those outside.
     Sweep sweep(false);
