@@ -10,10 +10,15 @@ if(NOT FASTCONV_BASELINE_IS_SSE2 OR CMAKE_CXX_FLAGS MATCHES "-fsanitize|-flto|--
   return()
 endif()
 
+# GNU's, whatever the compiler.
+find_program(FASTCONV_NM nm REQUIRED)
+find_program(FASTCONV_OBJDUMP objdump REQUIRED)
+mark_as_advanced(FASTCONV_NM FASTCONV_OBJDUMP)
+
 function(add_audit name)
   add_test(NAME audit.${name} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/audit/${ARGN})
   set_tests_properties(audit.${name} PROPERTIES
-    ENVIRONMENT "NM=${CMAKE_NM};OBJDUMP=${CMAKE_OBJDUMP}")
+    ENVIRONMENT "NM=${FASTCONV_NM};OBJDUMP=${FASTCONV_OBJDUMP}")
 endfunction()
 
 foreach(level IN ITEMS generic sse4 avx2 avx512)
