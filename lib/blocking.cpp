@@ -43,6 +43,12 @@ int rows_beside(std::int64_t pitch, int most) noexcept {
   return static_cast<int>(std::min<std::int64_t>(most, (ways - 1) * apart));
 }
 
+// Are columns of taps so many output columns apart that tiles may end where one of them enters or
+// leaves the image?
+bool has_far_columns(const Window& window) noexcept {
+  return window.kernel_size.w > 1 && window.dilation.w / window.stride.w >= 4;
+}
+
 bool has_adjacent_channels(const Problem& p) noexcept {
   return p.x_strides[1] == 1 || p.c_per_group() == 1;
 }
@@ -106,24 +112,10 @@ class Candidate {
   const Blocking& blocking() const noexcept { return b_; }
 
  private:
-  // The share of an axis' taps that lie in the image, over all outputs.
-  static double taps_inside(TapRange (*inside)(const Problem&, std::int64_t) noexcept,
-                            const Problem& p, std::int64_t outputs, std::int64_t taps) noexcept {
-    std::int64_t sum = 0;
-    for (std::int64_t i = 0; i < outputs;) {
-      const TapRange range = inside(p, i);
-      sum += std::max<std::int64_t>(0, range.end - range.begin) * (range.until - i);
-      i = range.until;
-    }
-    return real(sum) / real(outputs * taps);
-  }
-
   // Of all taps, the share that is multiplied if the weights are finite.
   double taps_multiplied() const noexcept {
-    const auto& [kernel, stride, padding, dilation, mode] = p_.window;
-    if (mode != PaddingMode::zeros) return 1.0;
-    return taps_inside(tap_rows_inside, p_, p_.oh, kernel.h) *
-           (b_.cuts_columns ? taps_inside(tap_columns_inside, p_, p_.ow, kernel.w) : 1.0);
+    if (p_.window.padding_mode != PaddingMode::zeros) return 1.0;
+    return share_of_rows_inside(p_) * (b_.cuts_columns ? share_of_columns_inside(p_) : 1.0);
   }
 
   // A panel of B is read in one sweep by every tile, which comes from L2 as fast as from L1:

@@ -47,7 +47,8 @@ using Axes = std::array<std::uint8_t, 4>;
 
 // Axes under which kernels have the most pixels to an image. An axis of one element along which no
 // window slides may change places with the batch: a batch of rows is one image of many rows, a
-// batch of single pixels one row, and an image of one column is a row.
+// batch of single pixels one row, and an image of one column is a row. Where a filter of one row
+// finds much padding beside the image, it becomes one of one column, for rows are passed over.
 Axes useful_axes(const Problem& problem) noexcept;
 
 // The same convolution with its axes renamed, and strides of x or y likewise.
@@ -62,6 +63,10 @@ struct TapRange {
 TapRange tap_rows_inside(const Problem& problem, std::int64_t output_row) noexcept;
 TapRange tap_columns_inside(const Problem& problem, std::int64_t output_column) noexcept;
 
+// The share of them over all outputs.
+double share_of_rows_inside(const Problem& problem) noexcept;
+double share_of_columns_inside(const Problem& problem) noexcept;
+
 // Outputs whose windows lie in the image, [begin, end) along each axis.
 struct Inside {
   explicit Inside(const Problem& problem) noexcept;
@@ -73,12 +78,6 @@ struct Inside {
 inline bool windows_inside(const Problem& p) noexcept {
   const Inside inside(p);
   return inside.begin.h == 0 && inside.begin.w == 0 && inside.end.h == p.oh && inside.end.w == p.ow;
-}
-
-// Are columns of taps so many output columns apart that tiles may end where one of them enters or
-// leaves the image? Layers of such windows find out whether their weights are finite.
-inline bool has_far_columns(const Window& window) noexcept {
-  return window.kernel_size.w > 1 && window.dilation.w / window.stride.w >= 4;
 }
 
 // False if the product exceeds 64 bits.

@@ -163,8 +163,7 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   const Padding& padding = descriptor.padding;
   const bool pads =
       panels && descriptor.padding_mode == PaddingMode::zeros &&
-      (padding.top > 0 || padding.bottom > 0 ||
-       (has_far_columns(descriptor.window()) && (padding.left > 0 || padding.right > 0)));
+      (padding.top > 0 || padding.bottom > 0 || padding.left > 0 || padding.right > 0);
   const std::int64_t bias_bytes =
       bias != nullptr || pads ? align_up(packed_groups * lanes * float_bytes) : 0;
   // Few channels never pay for the transforms. The weights of many would crowd the caches if they

@@ -130,6 +130,24 @@ TEST_SUITE("grid") {
     }
   }
 
+  TEST_CASE("filters of one row, much of which lies in the padding") {
+    Sweep sweep;
+    Picker picker;
+    for (const std::int64_t width : {3, 5, 7, 9}) {
+      for (const Pair image : {Pair(7), Pair(8, 13), Pair(17, 9)}) {
+        for (const Padding& padding : {Padding(0, width / 2), Padding{0, 0, width - 1, 1}}) {
+          const Conv2d conv = conv_of({picker.index() % 2 == 0 ? 16 : 37, 19, 1}, {1, width},
+                                      picker.pick(kStrides), padding, picker.pick(kDilations));
+          for (const Layout layout : {Layout::nhwc, Layout::nhwc_crop, Layout::nhwc_slice}) {
+            sweep.run(fitting(conv, 2, image), layout, Fill::integers, picker.index(),
+                      picker.index() % 3 != 0, picker.pick(kGuards));
+          }
+          picker.next();
+        }
+      }
+    }
+  }
+
   TEST_CASE("deep sums and wide images") {
     Sweep sweep;
     const Problem problems[] = {
