@@ -40,8 +40,10 @@ constexpr double kTransformWeight = 1.7;  // one vector of weights on the way in
 constexpr double kTranspose = 2.0;        // a vector's share of a transposed block
 constexpr double kTransposePixel = 3.5;   // the same of a part of a row at a time
 constexpr double kScatter = 7.5;          // a vector of results on its way to where lanes are apart
-constexpr double kWeightByte = 0.02;      // of weights that are read anew for every block
-constexpr double kWeightByteFar = 0.05;   // the same where near caches do not hold them
+constexpr double kTileBlock = 900.0;      // set-up of a block of Winograd's tiles
+constexpr double kTileLine = 70.0;        // the same of a line of them, on each of its ways
+constexpr double kWeightByteFar = 0.03;   // of transformed weights from beyond the near caches
+constexpr double kTileByteFar = 0.05;     // of transformed tiles from there
 constexpr double kStoreScalar = 1.5;      // one element through a scratch tile
 
 // Four channels of one of many pixels on their way to or from four rows.
