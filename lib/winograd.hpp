@@ -90,7 +90,7 @@ constexpr std::int64_t winograd_point_stride(std::int64_t floats) noexcept {
 WinogradBlocking choose_winograd(const Problem& problem, int variant, bool owned, const Tile& tile,
                                  const CacheSizes& caches) noexcept;
 
-// Shrinks blocks until there are a few for every thread, if the problem has that many.
+// Shrinks blocks so that all threads end soonest.
 void split_for_threads(const Problem& problem, const Tile& tile, int threads,
                        WinogradBlocking& blocking) noexcept;
 

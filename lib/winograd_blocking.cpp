@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <limits>
 
 #include "costs.hpp"
 #include "integers.hpp"
@@ -10,7 +11,7 @@ namespace {
 
 constexpr std::int64_t kPartFloats = 2048;   // of a point of weights that are transformed at a time
 constexpr double kNearWeights = 1 << 22;     // bytes
-constexpr double kRepeated = 0.03;           // share of all cycles
+constexpr double kLastBlock = 0.1;           // share of a block for which threads wait
 constexpr std::int64_t kFarBytes = 8 << 20;  // of V that L3 has room for
 constexpr std::int64_t kLeastTiles = 28;     // that share a pass of the weights
 constexpr std::int64_t kSparse = 3;          // columns copied for each that is read
@@ -34,6 +35,23 @@ void set_sizes(const Tile& tile, WinogradBlocking& b) noexcept {
   const std::int64_t columns = b.columns.copied(run.along, run.tiles / run.along);
   b.patch_elements = round_up(b.rows.side * columns * b.patch_channels + tile.nr, kLine);
   b.staged_elements = b.rows.m * run.tiles * b.columns.m * tile.nr;
+}
+
+// A core's cycle: a vector of 512 bits takes both its units for one, in which two FMA of the
+// model's are done. What waits or is set up takes as many of the core's whatever the vectors: one
+// tile of 64 channels, 4x4, 9.2 -> 7.4 us where gemm was taken.
+double core_cycle(const Tile& tile) noexcept { return tile.width > 8 ? 0.5 : 1.0; }
+
+// Of the products of some tiles and channels out. What a tile of the micro-kernel takes beyond its
+// steps is its epilogue, of which these have none.
+double product_cycles(const Problem& p, const WinogradBlocking& b, std::int64_t tiles,
+                      std::int64_t lanes, Tile tile) noexcept {
+  tile.wide_mr = 0;
+  const auto steps = [&](std::int64_t depth, double least_step) {
+    return tile_cycles(depth, tiles, lanes, tiles, tile, least_step);
+  };
+  return real(b.points()) *
+         (steps(p.c_per_group(), core_cycle(tile) * kFmaLatency) - steps(0, 0.0));
 }
 
 }  // namespace
@@ -117,22 +135,12 @@ WinogradBlocking choose_winograd(const Problem& p, int variant, bool owned, cons
   const std::int64_t in_vectors = ceil_div(p.c_per_group(), tile.width);
   const std::int64_t out_vectors = ceil_div(p.k_per_group(), tile.width);
   const double images = real(p.groups);
-  // A core's cycle: a vector of 512 bits takes both its units for one, in which two FMA of the
-  // model's are done. What waits or is set up takes as many of the core's whatever the vectors: one
-  // tile of 64 channels, 4x4, 9.2 -> 7.4 us where gemm was taken.
-  const double cycle = tile.width > 8 ? 0.5 : 1.0;
+  const double cycle = core_cycle(tile);
   const double transform =
       real(b.points()) * (kWinogradVariants[variant].square ? kTransform : cycle * kTransformAlong);
   const std::int64_t height = std::min(of_image, limit);
-  Tile one_panel = tile;
-  one_panel.wide_mr = 0;
-  // Of steps alone: what a tile takes beyond them is its epilogue, of which these have none.
-  const auto steps = [&](std::int64_t depth, double least_step) {
-    return tile_cycles(depth, height, p.k_per_group(), height, one_panel, least_step);
-  };
-  b.fma_cycles = images * real(b.points()) *
-                 (steps(p.c_per_group(), cycle * kFmaLatency) - steps(0, 0.0)) * real(of_image) /
-                 real(height);
+  b.fma_cycles =
+      images * product_cycles(p, b, height, p.k_per_group(), tile) * real(of_image) / real(height);
   // What touches the border, or has no adjacent channels, is copied first.
   const auto inside = [](const WinogradAxis& axis, std::int64_t size) {
     const std::int64_t places = size - (axis.side - 1) * axis.step;
@@ -162,18 +170,19 @@ WinogradBlocking choose_winograd(const Problem& p, int variant, bool owned, cons
       images * real(p.c_per_group()) * real(b.panels * tile.nr / tile.width);
   const double blocks = real(ceil_div(of_image, height));
   double far_cycles = 0;  // for what comes from beyond the near caches, and gemm does not read
+  double again = 0;       // for a block's weights, once others have read them
   if (owned) {
     const double bytes = weight_vectors * real(b.points() * tile.width * kFloat);
-    const double cycles = bytes < kNearWeights ? 0.0 : bytes * cycle * kWeightByteFar;
-    // Read again while the last ones are multiplied.
-    b.weight_cycles = std::max(0.0, cycles - b.fma_cycles / blocks);
-    far_cycles = cycles * real(b.points() - p.taps()) / real(b.points());
+    b.weight_cycles = bytes < kNearWeights ? 0.0 : bytes * cycle * kWeightByteFar;
+    // While the last ones are multiplied.
+    again = std::max(0.0, b.weight_cycles - b.fma_cycles / blocks);
+    far_cycles = b.weight_cycles * real(b.points() - p.taps()) / real(b.points());
   } else {
-    b.weight_cycles = weight_vectors * real(b.points() + p.taps()) * kTransformWeight;
+    again = b.weight_cycles = weight_vectors * real(b.points() + p.taps()) * kTransformWeight;
     const std::int64_t bytes = height * tile_bytes;
     if (bytes > near) far_cycles = images * blocks * real(bytes * b.panels) * kTileByteFar;
   }
-  b.pack_cycles = b.input_cycles + blocks * (b.weight_cycles + cycle * kTileBlock) + far_cycles;
+  b.pack_cycles = b.input_cycles + blocks * (again + cycle * kTileBlock) + far_cycles;
   b.store_cycles = images * real(of_image) * real(out_vectors) *
                        (transform + real(outputs) * kStoreVector / 2 +
                         (p.y_strides[1] == 1
@@ -187,21 +196,33 @@ void split_for_threads(const Problem& p, const Tile& tile, int threads,
                        WinogradBlocking& b) noexcept {
   const std::int64_t tiles = p.n * b.tiles_of_image();
   const std::int64_t panels = b.panels;
-  const auto tile_blocks = [&] { return ceil_div(tiles, b.tiles); };
-  const auto panel_blocks = [&] { return ceil_div(panels, b.panels); };
-  // More blocks of tiles repeat what is done to the weights, more blocks of panels to the input:
-  // what costs less, and little once every thread has a block.
-  const double all = real(p.n) * b.cycles();
-  for (;;) {
-    const std::int64_t blocks = p.groups * tile_blocks() * panel_blocks();
-    if (blocks >= 3 * std::int64_t{threads}) break;
-    const double by_tiles = b.tiles >= 2 * tile.mr ? real(tile_blocks()) * b.weight_cycles : all;
-    const double by_panels = b.panels > 1 ? real(panel_blocks() * p.n) * b.input_cycles : all;
-    if (std::min(by_tiles, by_panels) >= (blocks < threads ? all : kRepeated * all)) break;
-    std::int64_t& part = by_tiles <= by_panels ? b.tiles : b.panels;
-    part = ceil_div(part, 2);
+  // The least time of all blocks, and of a part of one for which others have to wait. More blocks
+  // of tiles repeat what is done to the weights, more blocks of panels to the input.
+  double least = std::numeric_limits<double>::infinity();
+  const auto consider = [&](std::int64_t tile_parts, std::int64_t panel_parts) {
+    const std::int64_t t = ceil_div(tiles, tile_parts), k = ceil_div(panels, panel_parts);
+    const std::int64_t blocks = p.groups * ceil_div(tiles, t) * ceil_div(panels, k);
+    const double of_tiles = real(t) / real(b.tiles_of_image()) / real(p.groups);
+    const double of_panels = real(k) / real(panels);
+    const double one = product_cycles(p, b, t, std::min(k * tile.nr, p.k_per_group()), tile) +
+                       b.input_cycles * of_tiles + b.weight_cycles / real(p.groups) * of_panels +
+                       b.store_cycles * of_tiles * of_panels + core_cycle(tile) * kTileBlock;
+    const double time = (real(ceil_div(blocks, threads)) + kLastBlock) * one;
+    if (time >= least) return;
+    least = time;
+    b.tiles = t;
+    b.panels = k;
+  };
+  const std::int64_t fewest = ceil_div(tiles, b.tiles);
+  for (std::int64_t parts = 1;; parts = std::min(2 * parts, panels)) {
+    const std::int64_t others = p.groups * parts;
+    const std::int64_t rounds = ceil_div(fewest * others, threads);
+    for (std::int64_t i = 0; i < 3; ++i) {
+      const std::int64_t most = ceil_div((rounds + i) * threads, others);
+      consider(std::clamp(most, fewest, tiles), parts);
+    }
+    if (parts == panels) break;
   }
-  if (tile_blocks() >= threads) b.tiles = ceil_div(tiles, round_up(tile_blocks(), threads));
   set_sizes(tile, b);
 }
 
