@@ -24,10 +24,6 @@ void pack_dense(const ConstTensorView& weights, float* out) noexcept {
 
 namespace {
 
-// Floats from which on packed weights are written past the caches; fewer stay in one until they
-// are used.
-constexpr std::int64_t kStreamed = (1 << 20) + 1;
-
 // Four floats in whatever vectors the platform has; the compiler's own type, so that this file
 // needs no instruction set.
 using Four = float __attribute__((vector_size(16)));
@@ -52,28 +48,6 @@ inline void transpose(const float* in, std::int64_t stride, float* out,
                        __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5),
                        __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7)};
   for (int i = 0; i < 4; ++i) std::memcpy(out + row[i], &rows[i], sizeof rows[i]);
-}
-
-// Copies past the caches where the compiler offers that: what is written to memory that is not in
-// the cache is otherwise read from there first, which is half of the time. `count` is a multiple of
-// four and `out` aligned for one.
-inline void stream(const float* in, std::int64_t count, float* out) noexcept {
-  for (std::int64_t i = 0; i < count; i += 4) {
-#if defined(__x86_64__) && defined(__clang__)
-    __builtin_nontemporal_store(load(in + i), reinterpret_cast<Four*>(out + i));
-#elif defined(__x86_64__)
-    __builtin_ia32_movntps(out + i, load(in + i));
-#else
-    std::memcpy(out + i, in + i, sizeof(Four));
-#endif
-  }
-}
-
-// Before other threads may see what was streamed.
-inline void end_stream() noexcept {
-#if defined(__x86_64__)
-  __builtin_ia32_sfence();
-#endif
 }
 
 constexpr int kSteps = 72;  // of depth at a time: eight channels of 3x3, some lines of a source row
@@ -135,6 +109,24 @@ inline void gather(const Chunk& chunk, int steps, const float* in, std::int64_t 
 }
 
 }  // namespace
+
+void stream(const float* in, std::int64_t count, float* out) noexcept {
+  for (std::int64_t i = 0; i < count; i += 4) {
+#if defined(__x86_64__) && defined(__clang__)
+    __builtin_nontemporal_store(load(in + i), reinterpret_cast<Four*>(out + i));
+#elif defined(__x86_64__)
+    __builtin_ia32_movntps(out + i, load(in + i));
+#else
+    std::memcpy(out + i, in + i, sizeof(Four));
+#endif
+  }
+}
+
+void end_stream() noexcept {
+#if defined(__x86_64__)
+  __builtin_ia32_sfence();
+#endif
+}
 
 void pack_panels(const ConstTensorView& weights, std::int64_t groups, int nr, float* out) noexcept {
   const auto& [k_count, c_count, r_count, s_count] = weights.shape;

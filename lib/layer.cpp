@@ -216,15 +216,7 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   if (owned >= 0) {
     auto* const u =
         reinterpret_cast<float*>(static_cast<char*>(memory) + header + weight_bytes + bias_bytes);
-    WinogradWeights transform;
-    transform.tap_stride = tap;
-    transform.count = tap;
-    transform.point_stride = point_stride;
-    for (std::int64_t i = 0; i < elements / (taps * tap); ++i) {
-      transform.g = packed->weights + i * taps * tap;
-      transform.u = u + i * points * point_stride;
-      table->winograd_weights[owned](transform);
-    }
+    transform_weights(*table, owned, packed->weights, elements / (taps * tap), tap, u);
     packed->winograd[owned].weights = u;
   }
   packed->has_bias = bias != nullptr;

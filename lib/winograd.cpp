@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "../kernels/weights.hpp"
 #include "integers.hpp"
 
 namespace fastconv {
@@ -335,6 +336,33 @@ class Block {
 };
 
 }  // namespace
+
+void transform_weights(const KernelTable& table, int variant, const float* panels,
+                       std::int64_t count, std::int64_t tap, float* u) noexcept {
+  constexpr std::int64_t kPart = 128;  // floats of a point, put together in L1 to be streamed
+  const WinogradVariant& v = kWinogradVariants[variant];
+  const std::int64_t points = winograd_points(v);
+  const std::int64_t stride = winograd_point_stride(tap);
+  const bool streamed = count * points * tap >= kStreamed;
+  alignas(64) float scratch[kMostPoints * winograd_point_stride(kPart)];
+  WinogradWeights part;
+  part.tap_stride = tap;
+  part.point_stride = streamed ? winograd_point_stride(kPart) : stride;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float* const panel = panels + i * tap * v.r * (v.square ? v.r : 1);
+    float* const to = u + i * points * stride;
+    for (std::int64_t at = 0; at < tap; at += part.count) {
+      part.g = panel + at;
+      part.count = streamed ? std::min(kPart, tap - at) : tap;
+      part.u = streamed ? scratch : to;
+      table.winograd_weights[variant](part);
+      for (std::int64_t point = 0; point < points && streamed; ++point) {
+        stream(scratch + point * part.point_stride, part.count, to + point * stride + at);
+      }
+    }
+  }
+  if (streamed) end_stream();
+}
 
 void winograd(const Operands& t, const WinogradBlocking& b, std::int64_t begin, std::int64_t end,
               void* workspace) noexcept {

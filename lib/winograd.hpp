@@ -76,6 +76,8 @@ constexpr std::int64_t winograd_points(const WinogradVariant& v) noexcept {
   return v.square ? side * side : side;
 }
 
+constexpr std::int64_t kMostPoints = 64;
+
 // Does the variant compute such a window?
 bool is_winograd(const WinogradVariant& variant, const Window& window) noexcept;
 
@@ -84,6 +86,10 @@ bool is_winograd(const WinogradVariant& variant, const Window& window) noexcept;
 constexpr std::int64_t winograd_point_stride(std::int64_t floats) noexcept {
   return round_up(floats + kLine, 2 * kLine) - kLine;
 }
+
+// The points of panels of `tap` floats of each tap, as PackedWinograd has them.
+void transform_weights(const KernelTable& table, int variant, const float* panels,
+                       std::int64_t count, std::int64_t tap, float* u) noexcept;
 
 // A pure function of its arguments, for a problem of a layer that the variant computes, with the
 // layer's transformed weights (`owned`) or with those that every block transforms.

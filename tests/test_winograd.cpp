@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include "../kernels/weights.hpp"
 #include "check.hpp"
 #include "sweep.hpp"
 
@@ -132,6 +133,13 @@ TEST_SUITE("winograd") {
       check_variants(problem_of(conv_of(90, 40, kernel, 2), 2, 17, 29), Layout::nhwc, Fill::floats,
                      2);
     }
+  }
+
+  TEST_CASE("transformed weights written past the caches") {
+    constexpr std::int64_t c = 261, k = 130;  // no whole parts
+    static_assert(c * k * 36 >= kStreamed && c * k * 64 <= kMostTransformed);
+    check_variants(problem_of(conv_of(c, k), 1, 5, 6), Layout::nchw, Fill::floats, 1);
+    check_variants(problem_of(conv_of(c, k, 5, 2), 1, 3, 6), Layout::nhwc, Fill::floats, 2);
   }
 
   TEST_CASE("weights transformed as they are used") {
