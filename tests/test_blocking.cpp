@@ -264,16 +264,41 @@ TEST_SUITE("blocking") {
               const Problem one = parsed(descriptor);
               if (!is_winograd(kWinogradVariants[variant], one.conv.window())) continue;
               Problem many = one;
-              const auto cycles = [&](const Problem& p) {
-                return choose_winograd(problem_in(p, layout), variant, true, tiles.channels, caches)
-                    .cycles();
-              };
-              for (const std::int64_t n : {2, 5, 64}) {
-                many.mb = n;
-                CHECK(cycles(many) == cycles(one));
+              for (const bool owned : {false, true}) {
+                const auto cycles = [&](const Problem& p) {
+                  return choose_winograd(problem_in(p, layout), variant, owned, tiles.channels,
+                                         caches)
+                      .cycles();
+                };
+                for (const std::int64_t n : {2, 5, 64}) {
+                  many.mb = n;
+                  CHECK(cycles(many) == cycles(one));
+                }
               }
             }
           }
+        }
+      }
+    }
+  }
+
+  TEST_CASE("Winograd's blocks leave no thread long without one") {
+    for (const char* const descriptor :
+         {"mb1ic64ih56oc64kh3ph1", "mb1ic128ih28oc128kh3ph1", "mb1ic256ih14oc256kh3ph1",
+          "mb1ic512ih7oc512kh3ph1", "mb5ic96ih13oc160kh3ph1", "mb1_g2ic256ih14oc256kh3ph1"}) {
+      CAPTURE(std::string(descriptor));
+      const fastconv::Problem p = problem_in(parsed(descriptor), Layout::nhwc);
+      for (const Tiles& tiles : kTiles) {
+        for (const int threads : {2, 3, 4}) {
+          CAPTURE(threads);
+          WinogradBlocking b = choose_winograd(p, 1, true, tiles.channels, kCaches[0]);
+          const std::int64_t work = p.groups * p.n * b.tiles_of_image() * b.panels;
+          const std::int64_t most = b.tiles;
+          split_for_threads(p, tiles.channels, threads, b);
+          CHECK(b.tiles <= most);
+          const std::int64_t blocks = winograd_blocks(p, tiles.channels.nr, b);
+          const std::int64_t longest = ceil_div(blocks, threads) * b.tiles * b.panels;
+          CHECK(static_cast<double>(longest * threads) <= 1.13 * static_cast<double>(work));
         }
       }
     }

@@ -316,6 +316,28 @@ TEST_SUITE("winograd") {
     });
   }
 
+  TEST_CASE("explain names the variant, its blocks, its error and its workspace") {
+    for_each_variant([](const LayerOptions& options, Layout layout) {
+      const Tensor x(layout, {1, 20, 9, 14}), weights(Layout::nchw, {33, 20, 3, 3});
+      const Tensor y(layout, {1, 33, 9, 14});
+      Layer layer;
+      REQUIRE(Layer::create(conv_of(20, 33), weights.view(), nullptr, options, layer).ok());
+      Plan plan;
+      REQUIRE(layer.plan(x.view(), y.view(), plan).ok());
+      const int m = winograd_size(options.algorithm);
+      const auto number = [](std::int64_t value) { return std::to_string(value); };
+      const std::string tiles = number(((9 + m - 1) / m) * ((14 + m - 1) / m));
+      const char* const error = m == 2 ? "0.7" : m == 4 ? "2" : "8";
+      const std::string text = plan.explain().text;
+      for (const std::string& words : {"F(" + number(m) + "x" + number(m) + ", 3x3)",
+                                       "blocks: " + tiles + " tiles (an image has " + tiles + ")",
+                                       "error: " + std::string(error) + " times direct summation's",
+                                       "workspace: " + number(plan.workspace_bytes()) + " bytes"}) {
+        CHECK_MESSAGE(text.find(words) != std::string::npos, words << " in\n" << text);
+      }
+    });
+  }
+
   TEST_CASE("who may have it") {
     const std::vector<float> weights(64 * 64 * 25);
     const auto planned = [&](const Conv2d& conv, std::int64_t size, const LayerOptions& options) {
