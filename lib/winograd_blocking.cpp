@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::int64_t kPartFloats = 2048;   // of a point of weights that are transformed at a time
 constexpr double kNearWeights = 1 << 22;     // bytes
-constexpr double kLastBlock = 0.1;           // share of a block for which threads wait
+constexpr double kLastBlock = 0.05;          // share of a block for which threads wait
 constexpr std::int64_t kFarBytes = 8 << 20;  // of V that L3 has room for
 constexpr std::int64_t kLeastTiles = 28;     // that share a pass of the weights
 constexpr std::int64_t kSparse = 3;          // columns copied for each that is read
