@@ -39,7 +39,7 @@ std::int64_t columns_of(const Problem& p, std::int64_t pixels) noexcept {
 }
 
 // What a block needs of scratch memory, in bytes, one behind the other: zeros, pointers, and of a
-// transposed block the patch of the image under it and its outputs.
+// transposed or copied block the patch of the image under it, and of the former its outputs.
 struct Scratch {
   std::int64_t zeros = 0, pointers = 0, patch = 0, outputs = 0;
   std::int64_t patch_pitch = 0, output_pitch = 0;  // floats from a pixel to the next
@@ -51,12 +51,12 @@ struct Scratch {
     zeros = output_pitch * kFloat;
     const std::int64_t pixels = rows_of(p, b.rows) * columns_of(p, b.pixels);
     pointers = round_up(pixels * static_cast<std::int64_t>(sizeof(const float*)), 64);
-    if (!b.transposed) return;
+    if (!b.transposed && !b.copied) return;
     const std::int64_t rows = std::min(rows_of(p, b.rows), p.h);
     const std::int64_t columns = std::min(columns_of(p, b.pixels), p.w);
     // Packing may write up to a vector behind its end.
     patch = (rows * columns * patch_pitch + kMaxWidth) * kFloat;
-    outputs = b.rows * b.pixels * output_pitch * kFloat;
+    if (b.transposed) outputs = b.rows * b.pixels * output_pitch * kFloat;
   }
 
   std::int64_t bytes() const noexcept { return zeros + pointers + patch + outputs; }
@@ -71,6 +71,13 @@ bool aliases(const Problem& p, std::int64_t phases, const float* x, const float*
   const auto bytes = reinterpret_cast<std::uintptr_t>(y) - reinterpret_cast<std::uintptr_t>(x);
   return p.x_strides[3] * stride % kApart == 0 && p.y_strides[3] * stride % kApart == 0 &&
          bytes % 1024 < 64;
+}
+
+// Columns that a dilated filter visits lie side by side, so that to the kernel it is dense; a part
+// of a row is then one of every so many pixels.
+std::int64_t column_phases(const Problem& p, std::int64_t pixels) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  return stride.w == 1 && pixels >= 3 * dilation.w ? dilation.w : 1;
 }
 
 // Floats from a pixel to the next with which a row's pixels lie in four sets of L1 or fewer.
@@ -101,8 +108,14 @@ void choose_pixels(const Problem& p, const Tile& tile, bool transposed,
   // Strides that leave many rows out share few.
   b.rows = p.window.stride.h <= 2 ? std::min(ceil_div(p.oh, row_phases(p, b)), kRows) : 1;
   b.pixels = std::min(p.ow, kPixels);
-  b.channels = std::min<std::int64_t>(p.k, transposed ? tile.nr : kChannels);
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  // Where pixels crowd, what is under a tile would not stay in L1 until all of its lines have been
+  // read: of wide filters, the longer the shorter vectors are, and of three taps if all pixels that
+  // they visit share one set.
+  const std::int64_t crowd = kernel.w >= 5 ? 32 * tile.width : 1024;
+  const std::int64_t apart = p.x_strides[3] * column_phases(p, b.pixels);
+  b.copied = !transposed && kernel.w >= 3 && apart % crowd == 0 && has_patch(p);
+  b.channels = std::min<std::int64_t>(p.k, transposed || b.copied ? tile.nr : kChannels);
   const bool shared = stride.w <= 2 && (kernel.w == 3 || kernel.w == 5 || kernel.w >= 7);
   const double step = p.k_per_group() > 1 ? kFmaSpread : shared ? kFma : 2 * kFma;
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
@@ -114,6 +127,7 @@ void choose_pixels(const Problem& p, const Tile& tile, bool transposed,
     b.pack_cycles += real(p.h * p.w * ceil_div(p.c, tile.width)) * kTransposePixel;
     b.store_cycles += vectors * kTransposePixel;
   } else {
+    if (b.copied) b.pack_cycles += real(p.h * p.w * ceil_div(p.c, tile.width)) * kCopyVector;
     // Part of a vector; those of kMaxWidth have masks that take no time.
     const std::int64_t lanes = tile.width < kMaxWidth ? p.k % tile.width : 0;
     const bool loads_taps = lanes > 0 && p.k_per_group() == 1 && shared && kernel.w > 3;
@@ -245,13 +259,10 @@ class PixelBlocks {
     const auto& [kernel, stride, padding, dilation, mode] = p_.window;
     const std::int64_t columns = columns_of(p_, part.pixels);
     const std::int64_t apart = row_phases(p_, b_);  // output rows of a block
-    // Columns that a dilated filter visits lie side by side, so that to the kernel it is dense; a
-    // part of a row is then one of every `phases` pixels.
-    const bool dense = stride.w == 1 && part.pixels >= 7 * dilation.w;
-    const std::int64_t phases = dense ? dilation.w : 1;
+    const std::int64_t phases = column_phases(p_, part.pixels);
     const float* x = t_.x + part.n * p_.x_strides[0] +
                      part.channel / p_.k_per_group() * p_.c_per_group() * p_.x_strides[1];
-    if (b_.transposed) {
+    if (b_.transposed || b_.copied) {
       read_patch(part, x, phases);
     } else {
       point(part, phases, p_.x_strides[3],
@@ -273,7 +284,7 @@ class PixelBlocks {
     d.kernel_w = kernel.w;
     d.stride_h = stride.h;
     d.stride_w = stride.w;
-    d.dilation_w = dense ? 1 : dilation.w;
+    d.dilation_w = dilation.w / phases;
     d.group_in = static_cast<int>(p_.c_per_group());
     d.group_out = static_cast<int>(p_.k_per_group());
     d.weights = t_.weights + part.channel * p_.taps() * d.group_in;
@@ -290,8 +301,8 @@ class PixelBlocks {
       d.y = t_.y + offset(part, p_.y_strides);
       d.y_row_stride = apart * p_.y_strides[2];
       d.y_pixel_stride = p_.y_strides[3];
-      d.y_aliases = aliases(p_, phases, x, d.y);
-      d.x_crowds = p_.x_strides[3] % kCrowded == 0;
+      d.y_aliases = !b_.copied && aliases(p_, phases, x, d.y);
+      d.x_crowds = !b_.copied && p_.x_strides[3] % kCrowded == 0;
       if (t_.residual != nullptr) add_residual(part, d);
     }
     d.y_pixel_stride *= phases;

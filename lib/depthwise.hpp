@@ -17,6 +17,7 @@ namespace fastconv {
 struct DepthwiseBlocking {
   Lanes lanes = Lanes::channels;
   bool transposed = false;  // channels, to a patch and from staged outputs
+  bool copied = false;      // x alone, to a patch
   bool fetch = false;       // planes come from beyond L2
   std::int64_t rows = 0;
   std::int64_t pixels = 0;

@@ -296,6 +296,29 @@ TEST_SUITE("tiles") {
     run_both_ways(sweep, problem_of(conv_of(140, 140, 7, 3, 140), 1, 7, 9), ++seed);
   }
 
+  // Of pixels that share a few sets of L1 a copy is read, a block of channels at a time; with these
+  // dilations so do those that a filter visits.
+  TEST_CASE("depthwise pixels that share sets of L1: kernel x size x stride") {
+    Sweep sweep(false);
+    std::uint64_t seed = 0;
+    for (const std::int64_t kernel : {3, 5, 7, 9}) {
+      for (const std::int64_t size : {1, 2, 7, 16, 33}) {
+        for (const std::int64_t stride : {1, 2}) {
+          Conv2d conv = conv_of(512, ++seed % 4 == 0 ? 1024 : 512, kernel, kernel / 2, 512);
+          conv.stride = stride;
+          if (kernel == 3) conv.dilation = 2;
+          if (seed % 3 == 0) conv.padding = {kernel, 0, kernel / 2, kernel + 2};
+          const std::int64_t least = (kernel - 1) * conv.dilation.h + 1;
+          PostOps post_ops;
+          post_ops.sum = seed % 2 == 0;
+          sweep.run(problem_of(conv, 1, std::max(size, least), std::max(size, least)), Layout::nhwc,
+                    Fill::integers, seed, true, seed % 4 < 2 ? Guard::after : Guard::before,
+                    post_ops);
+        }
+      }
+    }
+  }
+
   // Adjacent columns: tiles of rows x vectors, two rows to a vector, masks on every side.
   TEST_CASE("depthwise planes: kernel x width x height") {
     Sweep sweep(false);
