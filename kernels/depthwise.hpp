@@ -265,6 +265,24 @@ void rolling_tile(const DepthwiseArguments& d, const float* const* pixels, int c
   }
 }
 
+// Asks for what a tile of `count` pixels two further on reads and writes: a CPU does not foresee
+// what lies under so many pixels. Of image rows only the last are new.
+__attribute__((noinline)) inline void fetch_ahead(const DepthwiseArguments& d,
+                                                  const float* const* pixels, int count,
+                                                  int channel, std::int64_t row,
+                                                  std::int64_t pixel) noexcept {
+  const std::int64_t inputs = count * d.stride_w;
+  pixels += (d.kernel_h - 1) * d.row_step;
+  for (std::int64_t r = 0; r < d.stride_h && r < d.kernel_h; ++r, pixels -= d.row_step) {
+    const float* x = *pixels + channel + (2 * inputs + d.kernel_w - d.stride_w) * d.fetch;
+    for (std::int64_t j = 0; j < inputs; ++j, x += d.fetch) __builtin_prefetch(x);
+  }
+  const float* y = d.y + row * d.y_row_stride + (pixel + 2 * count) * d.y_pixel_stride + channel;
+  for (int p = 0; p < count; ++p, y += d.y_pixel_stride) __builtin_prefetch(y, 1);
+  // GCC drops calls of a function that does nothing but fetch.
+  asm volatile("");
+}
+
 // Calls tile(pixels of a tile, pixel) for the pixels of a row. `even` leaves no fewer than four for
 // another tile, if it can: they would wait for their sums.
 template <int Most, bool Even = false, class Tile>
@@ -325,9 +343,11 @@ void depthwise_rows(const DepthwiseArguments& d) noexcept {
       done = d.channels / Two * Two;
       cover_row<Taps == 3 && few ? 4 : 7>(done > 0 ? d.pixels : 0, [&](auto count, auto pixel) {
         constexpr int P = decltype(count)::value;
+        const float* const* in = inputs + pixel * d.stride_w;
         for (int channel = 0; channel < done; channel += Two) {
+          if (d.fetch != 0) fetch_ahead(d, in, P, channel, first, pixel);
           depthwise_tile<Arch, P, kMaxVectors, Taps, Stride, false>(
-              d, inputs + pixel * d.stride_w, channel, Vector<Arch>::width, first, pixel);
+              d, in, channel, Vector<Arch>::width, first, pixel);
         }
       });
     }
@@ -341,6 +361,7 @@ void depthwise_rows(const DepthwiseArguments& d) noexcept {
         constexpr int T = own * Taps, S = own * Stride;
         const float* const* in = inputs + pixel * d.stride_w;
         for (std::int64_t row = first; row < first + together; ++row) {
+          if (d.fetch != 0) fetch_ahead(d, in, P, channel, row, pixel);
           depthwise_tile<Arch, P, 1, T, S, Partial>(d, in, channel, lanes, row, pixel);
           in += row_stride;
         }

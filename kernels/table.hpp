@@ -149,6 +149,7 @@ struct DepthwiseArguments {
   int channels = 0;                   // of y
   float* y = nullptr;
   std::int64_t y_row_stride = 0, y_pixel_stride = 0;
+  std::int64_t fetch = 0;           // floats from a pixel of x to the next where it is far, or 0
   bool y_aliases = false;           // agrees with x in the address bits below a page
   bool x_crowds = false;            // pixels that follow each other share a few sets of L1
   const float* residual = nullptr;  // or null

@@ -101,7 +101,12 @@ bool has_patch(const Problem& p) noexcept {
   return p.window.padding_mode == PaddingMode::zeros || !pads;
 }
 
-void choose_pixels(const Problem& p, const Tile& tile, bool transposed,
+// Are x and y more than so many times L2?
+bool is_far(const Problem& p, std::int64_t times, const CacheSizes& caches) noexcept {
+  return (p.c * p.h * p.w + p.k * p.oh * p.ow) * kFloat > times * caches.l2;
+}
+
+void choose_pixels(const Problem& p, const Tile& tile, const CacheSizes& caches, bool transposed,
                    DepthwiseBlocking& b) noexcept {
   b.lanes = Lanes::channels;
   b.transposed = transposed;
@@ -115,6 +120,7 @@ void choose_pixels(const Problem& p, const Tile& tile, bool transposed,
   const std::int64_t crowd = kernel.w >= 5 ? 32 * tile.width : 1024;
   const std::int64_t apart = p.x_strides[3] * column_phases(p, b.pixels);
   b.copied = !transposed && kernel.w >= 3 && apart % crowd == 0 && has_patch(p);
+  b.fetch = !transposed && !b.copied && is_far(p, 14, caches);
   b.channels = std::min<std::int64_t>(p.k, transposed || b.copied ? tile.nr : kChannels);
   const bool shared = stride.w <= 2 && (kernel.w == 3 || kernel.w == 5 || kernel.w >= 7);
   const double step = p.k_per_group() > 1 ? kFmaSpread : shared ? kFma : 2 * kFma;
@@ -153,7 +159,7 @@ void choose_planes(const Problem& p, const Tile& tile, const CacheSizes& caches,
   b.pack_cycles = 0;
   // 128 channels of 147x147: 6000 -> 3600 us (AVX2), 3450 -> 2900 (AVX-512). What is nearer takes
   // 3 to 8 % longer for it, and with stride 2, whose streams are few, also what is twice as far.
-  b.fetch = real(p.c * p.h * p.w + p.k * p.oh * p.ow) * kFloat > real(5 * stride.w * caches.l2);
+  b.fetch = is_far(p, 5 * stride.w, caches);
   b.store_cycles = vectors * (kStoreVector + (shared ? 0.0 : kTileApart));
 }
 
@@ -169,7 +175,7 @@ bool choose_depthwise(const Problem& p, const Tile& tile, const CacheSizes& cach
                       DepthwiseBlocking& b) noexcept {
   if (!is_depthwise(p.c_per_group(), p.k_per_group(), tile.width)) return false;
   const bool adjacent = p.x_strides[1] == 1 && p.y_strides[1] == 1;
-  if (adjacent || has_patch(p)) choose_pixels(p, tile, !adjacent, b);
+  if (adjacent || has_patch(p)) choose_pixels(p, tile, caches, !adjacent, b);
   if (!adjacent && has_planes(p)) {
     DepthwiseBlocking planes;
     choose_planes(p, tile, caches, planes);
@@ -302,6 +308,7 @@ class PixelBlocks {
       d.y_row_stride = apart * p_.y_strides[2];
       d.y_pixel_stride = p_.y_strides[3];
       d.y_aliases = !b_.copied && aliases(p_, phases, x, d.y);
+      d.fetch = b_.fetch ? phases * p_.x_strides[3] : 0;
       d.x_crowds = !b_.copied && p_.x_strides[3] % kCrowded == 0;
       if (t_.residual != nullptr) add_residual(part, d);
     }

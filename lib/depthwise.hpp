@@ -18,7 +18,7 @@ struct DepthwiseBlocking {
   Lanes lanes = Lanes::channels;
   bool transposed = false;  // channels, to a patch and from staged outputs
   bool copied = false;      // x alone, to a patch
-  bool fetch = false;       // planes come from beyond L2
+  bool fetch = false;       // x and y lie beyond near caches
   std::int64_t rows = 0;
   std::int64_t pixels = 0;
   std::int64_t channels = 0;

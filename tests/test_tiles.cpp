@@ -319,6 +319,17 @@ TEST_SUITE("tiles") {
     }
   }
 
+  // More than caches hold is asked for ahead; in these a kernel moves past rows of the image, too.
+  TEST_CASE("depthwise beyond the caches") {
+    Sweep sweep(false);
+    sweep.run(problem_of(conv_of(72, 72, 3, 1, 72), 1, 220, 220), Layout::nhwc, Fill::integers, 1);
+    for (const std::int64_t kernel : {1, 5}) {
+      Conv2d conv = conv_of(136, 136, kernel, kernel / 2, 136);
+      conv.stride = 2;
+      sweep.run(problem_of(conv, 1, 210, 210), Layout::nhwc, Fill::integers, 2);
+    }
+  }
+
   // Adjacent columns: tiles of rows x vectors, two rows to a vector, masks on every side.
   TEST_CASE("depthwise planes: kernel x width x height") {
     Sweep sweep(false);
