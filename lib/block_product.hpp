@@ -39,7 +39,7 @@ class BlockProduct {
     }
     weights_ = g_.weights + group * g_.lanes_per_group * depth_;
     bias_ = g_.bias != nullptr ? g_.bias + group * g_.lanes_per_group : nullptr;
-    skips_padding_ = g_.finite && p_.window.padding_mode == PaddingMode::zeros;
+    skips_padding_ = g_.skips_padding();
     skips_columns_ = skips_padding_ && b_.cuts_columns;
     const std::size_t lane_axis = b_.lanes == Lanes::pixels ? 3 : 1;
     lanes_adjacent_ = p_.y_strides[lane_axis] == 1 &&
@@ -77,6 +77,7 @@ class BlockProduct {
           g_.table.pack_rows(pack);
         }
         first_pixel_ = pack.first;
+        first_ = place_of(0);
         const std::int64_t channels = round_up(channel_count, weight_nr_);
         if (b_.lanes == Lanes::pixels) {
           multiply(pack, channel_count, pack.count, sums_ + done * channels);
@@ -121,28 +122,30 @@ class BlockProduct {
     tap_stride_ = {window.dilation.h / step.h * strides.h, window.dilation.w / step.w * strides.w};
   }
 
-  // The k-block's part of a window as stretches of memory; taps that touch are one, unless some may
-  // be passed over.
+  // The k-block's part of a window as stretches of memory, without columns of taps that no window
+  // finds in the image; taps that touch are one, unless some may be passed over.
   void list_segments(std::int64_t begin, std::int64_t end) noexcept {
     const Pair kernel = p_.window.kernel_size;
     const std::int64_t channels = p_.c_per_group();
+    TapRange columns = tap_columns_inside(p_, 0);
+    if (!skips_padding_ || columns.until < p_.ow) columns = {0, kernel.w, p_.ow};
     segment_count_ = 0;
-    for (std::int64_t depth = 0; begin < end;) {
+    for (std::int64_t depth = 0, length = 0; begin < end; begin += length, depth += length) {
       const std::int64_t tap = begin / channels;
       const std::int64_t channel = begin % channels;
-      const std::int64_t length = std::min(channels - channel, end - begin);
+      length = std::min(channels - channel, end - begin);
+      if (tap % kernel.w < columns.begin || tap % kernel.w >= columns.end) continue;
       const std::int64_t offset =
           b_.form == PixelForm::rows
               ? depth
               : tap / kernel.w * tap_stride_.h + tap % kernel.w * tap_stride_.w + channel;
       Segment* last = segments_ + segment_count_ - 1;
-      if (!skips_columns_ && segment_count_ > 0 && last->offset + last->length == offset) {
+      if (!skips_columns_ && segment_count_ > 0 && last->offset + last->length == offset &&
+          last->depth + last->length == depth) {
         last->length += length;
       } else {
         segments_[segment_count_++] = {offset, length, depth};
       }
-      begin += length;
-      depth += length;
     }
   }
 
@@ -196,44 +199,51 @@ class BlockProduct {
     tile.b_ahead = kStepsAhead * tile_.nr;
   }
 
-  // The window of a pixel of the block, and how many from it on are evenly spaced.
-  const float* window(std::int64_t pixel) const noexcept {
-    if (b_.form == PixelForm::rows) return pixels_ + pixel * b_.pitch;
-    const std::int64_t ow = first_pixel_ % p_.ow + pixel;
-    return windows_ + ow / p_.ow * output_stride_.h +
-           (ow % p_.ow - first_pixel_ % p_.ow) * output_stride_.w;
+  // Where a pixel of the block is in the output. Divisions are felt in shallow products.
+  Pair place_of(std::int64_t pixel) const noexcept {
+    const std::int64_t flat = first_pixel_ + pixel;
+    return {flat / p_.ow, flat % p_.ow};
   }
-  std::int64_t even_rows(std::int64_t row) const noexcept {
-    if (b_.lanes == Lanes::pixels) return weight_nr_ - row % weight_nr_;  // to the panel's end
-    constexpr std::int64_t all = std::numeric_limits<std::int64_t>::max();
+
+  // The window of a pixel of the block, and how many from it on are evenly spaced and alike.
+  const float* window(std::int64_t pixel, const Pair& at) const noexcept {
+    if (b_.form == PixelForm::rows) return pixels_ + pixel * b_.pitch;
+    return windows_ + (at.h - first_.h) * output_stride_.h + (at.w - first_.w) * output_stride_.w;
+  }
+  std::int64_t even_windows(const Pair& at) noexcept {
     const bool even = b_.form == PixelForm::rows || p_.ow * output_stride_.w == output_stride_.h;
-    if (!even && !tile_.straddles) return row_end(row);
+    if (!even && !tile_.straddles) return std::min(row_end(at), pixels_alike(at));
+    std::int64_t pixels = pixels_alike(at);
     // What is not evenly spaced in y would go by the stage.
-    if (!lanes_adjacent_) return all;
-    return std::min(even_pixels(row, p_.y_strides),
-                    residual_ == nullptr ? all : even_pixels(row, g_.residual_strides));
+    if (!lanes_adjacent_) return pixels;
+    if (residual_ != nullptr) pixels = std::min(pixels, even_pixels(at, g_.residual_strides));
+    return std::min(pixels, even_pixels(at, p_.y_strides));
   }
   // Pixels from one on to the end of its output row.
-  std::int64_t row_end(std::int64_t pixel) const noexcept {
-    return p_.ow - (first_pixel_ + pixel) % p_.ow;
-  }
+  std::int64_t row_end(const Pair& at) const noexcept { return p_.ow - at.w; }
 
   // Pixels from one on of whose windows the same taps lie in the padding: tiles that end there pass
   // over all of them.
-  std::int64_t pixels_alike(std::int64_t pixel) const noexcept {
-    const std::int64_t oh = (first_pixel_ + pixel) / p_.ow;
-    const std::int64_t ow = (first_pixel_ + pixel) % p_.ow;
-    if (skips_columns_) return tap_columns_inside(p_, ow).until - ow;
-    if (p_.ow < tile_.mr / 2) return std::numeric_limits<std::int64_t>::max();
-    return (tap_rows_inside(p_, oh).until - oh) * p_.ow - ow;
+  std::int64_t pixels_alike(const Pair& at) noexcept {
+    if (skips_columns_) return tap_columns_inside(p_, at.w).until - at.w;
+    if (!skips_padding_ || p_.ow < tile_.mr / 2) return std::numeric_limits<std::int64_t>::max();
+    return (tap_rows(at.h).until - at.h) * p_.ow - at.w;
+  }
+
+  // Of an output row; those that follow have the same as a rule.
+  const TapRange& tap_rows(std::int64_t oh) noexcept {
+    if (oh < tap_rows_from_ || oh >= tap_rows_.until) tap_rows_ = tap_rows_inside(p_, oh);
+    tap_rows_from_ = oh;
+    return tap_rows_;
   }
 
   // Of a k-block, what the windows of `pixels` read of the rows of the image. They find zeros above
   // and below, which add nothing to a sum if the weights are finite.
-  Depths reach(std::int64_t pixel, std::int64_t pixels, const Depths& block) const noexcept {
+  Depths reach(const Pair& at, std::int64_t pixels, const Depths& block) noexcept {
     if (!skips_padding_) return block;
-    const TapRange first = tap_rows_inside(p_, (first_pixel_ + pixel) / p_.ow);
-    const TapRange last = tap_rows_inside(p_, (first_pixel_ + pixel + pixels - 1) / p_.ow);
+    const TapRange first = tap_rows(at.h);
+    const bool alike = pixels <= (first.until - at.h) * p_.ow - at.w;
+    const TapRange last = alike ? first : tap_rows(at.h + (at.w + pixels - 1) / p_.ow);
     const std::int64_t row = p_.c_per_group() * p_.window.kernel_size.w;  // of taps
     const std::int64_t begin = std::min(block.end, std::max(block.begin, last.begin * row));
     return {begin, std::max(begin, std::min(block.end, first.end * row))};
@@ -241,7 +251,7 @@ class BlockProduct {
 
   // The segments of a part of the k-block, and of the columns of taps that a pixel's window finds
   // in the image.
-  void clip_segments(const Depths& block, const Depths& part, std::int64_t pixel,
+  void clip_segments(const Depths& block, const Depths& part, std::int64_t ow,
                      TileArguments& tile) noexcept {
     tile.segments = segments_;
     tile.segment_count = segment_count_;
@@ -249,7 +259,7 @@ class BlockProduct {
     tile.segments = clipped_;
     tile.segment_count = 0;
     TapRange columns{};
-    if (skips_columns_) columns = tap_columns_inside(p_, (first_pixel_ + pixel) % p_.ow);
+    if (skips_columns_) columns = tap_columns_inside(p_, ow);
     for (int i = 0; i < segment_count_; ++i) {
       const Segment& all = segments_[i];
       const std::int64_t begin = block.begin + all.depth;
@@ -287,19 +297,23 @@ class BlockProduct {
       tile.lanes = static_cast<std::int32_t>(std::min(most_lanes, rest));
       const std::int64_t most_rows = tile.lanes > tile_.nr ? tile_.wide_mr : tile_.mr;
       const std::int64_t vectors = ceil_div(tile.lanes, tile_.width);
-      if (pixels_in_lanes && tile.last) {
-        panel_in_y_ = place(lane, tile.lanes, first_channel_, p_.y_strides);
+      Depths part = block;
+      Pair at = place_of(pixels_in_lanes ? lane : 0);
+      if (pixels_in_lanes) {
+        part = reach(at, tile.lanes, block);
+        panel_in_y_ = place(at, tile.lanes, first_channel_, p_.y_strides);
         if (residual_ != nullptr) {
-          panel_in_residual_ = place(lane, tile.lanes, first_channel_, g_.residual_strides);
+          panel_in_residual_ = place(at, tile.lanes, first_channel_, g_.residual_strides);
         }
       }
       for (std::int64_t row = 0; row < rows;) {
         // Tiles of equal height, or of one row less, up to where the rows' addresses are no longer
         // evenly spaced.
-        std::int64_t left = std::min(rows - row, even_rows(row));
-        if (skips_padding_ && !pixels_in_lanes) left = std::min(left, pixels_alike(row));
-        const Depths part =
-            pixels_in_lanes ? reach(lane, tile.lanes, block) : reach(row, left, block);
+        if (!pixels_in_lanes) at = place_of(row);
+        const std::int64_t even =
+            pixels_in_lanes ? weight_nr_ - row % weight_nr_ : even_windows(at);
+        const std::int64_t left = std::min(rows - row, even);
+        if (!pixels_in_lanes) part = reach(at, left, block);
         tile.depth = part.end - part.begin;
         if (tile.depth == 0 && !tile.first && !tile.last) {
           row += left;
@@ -318,21 +332,21 @@ class BlockProduct {
           }
           place_pixels(lane, part.begin, row, pack, tile);
         } else {
-          tile.a = window(row);
+          tile.a = window(row, at);
           tile.a_ahead = b_.fetch_pixels && lane == 0 ? height * b_.pitch : 0;
-          tile.a_run_left = b_.form == PixelForm::rows || tile.a_run_gap == 0 ? 0 : row_end(row);
+          tile.a_run_left = b_.form == PixelForm::rows || tile.a_run_gap == 0 ? 0 : row_end(at);
           tile.b = weight_panel(lane, block.begin);
           tile.b_ahead = 0;
           if (b_.fetch_weights && row == 0) {
             tile.b_ahead = next_panel(tile.b, lane + tile.lanes, lanes, block.begin, following);
           }
-          clip_segments(block, part, row, tile);
+          clip_segments(block, part, at.w, tile);
         }
         tile.sums = sums + (lane / tile_.nr * rows + row) * tile_.nr;
         const MicroKernel kernel =
             g_.table.micro_gemm[static_cast<int>(form)][height - 1][vectors - 1];
         if (tile.last) {
-          store(kernel, tile, row, static_cast<int>(height), lane);
+          store(kernel, tile, row, at, static_cast<int>(height), lane);
         } else {
           kernel(tile);
         }
@@ -349,27 +363,25 @@ class BlockProduct {
     std::int64_t row_stride;
   };
 
-  std::int64_t pixel_offset(std::int64_t pixel, const Dims<4>& strides) const noexcept {
-    const std::int64_t flat = first_pixel_ + pixel;
-    return flat / p_.ow * strides[2] + flat % p_.ow * strides[3];
+  static std::int64_t pixel_offset(const Pair& at, const Dims<4>& strides) noexcept {
+    return at.h * strides[2] + at.w * strides[3];
   }
   // Of the pixels from one on, those that are evenly spaced.
-  std::int64_t even_pixels(std::int64_t pixel, const Dims<4>& strides) const noexcept {
+  std::int64_t even_pixels(const Pair& at, const Dims<4>& strides) const noexcept {
     if (strides[2] == p_.ow * strides[3]) return std::numeric_limits<std::int64_t>::max();
-    return row_end(pixel);
+    return row_end(at);
   }
 
-  Place place(std::int64_t pixel, std::int64_t pixels, std::int64_t channel,
+  Place place(const Pair& at, std::int64_t pixels, std::int64_t channel,
               const Dims<4>& strides) const noexcept {
-    return {pixels <= even_pixels(pixel, strides),
-            channel * strides[1] + pixel_offset(pixel, strides),
+    return {pixels <= even_pixels(at, strides), channel * strides[1] + pixel_offset(at, strides),
             b_.lanes == Lanes::pixels ? strides[1] : strides[3]};
   }
 
   // Runs the kernel on tiles of `rows` rows each and stores them: in y, if their lanes are adjacent
   // and their pixels evenly spaced there and in the residual, else on the stage. Fewer than asked
   // for, if these do not go the same way.
-  void store(MicroKernel kernel, TileArguments& tile, std::int64_t row, int rows,
+  void store(MicroKernel kernel, TileArguments& tile, std::int64_t row, const Pair& at, int rows,
              std::int64_t lane) noexcept {
     const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
     tile.bias = nullptr;
@@ -377,7 +389,7 @@ class BlockProduct {
     tile.bias_along_rows = pixels_in_lanes;
     if (lanes_adjacent_) {
       const auto place_rows = [&](std::int64_t count, const Dims<4>& strides, const Place& panel) {
-        if (!pixels_in_lanes) return place(row, count, first_channel_ + lane, strides);
+        if (!pixels_in_lanes) return place(at, count, first_channel_ + lane, strides);
         return Place{panel.even, panel.offset + row * strides[1], panel.row_stride};
       };
       for (const std::int64_t tiles : {tile.tiles, std::int64_t{1}}) {
@@ -429,12 +441,13 @@ class BlockProduct {
     scatter.residual_strides = along(g_.residual_strides);
     scatter.epilogue = &g_.epilogue;
     for (std::int64_t i = 0; staged_rows_ > 0 && i < pixels;) {
-      std::int64_t count = std::min(pixels - i, even_pixels(pixel + i, p_.y_strides));
-      scatter.y = y_ + channel * p_.y_strides[1] + pixel_offset(pixel + i, p_.y_strides);
+      const Pair at = place_of(pixel + i);
+      std::int64_t count = std::min(pixels - i, even_pixels(at, p_.y_strides));
+      scatter.y = y_ + channel * p_.y_strides[1] + pixel_offset(at, p_.y_strides);
       if (residual_ != nullptr) {
-        count = std::min(count, even_pixels(pixel + i, g_.residual_strides));
-        scatter.residual = residual_ + channel * g_.residual_strides[1] +
-                           pixel_offset(pixel + i, g_.residual_strides);
+        count = std::min(count, even_pixels(at, g_.residual_strides));
+        scatter.residual =
+            residual_ + channel * g_.residual_strides[1] + pixel_offset(at, g_.residual_strides);
       }
       scatter.sums = stage_ + (pixels_in_lanes ? i : i * tile_.nr);
       scatter.lanes = pixels_in_lanes ? static_cast<int>(count) : tile.lanes;
@@ -464,6 +477,9 @@ class BlockProduct {
   Pair tap_stride_;                       // and within a window
   Place panel_in_y_, panel_in_residual_;  // of pixels along the vectors
   std::int64_t first_pixel_ = 0;
+  Pair first_;                      // where it is in the output
+  std::int64_t tap_rows_from_ = 0;  // the output row that tap_rows_ were asked for
+  TapRange tap_rows_{0, 0, 0};
   std::int64_t first_channel_ = 0;
   Segment segments_[kMaxSegments];
   Segment clipped_[kMaxSegments];  // to what a tile does not skip

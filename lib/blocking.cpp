@@ -23,11 +23,11 @@ std::int64_t even_block(std::int64_t size, std::int64_t limit, std::int64_t unit
 constexpr std::int64_t kShallow = 128;
 // Pixels in place that are at most this many pages take no longer than packed ones.
 constexpr std::int64_t kFewPages = 32;
-// Channels of pixels up to which windows inside the image are read in place although others are
-// not.
-constexpr std::int64_t kFewChannels = 32;
 // Cycles of a call for the tiles of one output row that are not for all of a block.
-constexpr double kRowOfTiles = 250.0;
+constexpr double kRowOfTiles = 150.0;
+// Cycles of a step of a tile with a row less than the tallest, beyond its share, where that leaves
+// hardly more sums than the FMAs' latency asks for.
+constexpr double kShortTile = 0.3;
 
 // Pixels of a block that keep the FMAs busy while its weights come from memory: 2048 to 512
 // channels 3x3 stride 2 at 7x7, NCHW, 15.5 -> 9.0 ms (AVX-512), 23.5 -> 10.1 (AVX2).
@@ -92,7 +92,7 @@ class Candidate {
         if (b_.lanes == Lanes::pixels ? !panels_in_place() : !windows_in_place()) return false;
         break;
     }
-    b_.fma_cycles *= taps_multiplied();
+    if (!b_.has_border) b_.fma_cycles *= taps_multiplied();
     b_.pack_cycles = b_.pack_cycles * real(ceil_div(channels_, b_.channel_block)) + kProduct;
     const std::int64_t unit = b_.lanes == Lanes::pixels ? p_.y_strides[3] : p_.y_strides[1];
     const double transposed = unit == 1 ? 0.0 : kScatter;
@@ -297,15 +297,13 @@ class Candidate {
     const Inside inside(p_);
     b_.has_border = !windows_inside(p_);
     if (b_.has_border) {
-      // Of more channels copying takes less time than rows of tiles that end with what is inside.
-      const bool pays = p_.c_per_group() <= kFewChannels && window.stride.w > 1;
-      if (!pays || inside.begin.h >= inside.end.h || inside.begin.w >= inside.end.w) return false;
+      if (inside.begin.h >= inside.end.h || inside.begin.w >= inside.end.w) return false;
     }
     b_.tile.mr = rows_beside(window.stride.w * p_.x_strides[3], b_.tile.mr);
     if (!block_rows(p_.x_strides[3])) return false;
     b_.pitch = p_.c_per_group();
     b_.pack_elements = 0;
-    if (b_.has_border) add_border(inside);
+    if (b_.has_border) add_border();
     // Those of tiles one below the other follow on: 256 to 21 channels at 129x129 3310 -> 2730 us
     // (AVX2 3320 -> 2270).
     b_.fetch_pixels =
@@ -313,33 +311,40 @@ class Candidate {
     return true;
   }
 
-  // Outputs above and below those inside go together, columns beside them one by one.
-  void add_border(const Inside& inside) noexcept {
+  // Windows that find the same taps in the image are a product of their own.
+  void add_border() noexcept {
+    const Pair kernel = p_.window.kernel_size;
     const std::int64_t block_rows = ceil_div(b_.pixel_block, p_.ow);
     const std::int64_t block_columns = std::min(b_.pixel_block, p_.ow);
-    const Pair in{inside.end.h - inside.begin.h, inside.end.w - inside.begin.w};
-    const Pair out{p_.oh - in.h, p_.ow - in.w};
-    const auto area = [&](std::int64_t rows, std::int64_t columns) {
-      const Patch patch(p_, rows, columns);
-      return rows == 0 ? 0 : patch.rows * patch.columns;
-    };
-    const std::int64_t band = std::max(inside.begin.h, p_.oh - inside.end.h);
-    b_.pack_elements = b_.pitch * std::max(area(std::min(band, block_rows), block_columns),
-                                           out.w > 0 ? area(block_rows, 1) : 0);
-    const auto tiles = [&](std::int64_t rows, std::int64_t columns, std::int64_t panel) {
-      return tile_cycles(depth_, rows * columns, channels_, panel, b_.tile);
-    };
-    b_.fma_cycles = tiles(in.h, in.w, b_.tile.straddles ? in.h * in.w : in.w) +
-                    tiles(out.h, p_.ow, p_.ow) + tiles(in.h, out.w, block_rows);
-    // What would straddle the rows of an image ends with each of those inside.
-    if (b_.tile.straddles) {
-      const std::int64_t lanes = b_.wide ? 2 * b_.tile.nr : b_.tile.nr;
-      b_.fma_cycles += real(in.h * ceil_div(channels_, lanes)) * kRowOfTiles;
+    const std::int64_t lanes = b_.wide ? 2 * b_.tile.nr : b_.tile.nr;
+    const std::int64_t most_rows = b_.wide ? b_.tile.wide_mr : b_.tile.mr;
+    b_.fma_cycles = b_.pack_cycles = 0.0;
+    for (std::int64_t row = 0, next_row = 0; row < p_.oh; row = next_row) {
+      const TapRange tap_rows = tap_rows_inside(p_, row);
+      next_row = tap_rows.until;
+      const std::int64_t rows = next_row - row;
+      for (std::int64_t column = 0, next = 0; column < p_.ow; column = next) {
+        const TapRange tap_columns = tap_columns_inside(p_, column);
+        next = tap_columns.until;
+        const std::int64_t columns = next - column;
+        const std::int64_t taps = std::max<std::int64_t>(0, tap_rows.end - tap_rows.begin) *
+                                  std::max<std::int64_t>(0, tap_columns.end - tap_columns.begin);
+        if (taps < kernel.h * kernel.w) {  // which patches hold, unless the weights are finite
+          const Patch patch(p_, std::min(rows, block_rows), std::min(columns, block_columns));
+          b_.pack_elements = std::max(b_.pack_elements, patch.rows * patch.columns * b_.pitch);
+        }
+        const std::int64_t panel = columns == 1 ? std::min(rows, block_rows) : columns;
+        b_.fma_cycles +=
+            tile_cycles(taps * p_.c_per_group(), rows * columns, channels_, panel, b_.tile);
+        // What would straddle the rows of an image ends with each of them.
+        if (b_.tile.straddles && columns > 1) {
+          const std::int64_t short_tiles = round_up(columns, most_rows) - columns;
+          b_.fma_cycles += real(rows * ceil_div(channels_, lanes)) *
+                           (kRowOfTiles + real(taps * p_.c_per_group() * short_tiles) * kShortTile);
+        }
+        b_.pack_cycles += real(ceil_div(rows, block_rows)) * kProduct;
+      }
     }
-    const double copied = real((area(out.h, p_.ow) + out.w * area(in.h, 1)) * b_.pitch);
-    const double parts = real(ceil_div(p_.oh, block_rows) * out.w + 2);
-    b_.pack_cycles = copied * kCopyVector / b_.tile.width + real(out.w * area(in.h, 1)) / 4 * kRun +
-                     parts * kProduct;
   }
 
   const Problem& p_;

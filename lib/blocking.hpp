@@ -52,8 +52,7 @@ enum class PixelForm : std::int32_t {
   columns,   // packed panels of NR pixels
   rows,      // the window of every pixel, with adjacent channels, copied to a panel
   patch,     // the padded image under a block of pixels copied, windows read from it
-  in_place,  // read from x: adjacent pixels of a 1x1 kernel, or windows of adjacent channels, of
-             // which those that reach into the padding come from patches
+  in_place,  // read from x: adjacent pixels of a 1x1 kernel, or windows of adjacent channels
 };
 
 // The padded image under a block of output rows and columns, in steps that leave out what no
@@ -80,7 +79,8 @@ struct Blocking {
   bool wide = false;               // tiles span two panels where their lanes follow on in y
   bool copies = false;             // pixels in place go packed to all but the first tile over them
   bool whole_rows = false;         // a block is whole output rows or part of one
-  bool has_border = false;         // windows in place, of which some reach into the padding
+  bool has_border = false;         // windows in place, of which some reach into the padding: in
+                                   // parts, from patches unless padding may be left out
   bool cuts_columns = false;       // tiles end where other columns of taps are in the padding
   bool fetch_weights = false;      // of the next panel, by the first tile over one
   bool fetch_pixels = false;       // of the next tile

@@ -70,47 +70,30 @@ struct Part {
   }
 };
 
-// Calls function(row, column, rows, columns, is_inside) for the parts of a block of the output.
-template <class Function>
-void for_each_part(const Inside& inside, std::int64_t row, std::int64_t column, std::int64_t rows,
-                   std::int64_t columns, Function function) noexcept {
-  const std::int64_t end_row = row + rows;
-  const std::int64_t end_column = column + columns;
-  const auto in = [](std::int64_t at, std::int64_t begin, std::int64_t end) {
-    return at >= begin && at < end;
-  };
-  for (std::int64_t end = 0; row < end_row; row = end) {
-    const bool rows_inside = in(row, inside.begin.h, inside.end.h);
-    end = std::min(end_row, rows_inside            ? inside.end.h
-                            : row < inside.begin.h ? inside.begin.h
-                                                   : end_row);
-    if (!rows_inside) {
-      function(row, column, end - row, columns, false);
-      continue;
-    }
-    for (std::int64_t first = column, last = 0; first < end_column; first = last) {
-      const bool is_inside = in(first, inside.begin.w, inside.end.w);
-      last = is_inside ? std::min(end_column, inside.end.w) : first + 1;
-      function(row, first, end - row, last - first, is_inside);
-    }
-  }
-}
-
-// A block of windows in place of which some reach into the padding, in parts.
+// A block of windows in place of which some reach into the padding, in parts of which all find the
+// same taps in the image.
 void multiply_parts(const Operands& operands, const Blocking& b, std::int64_t n, std::int64_t group,
                     std::int64_t pixel, std::int64_t pixels, std::int64_t channel,
                     std::int64_t channels, void* workspace) noexcept {
   const Problem& p = operands.problem;
   Blocking border = b;
-  border.form = PixelForm::patch;
-  for_each_part(Inside(p), pixel / p.ow, pixel % p.ow, ceil_div(pixels, p.ow),
-                std::min(pixels, p.ow),
-                [&](std::int64_t row, std::int64_t column, std::int64_t rows, std::int64_t columns,
-                    bool is_inside) {
-                  const Part part(operands, row, column, rows, columns);
-                  BlockProduct(part.operands, is_inside ? b : border, n, group, workspace)
-                      .run(0, rows * columns, channel, channels);
-                });
+  if (!operands.skips_padding()) border.form = PixelForm::patch;
+  const std::int64_t first_column = pixel % p.ow;
+  const std::int64_t end_row = pixel / p.ow + ceil_div(pixels, p.ow);
+  const std::int64_t end_column = first_column + std::min(pixels, p.ow);
+  for (std::int64_t row = pixel / p.ow, next_row = 0; row < end_row; row = next_row) {
+    const TapRange tap_rows = tap_rows_inside(p, row);
+    next_row = std::min(end_row, tap_rows.until);
+    for (std::int64_t column = first_column, next = 0; column < end_column; column = next) {
+      const TapRange tap_columns = tap_columns_inside(p, column);
+      next = std::min(end_column, tap_columns.until);
+      const Part part(operands, row, column, next_row - row, next - column);
+      const bool is_inside = tap_rows.end - tap_rows.begin == p.window.kernel_size.h &&
+                             tap_columns.end - tap_columns.begin == p.window.kernel_size.w;
+      BlockProduct(part.operands, is_inside ? b : border, n, group, workspace)
+          .run(0, part.problem.oh * part.problem.ow, channel, channels);
+    }
+  }
 }
 
 }  // namespace

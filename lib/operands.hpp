@@ -25,6 +25,11 @@ struct Operands {
   Dims<4> residual_strides;
   const Epilogue& epilogue;
   const float* transformed = nullptr;  // Winograd's weights, if the layer owns them
+
+  // May what is multiplied with padding be left out? It adds nothing to a sum.
+  bool skips_padding() const noexcept {
+    return finite && problem.window.padding_mode == PaddingMode::zeros;
+  }
 };
 
 }  // namespace fastconv
