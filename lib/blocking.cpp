@@ -28,6 +28,8 @@ constexpr double kRowOfTiles = 150.0;
 // Cycles of a step of a tile with a row less than the tallest, beyond its share, where that leaves
 // hardly more sums than the FMAs' latency asks for.
 constexpr double kShortTile = 0.3;
+// Times L2: weights that take time to be read again by every product of a border.
+constexpr std::int64_t kFarWeights = 16;
 
 // Pixels of a block that keep the FMAs busy while its weights come from memory: 2048 to 512
 // channels 3x3 stride 2 at 7x7, NCHW, 15.5 -> 9.0 ms (AVX-512), 23.5 -> 10.1 (AVX2).
@@ -318,6 +320,7 @@ class Candidate {
     const std::int64_t block_columns = std::min(b_.pixel_block, p_.ow);
     const std::int64_t lanes = b_.wide ? 2 * b_.tile.nr : b_.tile.nr;
     const std::int64_t most_rows = b_.wide ? b_.tile.wide_mr : b_.tile.mr;
+    const bool far_weights = depth_ * channels_ * kFloat > kFarWeights * caches_.l2;
     b_.fma_cycles = b_.pack_cycles = 0.0;
     for (std::int64_t row = 0, next_row = 0; row < p_.oh; row = next_row) {
       const TapRange tap_rows = tap_rows_inside(p_, row);
@@ -332,6 +335,9 @@ class Candidate {
         if (taps < kernel.h * kernel.w) {  // which patches hold, unless the weights are finite
           const Patch patch(p_, std::min(rows, block_rows), std::min(columns, block_columns));
           b_.pack_elements = std::max(b_.pack_elements, patch.rows * patch.columns * b_.pitch);
+          if (far_weights) {
+            b_.fma_cycles += real(taps * p_.c_per_group() * channels_ * kFloat) * kWeightByteFar;
+          }
         }
         const std::int64_t panel = columns == 1 ? std::min(rows, block_rows) : columns;
         b_.fma_cycles +=
