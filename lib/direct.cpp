@@ -24,12 +24,17 @@ void set_planes(const Problem& p, DirectBlocking& b) noexcept {
   b.plane_elements = b.groups * p.c_per_group() * b.plane;
 }
 
+// Floats from one channel of the staged result to the next, likewise.
+std::int64_t staged_plane(std::int64_t rows, std::int64_t columns) noexcept {
+  return (rows * round_up(columns, 16)) | 16;
+}
+
 // And of what a block takes of scratch memory.
 void set_buffers(const Problem& p, DirectBlocking& b) noexcept {
   set_planes(p, b);
   if (b.in_place) b.plane_elements = 0;
   b.output_elements =
-      p.y_strides[3] == 1 ? 0 : b.groups * p.k_per_group() * b.rows * round_up(b.columns, 16);
+      p.y_strides[3] == 1 ? 0 : b.groups * p.k_per_group() * staged_plane(b.rows, b.columns);
 }
 
 // Floats that the offsets of all steps of the depth and the taps' phases take at the start of the
@@ -237,7 +242,7 @@ void direct_block(const Operands& t, const DirectBlocking& b, RegionArguments& p
   };
   const Dims<3> shape{b.groups * out_channels, rows, columns};
   const std::int64_t staged_row = round_up(columns, 16);
-  const Dims<3> staged{rows * staged_row, staged_row, 1};
+  const Dims<3> staged{staged_plane(rows, columns), staged_row, 1};
   float* staged_y = planes.out + round_up(b.plane_elements + d.weight_step, 16);
   const Dims<4>& ys = p.y_strides;
   const Dims<3> y_block{ys[1], ys[2], ys[3]};
