@@ -24,8 +24,7 @@ constexpr double kLoadUnaligned = 0.75;  // one vector load, every second of whi
 constexpr double kLoadScalar = 0.5;      // one broadcast
 constexpr double kCopyVector = 2.0;      // load and store while packing
 constexpr double kCopyScalar = 0.9;      // one element of a gather
-constexpr double kQuad = 0.4;            // four channels of a pixel to or from four rows
-constexpr double kQuadVectors = 4.8;     // and of as many pixels as a vector has lanes
+constexpr double kQuads = 10.5;          // four channels of a vector of pixels to or from four rows
 constexpr double kLineUnused = 2.0;      // a line of which few channels of a pixel are taken
 constexpr double kRun = 4.0;             // set-up of a run of neighbouring lanes, or of a stretch
 constexpr double kTap = 35.0;            // set-up of a panel's pixels under one tap
@@ -47,7 +46,7 @@ constexpr double kTileByteFar = 0.05;     // of transformed tiles from there
 constexpr double kStoreScalar = 1.5;      // one element through a scratch tile
 
 // Four channels of one of many pixels on their way to or from four rows.
-constexpr double quad_cycles(int width) noexcept { return kQuad + kQuadVectors / width; }
+constexpr double quad_cycles(int width) noexcept { return kQuads / width; }
 
 // Do lines so many floats apart fall into few sets of L1? Rows at such a distance evict each other.
 constexpr bool aliases(std::int64_t pitch) noexcept { return pitch % 512 == 0; }

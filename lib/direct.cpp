@@ -116,7 +116,9 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
                          double alone) {
     const double line = step >= 16 && 4 * channels <= step ? kLineUnused : 0.0;
     const double quads = real(ceil_div(channels, 4)) * quad_cycles(tile.width);
-    const bool together = channels >= least && p.ow >= tile.width;
+    // Fewer than four if nothing lies between them.
+    const bool together =
+        channels >= (channels == step ? least : std::int64_t{4}) && p.ow >= tile.width;
     return ((together ? quads : real(channels) * alone) + line) / real(channels);
   };
   if (!b.in_place) {
@@ -129,8 +131,10 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
     const double plane_rows = real(channels_in * b.plane_rows * phases);
     const double columns = real(b.plane_columns) / real(stride.w);
     // As 64 to 2 channels show, too.
-    const double far = bytes <= 16 * caches.l2 ? 1.0 : channels_in > 32 ? 4.0 : 2.0;
-    b.pack_cycles = blocks * plane_rows * (columns * element * far + 2 * kRun);
+    const double far = bytes <= 8 * caches.l2 ? 1.0 : channels_in > 32 ? 4.0 : 2.0;
+    const double runs =
+        plane_rows / real(p.x_strides[1] == 1 && element_step > 1 ? channels_in : 1);
+    b.pack_cycles = blocks * (plane_rows * columns * element * far + runs * 2 * kRun);
   }
   const double outputs = images * real(p.k_per_group()) * vectors;
   const std::int64_t together = p.y_strides[1] == 1 ? channels_out : 1;
