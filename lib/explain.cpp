@@ -129,6 +129,11 @@ Explanation explain(const PlanState& state) noexcept {
   }
   out.line("algorithm: %s (%s): %s\n", name(state.algorithm),
            state.chosen ? "chosen by the library" : "asked for by name", meaning(state.algorithm));
+  if (state.axes != Axes{0, 1, 2, 3}) {
+    const Problem& q = state.problem;
+    out.line("seen as: x %lldx%lldx%lldx%lld, kernel %lldx%lld\n", ll(q.n), ll(q.c), ll(q.h),
+             ll(q.w), ll(q.window.kernel_size.h), ll(q.window.kernel_size.w));
+  }
   double fma = 0, pack = 0, store = 0;
   const auto costs = [&](const auto& blocking) {
     fma = blocking.fma_cycles;
@@ -156,7 +161,9 @@ Explanation explain(const PlanState& state) noexcept {
              state.depthwise.lanes == Lanes::pixels ? "pixels" : "channels", state.tile.width);
     out.line("blocks: %lld rows x %lld pixels, %lld channels%s\n", ll(state.depthwise.rows),
              ll(state.depthwise.pixels), ll(state.depthwise.channels),
-             state.depthwise.transposed ? ", transposed on their way in and out" : "");
+             state.depthwise.transposed ? ", transposed on their way in and out"
+             : state.depthwise.copied   ? ", copied on their way in"
+                                        : "");
     costs(state.depthwise);
   } else if (winograd_size(state.algorithm) != 0) {
     const WinogradBlocking& b = state.winograd;

@@ -246,6 +246,35 @@ TEST_SUITE("options") {
     }
   }
 
+  TEST_CASE("explain tells of the axes as kernels see them") {
+    // Much of a filter of one row lies in the padding.
+    const Conv2d conv = conv_of(16, 5, {1, 7}, {0, 3});
+    const Tensor weights(Layout::nchw, {5, 16, 1, 7});
+    fill_integers(weights.view(), 1);
+    const struct {
+      Layout layout;
+      Dims<4> shape;
+      const char* seen;
+    } cases[] = {{Layout::nhwc, {2, 16, 8, 9}, "seen as: x 2x16x9x8, kernel 7x1\n"},
+                 {Layout::nhwc, {2, 16, 8, 99}, nullptr},
+                 {Layout::nchw, {2, 16, 8, 9}, nullptr},
+                 {Layout::nhwc, {3, 16, 1, 9}, "seen as: x 1x16x3x9, kernel 1x7\n"}};
+    for (const auto& c : cases) {
+      CAPTURE(c.shape[3]);
+      const Tensor x(c.layout, c.shape);
+      const Tensor y(c.layout, {c.shape[0], 5, c.shape[2], c.shape[3]});
+      Layer layer;
+      Plan plan;
+      REQUIRE(Layer::create(conv, weights.view(), nullptr, {}, layer).ok());
+      REQUIRE(layer.plan(x.view(), y.view(), plan).ok());
+      const Explanation explanation = plan.explain();
+      const std::string all = explanation.text;
+      CAPTURE(all);
+      CHECK((all.find("seen as") != std::string::npos) == (c.seen != nullptr));
+      if (c.seen != nullptr) CHECK(all.find(c.seen) != std::string::npos);
+    }
+  }
+
   TEST_CASE("half an allocator is refused") {
     const Operands operands;
     Pool pool;
