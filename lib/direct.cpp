@@ -132,8 +132,8 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
     const double columns = real(b.plane_columns) / real(stride.w);
     // As 64 to 2 channels show, too.
     const double far = bytes <= 8 * caches.l2 ? 1.0 : channels_in > 32 ? 4.0 : 2.0;
-    const double runs =
-        plane_rows / real(p.x_strides[1] == 1 && element_step > 1 ? channels_in : 1);
+    const bool at_once = p.x_strides[1] == 1 && element_step > 1 && p.ow >= tile.width;
+    const double runs = plane_rows / real(at_once ? channels_in : 1);
     b.pack_cycles = blocks * (plane_rows * columns * element * far + runs * 2 * kRun);
   }
   const double outputs = images * real(p.k_per_group()) * vectors;

@@ -42,16 +42,17 @@ void set_sizes(const Tile& tile, WinogradBlocking& b) noexcept {
 // tile of 64 channels, 4x4, 9.2 -> 7.4 us where gemm was taken.
 double core_cycle(const Tile& tile) noexcept { return tile.width > 8 ? 0.5 : 1.0; }
 
-// Of the products of some tiles and channels out. What a tile of the micro-kernel takes beyond its
-// steps is its epilogue, of which these have none.
+// Of the products of some tiles and channels out. Half of what a tile of the micro-kernel takes
+// beyond its steps is its epilogue, of which these have none; the other half is set-up.
 double product_cycles(const Problem& p, const WinogradBlocking& b, std::int64_t tiles,
                       std::int64_t lanes, Tile tile) noexcept {
   tile.wide_mr = 0;
   const auto steps = [&](std::int64_t depth, double least_step) {
     return tile_cycles(depth, tiles, lanes, tiles, tile, least_step);
   };
+  const double cycle = core_cycle(tile);
   return real(b.points()) *
-         (steps(p.c_per_group(), core_cycle(tile) * kFmaLatency) - steps(0, 0.0));
+         (steps(p.c_per_group(), cycle * kFmaLatency) - (1.0 - cycle / 2) * steps(0, 0.0));
 }
 
 }  // namespace
@@ -182,7 +183,7 @@ WinogradBlocking choose_winograd(const Problem& p, int variant, bool owned, cons
     const std::int64_t bytes = height * tile_bytes;
     if (bytes > near) far_cycles = images * blocks * real(bytes * b.panels) * kTileByteFar;
   }
-  b.pack_cycles = b.input_cycles + blocks * (again + cycle * kTileBlock) + far_cycles;
+  b.pack_cycles = b.input_cycles + blocks * (again + images * cycle * kTileBlock) + far_cycles;
   b.store_cycles = images * real(of_image) * real(out_vectors) *
                        (transform + real(outputs) * kStoreVector / 2 +
                         (p.y_strides[1] == 1
