@@ -29,9 +29,9 @@ struct TileArguments {
   std::int64_t depth = 0;         // of this k-block
   const float* a = nullptr;       // at the tile's first row
   std::int64_t a_row_stride = 0;  // rows only
-  std::int64_t a_ahead = 0;       // floats to the rows or, by the first tile, the panel it fetches
-  // The same, of tiles that straddle: rows of the first run, 0 if it is endless, and of all others,
-  // and what lies between a run and the next beyond the stride.
+  std::int64_t a_ahead = 0;       // to the rows or, by the first tile, the panel it fetches, or 0
+  // Rows only, of tiles that straddle: rows of the first run, 0 if it is endless, and of all
+  // others, and what lies between a run and the next beyond the stride.
   std::int64_t a_run_left = 0, a_run = 0, a_run_gap = 0;
   const Segment* segments = nullptr;  // rows only: what of the depth is not zero
   std::int32_t segment_count = 0;
@@ -149,7 +149,7 @@ struct DepthwiseArguments {
   int channels = 0;                   // of y
   float* y = nullptr;
   std::int64_t y_row_stride = 0, y_pixel_stride = 0;
-  std::int64_t fetch = 0;           // floats from a pixel of x to the next where it is far, or 0
+  std::int64_t fetch = 0;           // floats between the pixels to fetch ahead, or 0
   bool y_aliases = false;           // agrees with x in the address bits below a page
   bool x_crowds = false;            // pixels that follow each other share a few sets of L1
   const float* residual = nullptr;  // or null

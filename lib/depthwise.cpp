@@ -247,7 +247,7 @@ void planes_block(const Operands& t, const Part& part, bool fetch) noexcept {
   t.table.depthwise_planes(d);
 }
 
-// Blocks whose channels lie along the vectors, adjacent in x and y or transposed on their way from
+// Blocks whose channels lie along the vectors, adjacent in x and y, or copied or transposed from
 // x to a patch and from staged outputs to y.
 class PixelBlocks {
  public:
@@ -362,8 +362,8 @@ class PixelBlocks {
     }
   }
 
-  // Transposes what lies under a part to the patch. The pointers are the same for all parts of the
-  // same output pixels.
+  // Copies what lies under a part to the patch, channels adjacent. The pointers are the same for
+  // all parts of the same output pixels.
   void read_patch(const Part& part, const float* x, std::int64_t phases) noexcept {
     const Window& window = p_.window;
     const std::int64_t apart = window.dilation.h;
