@@ -67,6 +67,81 @@ Status check_options(const LayerOptions& options) noexcept {
   return {};
 }
 
+Status check_weights(const Conv2d& descriptor, const ConstTensorView& weights) noexcept {
+  const Dims<4> shape{descriptor.out_channels, descriptor.in_channels / descriptor.groups,
+                      descriptor.kernel_size.h, descriptor.kernel_size.w};
+  if (weights.shape != shape) {
+    return fail(StatusCode::shape_mismatch,
+                "weights: have shape %lld x %lld x %lld x %lld, the descriptor asks for %lld x "
+                "%lld x %lld x %lld (out_channels, in_channels / groups, kernel_size)",
+                ll(weights.shape[0]), ll(weights.shape[1]), ll(weights.shape[2]),
+                ll(weights.shape[3]), ll(shape[0]), ll(shape[1]), ll(shape[2]), ll(shape[3]));
+  }
+  FASTCONV_TRY(check_shape("weights", weights.shape, weights.strides));
+  return check_memory("weights", weights);
+}
+
+bool lies_in_lanes(const Conv2d& descriptor, const KernelTable& table) noexcept {
+  return is_depthwise(descriptor.in_channels / descriptor.groups,
+                      descriptor.out_channels / descriptor.groups, table.width);
+}
+
+// Of an algorithm asked for by name: can it compute such a layer?
+Status check_algorithm(const Conv2d& descriptor, const LayerOptions& options,
+                       const KernelTable& table) noexcept {
+  if (options.algorithm == Algorithm::depthwise && !lies_in_lanes(descriptor, table)) {
+    return fail(StatusCode::unsupported,
+                "algorithm: depthwise takes groups of a power of two of channels out, at most %d "
+                "(half a vector), and no more in, got %lld in and %lld out in each of %lld groups",
+                table.width / 2, ll(descriptor.in_channels / descriptor.groups),
+                ll(descriptor.out_channels / descriptor.groups), ll(descriptor.groups));
+  }
+  if (winograd_size(options.algorithm) == 0) return {};
+  if (options.strict) {
+    return fail(StatusCode::invalid_argument, "algorithm: %s is excluded by strict; got both",
+                name(options.algorithm));
+  }
+  for (const WinogradVariant& v : kWinogradVariants) {
+    if (v.algorithm == options.algorithm && is_winograd(v, descriptor.window())) return {};
+  }
+  return fail(StatusCode::unsupported,
+              "algorithm: %s takes %s kernels of stride 1 and dilations below 2^30, got %lldx%lld, "
+              "stride %lldx%lld, dilation %lldx%lld",
+              name(options.algorithm),
+              options.algorithm == Algorithm::winograd_f2   ? "3x3, 5x5, 1x5 and 5x1"
+              : options.algorithm == Algorithm::winograd_f4 ? "3x3, 1x3 and 3x1"
+                                                            : "3x3",
+              ll(descriptor.kernel_size.h), ll(descriptor.kernel_size.w), ll(descriptor.stride.h),
+              ll(descriptor.stride.w), ll(descriptor.dilation.h), ll(descriptor.dilation.w));
+}
+
+// Allows the variants that the plan may take, and returns the one whose weights are transformed at
+// creation, or -1. Few channels never pay for the transforms. The weights of many would crowd the
+// caches if they are more than twice as many when transformed, and those of F(2 x 2, 3 x 3) are
+// soon transformed.
+int allow_winograd(const Conv2d& descriptor, const LayerOptions& options,
+                   PackedWinograd (&winograd)[kWinogradCount]) noexcept {
+  const std::int64_t in = descriptor.in_channels / descriptor.groups;
+  const std::int64_t out = descriptor.out_channels / descriptor.groups;
+  const bool named = winograd_size(options.algorithm) != 0;
+  const bool automatic = options.algorithm == Algorithm::automatic && !options.strict &&
+                         std::min(in, out) >= kWinogradChannels;
+  int owned = -1;
+  for (int i = 0; i < kWinogradCount; ++i) {
+    const WinogradVariant& v = kWinogradVariants[i];
+    const bool asked = named ? v.algorithm == options.algorithm
+                             : automatic && v.algorithm != Algorithm::winograd_f6;
+    if (!asked || !is_winograd(v, descriptor.window())) continue;
+    winograd[i].allowed = true;
+    const std::int64_t points = winograd_points(v);
+    const std::int64_t taps = descriptor.kernel_size.h * descriptor.kernel_size.w;
+    const bool few = points <= 2 * taps || points * in * out <= kMostTransformed;
+    const bool soon = v.m == 2 && v.r == 3;
+    if (few && !soon) owned = i;
+  }
+  return owned;
+}
+
 }  // namespace
 
 const char* name(Algorithm algorithm) noexcept { return find_name(kAlgorithms, algorithm); }
@@ -101,95 +176,51 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   Isa isa{};
   FASTCONV_TRY(resolve_isa(options.isa, isa));
   FASTCONV_TRY(check_options(options));
-  const Dims<4> shape{descriptor.out_channels, descriptor.in_channels / descriptor.groups,
-                      descriptor.kernel_size.h, descriptor.kernel_size.w};
-  if (weights.shape != shape) {
-    return fail(StatusCode::shape_mismatch,
-                "weights: have shape %lld x %lld x %lld x %lld, the descriptor asks for %lld x "
-                "%lld x %lld x %lld (out_channels, in_channels / groups, kernel_size)",
-                ll(weights.shape[0]), ll(weights.shape[1]), ll(weights.shape[2]),
-                ll(weights.shape[3]), ll(shape[0]), ll(shape[1]), ll(shape[2]), ll(shape[3]));
-  }
-  FASTCONV_TRY(check_shape("weights", weights.shape, weights.strides));
-  FASTCONV_TRY(check_memory("weights", weights));
-
-  const std::int64_t groups = descriptor.groups;
+  FASTCONV_TRY(check_weights(descriptor, weights));
   const KernelTable* table = kernel_table(isa);
-  const bool in_lanes = is_depthwise(shape[1], shape[0] / groups, table->width);
-  if (options.algorithm == Algorithm::depthwise && !in_lanes) {
-    return fail(StatusCode::unsupported,
-                "algorithm: depthwise takes groups of a power of two of channels out, at most %d "
-                "(half a vector), and no more in, got %lld in and %lld out in each of %lld groups",
-                table->width / 2, ll(shape[1]), ll(shape[0] / groups), ll(groups));
-  }
-  const bool named = winograd_size(options.algorithm) != 0;
-  if (named && options.strict) {
-    return fail(StatusCode::invalid_argument, "algorithm: %s is excluded by strict; got both",
-                name(options.algorithm));
-  }
-  const auto serves = [&](const WinogradVariant& v) {
-    return (!named || v.algorithm == options.algorithm) && is_winograd(v, descriptor.window());
-  };
-  if (named && std::none_of(std::begin(kWinogradVariants), std::end(kWinogradVariants), serves)) {
-    return fail(
-        StatusCode::unsupported,
-        "algorithm: %s takes %s kernels of stride 1 and dilations below 2^30, got %lldx%lld, "
-        "stride %lldx%lld, dilation %lldx%lld",
-        name(options.algorithm),
-        options.algorithm == Algorithm::winograd_f2   ? "3x3, 5x5, 1x5 and 5x1"
-        : options.algorithm == Algorithm::winograd_f4 ? "3x3, 1x3 and 3x1"
-                                                      : "3x3",
-        ll(shape[2]), ll(shape[3]), ll(descriptor.stride.h), ll(descriptor.stride.w),
-        ll(descriptor.dilation.h), ll(descriptor.dilation.w));
-  }
+  FASTCONV_TRY(check_algorithm(descriptor, options, *table));
+
+  const Dims<4>& shape = weights.shape;
+  const std::int64_t groups = descriptor.groups;
   const bool panels = uses_panels(options.algorithm);
   // One channel a group, or narrow groups: panels of one group each would be mostly empty.
-  const bool merged = panels && groups > 1 && options.algorithm != Algorithm::gemm && !named &&
-                      (in_lanes || (shape[1] == 1 && shape[0] / groups < table->nr()));
+  const bool merged =
+      panels && groups > 1 && options.algorithm != Algorithm::gemm &&
+      winograd_size(options.algorithm) == 0 &&
+      (lies_in_lanes(descriptor, *table) || (shape[1] == 1 && shape[0] / groups < table->nr()));
   const std::int64_t packed_groups = merged ? 1 : groups;
   const int nr = panels ? table->nr() : 1;
   std::int64_t elements = 0;
   std::int64_t bytes = 0;
   if (!panel_elements(shape, packed_groups, nr, elements) ||
-      !multiply(elements, 2 * static_cast<std::int64_t>(sizeof(float)), bytes)) {
+      !multiply(elements, 8 * kFloat, bytes)) {  // more than all of what follows
     return fail(StatusCode::overflow, "weights: %lld x %lld x %lld x %lld exceed 64 bits",
                 ll(shape[0]), ll(shape[1]), ll(shape[2]), ll(shape[3]));
   }
-  const auto float_bytes = static_cast<std::int64_t>(sizeof(float));
+  PackedWinograd winograd[kWinogradCount] = {};
+  const int owned = merged ? -1 : allow_winograd(descriptor, options, winograd);
+  const std::int64_t points = owned < 0 ? 0 : winograd_points(kWinogradVariants[owned]);
+  const std::int64_t taps = shape[2] * shape[3];
+  const std::int64_t tap = shape[1] * nr;              // of a panel
+  const std::int64_t count = elements / (taps * tap);  // of panels
   const std::int64_t per_group = shape[0] / packed_groups;
   const std::int64_t lanes = round_up(per_group, nr);
-  const std::int64_t header = align_up(static_cast<std::int64_t>(sizeof(Packed)));
-  const std::int64_t weight_bytes = align_up(elements * float_bytes);
   const Padding& padding = descriptor.padding;
   const bool pads =
       panels && descriptor.padding_mode == PaddingMode::zeros &&
       (padding.top > 0 || padding.bottom > 0 || padding.left > 0 || padding.right > 0);
-  const std::int64_t bias_bytes =
-      bias != nullptr || pads ? align_up(packed_groups * lanes * float_bytes) : 0;
-  // Few channels never pay for the transforms. The weights of many would crowd the caches if they
-  // are more than twice as many when transformed, and those of F(2 x 2, 3 x 3) are soon
-  // transformed.
-  const bool winograd = named || (options.algorithm == Algorithm::automatic && !options.strict &&
-                                  !merged && std::min(shape[1], per_group) >= kWinogradChannels);
-  const std::int64_t taps = shape[2] * shape[3];
-  bool allowed[kWinogradCount] = {};
-  int owned = -1;
-  for (int i = 0; i < kWinogradCount && winograd; ++i) {
-    const WinogradVariant& v = kWinogradVariants[i];
-    if (!serves(v) || (!named && v.algorithm == Algorithm::winograd_f6)) continue;
-    allowed[i] = true;
-    const std::int64_t points = winograd_points(v);
-    const bool few = points <= 2 * taps || points * shape[1] * per_group <= kMostTransformed;
-    const bool soon = v.m == 2 && v.r == 3;
-    if (few && !soon) owned = i;
-  }
-  const std::int64_t tap = shape[1] * nr;  // of a panel
-  const std::int64_t points = owned < 0 ? 0 : winograd_points(kWinogradVariants[owned]);
-  const std::int64_t point_stride = winograd_point_stride(tap);
-  const std::int64_t transformed_bytes =
-      points * (elements / (taps * tap)) * point_stride * float_bytes;
-  bytes = header + weight_bytes + bias_bytes + transformed_bytes;
-  void* memory = allocate(options.allocator, bytes);
+  const bool keeps_bias = bias != nullptr || pads;
+
+  const auto place = [&](std::int64_t floats) {
+    const std::int64_t at = bytes;
+    bytes += align_up(floats * kFloat);
+    return at;
+  };
+  bytes = align_up(static_cast<std::int64_t>(sizeof(Packed)));
+  const std::int64_t weights_at = place(elements);
+  const std::int64_t bias_at = place(keeps_bias ? packed_groups * lanes : 0);
+  const std::int64_t transformed_at = place(points * count * winograd_point_stride(tap));
+  auto* const memory = static_cast<char*>(allocate(options.allocator, bytes));
   if (memory == nullptr) {
     return fail(StatusCode::out_of_memory, "layer: cannot allocate %lld bytes for the weights",
                 ll(bytes));
@@ -203,7 +234,7 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   packed->table = table;
   packed->merged = merged;
   packed->lanes_per_group = merged ? shape[0] / groups : lanes;
-  packed->weights = reinterpret_cast<float*>(static_cast<char*>(memory) + header);
+  packed->weights = reinterpret_cast<float*>(memory + weights_at);
   ConstTensorView source = weights;
   source.strides = used_strides(weights.shape, weights.strides);
   if (panels) {
@@ -212,18 +243,17 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   } else {
     pack_dense(source, packed->weights);
   }
-  for (int i = 0; i < kWinogradCount; ++i) packed->winograd[i].allowed = allowed[i];
+  std::copy(std::begin(winograd), std::end(winograd), packed->winograd);
   if (owned >= 0) {
-    auto* const u =
-        reinterpret_cast<float*>(static_cast<char*>(memory) + header + weight_bytes + bias_bytes);
-    transform_weights(*table, owned, packed->weights, elements / (taps * tap), tap, u);
+    auto* const u = reinterpret_cast<float*>(memory + transformed_at);
+    transform_weights(*table, owned, packed->weights, count, tap, u);
     packed->winograd[owned].weights = u;
   }
   packed->has_bias = bias != nullptr;
-  if (bias_bytes != 0) {
+  if (keeps_bias) {
     // Zeros, too, and none of them -0: of sums that underflowed to -0 all become 0, those that met
     // the padding's products and those that passed over them.
-    packed->bias = reinterpret_cast<float*>(static_cast<char*>(memory) + header + weight_bytes);
+    packed->bias = reinterpret_cast<float*>(memory + bias_at);
     for (std::int64_t group = 0; group < packed_groups; ++group) {
       for (std::int64_t k = 0; k < lanes; ++k) {
         const bool given = bias != nullptr && k < per_group;
