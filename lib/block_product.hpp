@@ -41,6 +41,7 @@ class BlockProduct {
     bias_ = g_.bias != nullptr ? g_.bias + group * g_.lanes_per_group : nullptr;
     skips_padding_ = g_.skips_padding();
     skips_columns_ = skips_padding_ && b_.cuts_columns;
+    if (skips_columns_) column_cut_ = column_cut(p_, tile_.mr);
     const std::size_t lane_axis = b_.lanes == Lanes::pixels ? 3 : 1;
     lanes_adjacent_ = p_.y_strides[lane_axis] == 1 &&
                       (residual_ == nullptr || g_.residual_strides[lane_axis] == 1);
@@ -225,7 +226,10 @@ class BlockProduct {
   // Pixels from one on of whose windows the same taps lie in the padding: tiles that end there pass
   // over all of them.
   std::int64_t pixels_alike(const Pair& at) noexcept {
-    if (skips_columns_) return tap_columns_inside(p_, at.w).until - at.w;
+    if (skips_columns_) {
+      const std::int64_t alike = tap_columns_inside(p_, at.w).until - at.w;
+      return std::min(row_end(at), std::max(alike, column_cut_));
+    }
     if (!skips_padding_ || p_.ow < tile_.mr / 2) return std::numeric_limits<std::int64_t>::max();
     return (tap_rows(at.h).until - at.h) * p_.ow - at.w;
   }
@@ -249,9 +253,9 @@ class BlockProduct {
     return {begin, std::max(begin, std::min(block.end, first.end * row))};
   }
 
-  // The segments of a part of the k-block, and of the columns of taps that a pixel's window finds
-  // in the image.
-  void clip_segments(const Depths& block, const Depths& part, std::int64_t ow,
+  // The segments of a part of the k-block, and of the columns of taps that the windows of `pixels`
+  // of a row find in the image.
+  void clip_segments(const Depths& block, const Depths& part, std::int64_t ow, std::int64_t pixels,
                      TileArguments& tile) noexcept {
     tile.segments = segments_;
     tile.segment_count = segment_count_;
@@ -259,7 +263,9 @@ class BlockProduct {
     tile.segments = clipped_;
     tile.segment_count = 0;
     TapRange columns{};
-    if (skips_columns_) columns = tap_columns_inside(p_, ow);
+    if (skips_columns_) {
+      columns = {tap_columns_inside(p_, ow + pixels - 1).begin, tap_columns_inside(p_, ow).end, 0};
+    }
     for (int i = 0; i < segment_count_; ++i) {
       const Segment& all = segments_[i];
       const std::int64_t begin = block.begin + all.depth;
@@ -340,7 +346,7 @@ class BlockProduct {
           if (b_.fetch_weights && row == 0) {
             tile.b_ahead = next_panel(tile.b, lane + tile.lanes, lanes, block.begin, following);
           }
-          clip_segments(block, part, at.w, tile);
+          clip_segments(block, part, at.w, left, tile);
         }
         tile.sums = sums + (lane / tile_.nr * rows + row) * tile_.nr;
         const MicroKernel kernel =
@@ -484,9 +490,10 @@ class BlockProduct {
   Segment segments_[kMaxSegments];
   Segment clipped_[kMaxSegments];  // to what a tile does not skip
   int segment_count_ = 0;
-  bool may_be_wide_;     // tiles may span two panels
-  bool skips_padding_;   // rows of taps
-  bool skips_columns_;   // and columns of taps
+  bool may_be_wide_;    // tiles may span two panels
+  bool skips_padding_;  // rows of taps
+  bool skips_columns_;  // and columns of taps
+  std::int64_t column_cut_ = 0;
   bool lanes_adjacent_;  // in y and the residual
   // Rows of finished sums on their way to where lanes are apart, with the vector that scattering
   // may read behind them. Whole vectors of whole tiles.

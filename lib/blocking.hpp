@@ -81,7 +81,7 @@ struct Blocking {
   bool whole_rows = false;         // a block is whole output rows or part of one
   bool has_border = false;         // windows in place, of which some reach into the padding: in
                                    // parts, from patches unless padding may be left out
-  bool cuts_columns = false;       // tiles end where other columns of taps are in the padding
+  bool cuts_columns = false;       // tiles pass over columns of taps in the padding, see column_cut
   bool fetch_weights = false;      // of the next panel, by the first tile over one
   bool fetch_pixels = false;       // of the next tile
   bool fetch_y = false;            // its lines are asked for before a tile is computed
@@ -95,6 +95,11 @@ struct Blocking {
 double tile_cycles(std::int64_t depth, std::int64_t rows, std::int64_t lanes,
                    std::int64_t row_panel, const Tile& tile,
                    double least_step = kFmaLatency) noexcept;
+
+// Pixels of a row that a tile has at least if it passes over columns of taps in the padding, which
+// none of its pixels finds in the image: where these are many output columns apart, tiles end where
+// one enters or leaves it.
+std::int64_t column_cut(const Problem& problem, int mr) noexcept;
 
 // Shrinks blocks until there are a few for every thread, if the problem has that many.
 void split_for_threads(const Problem& problem, int weight_nr, int threads,

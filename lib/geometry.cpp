@@ -302,12 +302,13 @@ TapRange tap_columns_inside(const Problem& p, std::int64_t output_column) noexce
 namespace {
 
 double share_inside(TapRange (*inside)(const Problem&, std::int64_t) noexcept, const Problem& p,
-                    std::int64_t outputs, std::int64_t taps) noexcept {
+                    std::int64_t outputs, std::int64_t taps, std::int64_t together) noexcept {
   std::int64_t sum = 0;
-  for (std::int64_t i = 0; i < outputs;) {
-    const TapRange range = inside(p, i);
-    sum += std::max<std::int64_t>(0, range.end - range.begin) * (range.until - i);
-    i = range.until;
+  for (std::int64_t i = 0, next = 0; i < outputs; i = next) {
+    const TapRange first = inside(p, i);
+    next = std::max(first.until, std::min(i + together, outputs));
+    const TapRange last = inside(p, next - 1);
+    sum += std::max<std::int64_t>(0, first.end - last.begin) * (next - i);
   }
   return real(sum) / real(outputs * taps);
 }
@@ -315,11 +316,11 @@ double share_inside(TapRange (*inside)(const Problem&, std::int64_t) noexcept, c
 }  // namespace
 
 double share_of_rows_inside(const Problem& p) noexcept {
-  return share_inside(tap_rows_inside, p, p.oh, p.window.kernel_size.h);
+  return share_inside(tap_rows_inside, p, p.oh, p.window.kernel_size.h, 1);
 }
 
-double share_of_columns_inside(const Problem& p) noexcept {
-  return share_inside(tap_columns_inside, p, p.ow, p.window.kernel_size.w);
+double share_of_columns_inside(const Problem& p, std::int64_t together) noexcept {
+  return share_inside(tap_columns_inside, p, p.ow, p.window.kernel_size.w, together);
 }
 
 Inside::Inside(const Problem& p) noexcept {

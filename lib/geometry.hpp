@@ -63,9 +63,9 @@ struct TapRange {
 TapRange tap_rows_inside(const Problem& problem, std::int64_t output_row) noexcept;
 TapRange tap_columns_inside(const Problem& problem, std::int64_t output_column) noexcept;
 
-// The share of them over all outputs.
+// The share of them over all outputs; of columns, if so many outputs share what one of them finds.
 double share_of_rows_inside(const Problem& problem) noexcept;
-double share_of_columns_inside(const Problem& problem) noexcept;
+double share_of_columns_inside(const Problem& problem, std::int64_t together = 1) noexcept;
 
 // Outputs whose windows lie in the image, [begin, end) along each axis.
 struct Inside {

@@ -137,6 +137,23 @@ TEST_SUITE("tiles") {
     }
   }
 
+  TEST_CASE("kernels wider than tiles: width x padding") {
+    // Tiles pass over what none of their pixels finds in the image.
+    Sweep sweep(false);
+    std::uint64_t seed = 0;
+    for (const std::int64_t width : {3, 13, 29, 50}) {
+      for (const std::int64_t pads : {14, 27, 40}) {
+        for (const std::int64_t height : {1, 2}) {
+          Conv2d conv = conv_of(32, 34, {height, 28}, {0, 0, pads, 40 - pads}, 2);
+          if (++seed % 3 == 0) conv.dilation.w = 2;
+          if (seed % 4 == 0) conv.stride.w = 2;
+          if (width + 40 < 27 * conv.dilation.w + 1) continue;
+          run_both_ways(sweep, problem_of(conv, 1, 2, width), seed);
+        }
+      }
+    }
+  }
+
   TEST_CASE("few channels x few channels x width x stride") {
     // Rows of pixels with adjacent channels become rows of channels, and back, a vector at a time.
     Sweep sweep(false);
