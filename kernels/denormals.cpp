@@ -16,10 +16,12 @@ void write_mode(std::uint64_t mode) noexcept { _mm_setcsr(static_cast<unsigned>(
 constexpr std::uint64_t kFlush = std::uint64_t{1} << 24;  // FPCR.FZ: inputs and results
 std::uint64_t read_mode() noexcept {
   std::uint64_t mode = 0;
-  asm volatile("mrs %0, fpcr" : "=r"(mode));
+  asm volatile("mrs %0, fpcr" : "=r"(mode) : : "memory");
   return mode;
 }
-void write_mode(std::uint64_t mode) noexcept { asm volatile("msr fpcr, %0" : : "r"(mode)); }
+void write_mode(std::uint64_t mode) noexcept {
+  asm volatile("msr fpcr, %0" : : "r"(mode) : "memory");
+}
 #else
 constexpr std::uint64_t kFlush = 0;
 std::uint64_t read_mode() noexcept { return 0; }

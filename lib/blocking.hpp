@@ -15,7 +15,8 @@ struct CacheSizes {
   std::int64_t l2 = 512 << 10;
 };
 
-// This machine's; the defaults above for what a virtual machine hides.
+// This machine's as the C library tells them; the defaults above for what it, or a virtual machine,
+// hides.
 CacheSizes detected_caches() noexcept;
 
 // Which operand lies along the vectors; the other is broadcast.

@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "error.hpp"
-#include "packed.hpp"
+#include "memory.hpp"
 
 // What a handle points to.
 struct fastconv_layer {
@@ -172,11 +172,8 @@ Status create(const fastconv_descriptor* descriptor, const fastconv_const_view* 
   const LayerOptions all = options_of(options);
   Layer made;
   FASTCONV_TRY(Layer::create(descriptor_of(*descriptor), view(*weights), bias, all, made));
-  void* memory = allocate(all.allocator, sizeof(fastconv_layer));
-  if (memory == nullptr) {
-    return fail(StatusCode::out_of_memory, "layer: cannot allocate %lld bytes for the handle",
-                ll(sizeof(fastconv_layer)));
-  }
+  void* memory = nullptr;
+  FASTCONV_TRY(allocate(all.allocator, "layer", sizeof(fastconv_layer), memory));
   *layer = new (memory) fastconv_layer{std::move(made), all.allocator};
   return {};
 }
@@ -309,6 +306,15 @@ fastconv_const_view fastconv_hwio(const float* data, int64_t k, int64_t c, int64
 }
 fastconv_const_view fastconv_read_only(fastconv_view v) {
   return c_view<fastconv_const_view>(view(v));
+}
+fastconv_view fastconv_slice(fastconv_view v, int axis, int64_t begin, int64_t count,
+                             int64_t step) {
+  return c_view<fastconv_view>(view(v).slice(static_cast<std::size_t>(axis), begin, count, step));
+}
+fastconv_const_view fastconv_const_slice(fastconv_const_view v, int axis, int64_t begin,
+                                         int64_t count, int64_t step) {
+  return c_view<fastconv_const_view>(
+      view(v).slice(static_cast<std::size_t>(axis), begin, count, step));
 }
 
 fastconv_descriptor fastconv_descriptor_default(void) {

@@ -86,9 +86,8 @@ constexpr std::int64_t kCrowded = 256;
 // Does the kernel for adjacent columns serve the problem?
 bool has_planes(const Problem& p) noexcept {
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  const bool pads = padding.top > 0 || padding.bottom > 0 || padding.left > 0 || padding.right > 0;
   return p.c_per_group() == 1 && (p.x_strides[3] == 1 || p.w == 1) &&
-         (p.y_strides[3] == 1 || p.ow == 1) && (mode == PaddingMode::zeros || !pads) &&
+         (p.y_strides[3] == 1 || p.ow == 1) && (mode == PaddingMode::zeros || !padding.any()) &&
          stride.h <= 2 && (stride.w == 1 || (stride.w == 2 && dilation.w == 1)) &&
          kernel.h <= kMaxPlaneTaps && kernel.w <= kMaxPlaneTaps &&
          (kernel.w - 1) * dilation.w <= kMaxPlaneReach;
@@ -96,9 +95,7 @@ bool has_planes(const Problem& p) noexcept {
 
 // Of the zeros around an image a patch holds nothing.
 bool has_patch(const Problem& p) noexcept {
-  const Padding& padding = p.window.padding;
-  const bool pads = padding.top > 0 || padding.bottom > 0 || padding.left > 0 || padding.right > 0;
-  return p.window.padding_mode == PaddingMode::zeros || !pads;
+  return p.window.padding_mode == PaddingMode::zeros || !p.window.padding.any();
 }
 
 // Are x and y more than so many times L2?

@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <cstdarg>
 #include <cstdio>
+#include <iterator>
 
+#include "depthwise.hpp"
 #include "error.hpp"
 #include "integers.hpp"
 #include "plan.hpp"
@@ -73,17 +75,28 @@ const char* meaning(Algorithm algorithm) noexcept {
 
 // Why what was not estimated is not legal.
 const char* limit(Algorithm algorithm, const PlanState& state) noexcept {
+  const Problem& p = state.problem;
+  const char* const empty_lanes = "would leave most lanes of every group's panel empty";
   switch (algorithm) {
     case Algorithm::gemm:
-      return "would leave most lanes of every group's panel empty";
+      return empty_lanes;
     case Algorithm::depthwise:
-      return "takes groups of one channel, or of a power of two of them up to half a vector";
-    case Algorithm::winograd_f4:
-      if (state.strict) return "strict excludes";
-      for (const WinogradVariant& v : kWinogradVariants) {
-        if (is_winograd(v, state.asked.window)) return "takes 8 channels in and out, or more";
+      if (!is_depthwise(p.c_per_group(), p.k_per_group(), state.tile.width)) {
+        return "takes groups of one channel, or of a power of two of them up to half a vector";
       }
-      return "takes kernels of 3x3, 5x5, or 3 or 5 taps along one axis, of stride 1";
+      return p.groups == 1 ? "takes more groups than one"
+                           : "pads with zeros alone where channels lie apart";
+    case Algorithm::winograd_f4: {
+      if (state.strict) return "strict excludes";
+      const auto serves = [&](const WinogradVariant& v) { return is_winograd(v, p.window); };
+      if (std::none_of(std::begin(kWinogradVariants), std::end(kWinogradVariants), serves)) {
+        return "takes kernels of 3x3, 5x5, or 3 or 5 taps along one axis, of stride 1";
+      }
+      static_assert(kWinogradChannels == 8);
+      return std::min(p.c_per_group(), p.k_per_group()) < kWinogradChannels
+                 ? "takes 8 channels of a group in and out, or more"
+                 : empty_lanes;
+    }
     default:
       return "does not apply";
   }

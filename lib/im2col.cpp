@@ -31,6 +31,7 @@ Status fill_matrix(const ConstTensorView& x, const Window& window, const View<fl
   FASTCONV_TRY(check_memory("x", x));
   FASTCONV_TRY(check_memory("matrix", matrix));
   FASTCONV_TRY(check_no_self_overlap("matrix", matrix));
+  if (x.shape[0] == 0 || rows == 0) return {};
   const View<const float, 4> destination{
       matrix.data,
       {matrix.shape[0], matrix.shape[1], matrix.shape[2], 1},
@@ -55,7 +56,7 @@ Status window_view(const ConstTensorView& x, const Window& window,
   Pair output;
   FASTCONV_TRY(output_size(window, x.shape[2], x.shape[3], output));
   const Padding& p = window.padding;
-  if (p.top != 0 || p.bottom != 0 || p.left != 0 || p.right != 0) {
+  if (p.any()) {
     return fail(StatusCode::invalid_argument,
                 "padding: a view holds none, got top %lld, bottom %lld, left %lld, right %lld",
                 ll(p.top), ll(p.bottom), ll(p.left), ll(p.right));

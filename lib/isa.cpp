@@ -8,6 +8,8 @@
 namespace fastconv {
 namespace {
 
+static_assert(sizeof(void*) == 8, "fastconv is for 64-bit CPUs");
+
 constexpr Named<Isa> kNames[] = {
     {Isa::automatic, "auto"}, {Isa::generic, "generic"}, {Isa::sse4, "sse4"},
     {Isa::avx2, "avx2"},      {Isa::avx512, "avx512"},   {Isa::neon, "neon"},
@@ -60,7 +62,7 @@ bool is_supported(Isa isa) noexcept {
 Status select_isa(Isa requested, IsaSet available, const char* cap, Isa& resolved) noexcept {
   if (requested != Isa::automatic) {
     if (!has_name(kNames, requested)) {
-      return fail(StatusCode::unsupported, "isa: %d is no level", static_cast<int>(requested));
+      return fail(StatusCode::invalid_argument, "isa: %d is no level", static_cast<int>(requested));
     }
     if ((available & isa_bit(requested)) == 0) {
       bool known = false;

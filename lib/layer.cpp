@@ -13,6 +13,7 @@
 #include "error.hpp"
 #include "geometry.hpp"
 #include "integers.hpp"
+#include "memory.hpp"
 #include "names.hpp"
 #include "packed.hpp"
 #include "plan.hpp"
@@ -191,9 +192,7 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   const std::int64_t packed_groups = merged ? 1 : groups;
   const int nr = panels ? table->nr() : 1;
   std::int64_t elements = 0;
-  std::int64_t bytes = 0;
-  if (!panel_elements(shape, packed_groups, nr, elements) ||
-      !multiply(elements, 8 * kFloat, bytes)) {  // more than all of what follows
+  if (!panel_elements(shape, packed_groups, nr, elements)) {
     return fail(StatusCode::overflow, "weights: %lld x %lld x %lld x %lld exceed 64 bits",
                 ll(shape[0]), ll(shape[1]), ll(shape[2]), ll(shape[3]));
   }
@@ -205,26 +204,22 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   const std::int64_t count = elements / (taps * tap);  // of panels
   const std::int64_t per_group = shape[0] / packed_groups;
   const std::int64_t lanes = round_up(per_group, nr);
-  const Padding& padding = descriptor.padding;
   const bool pads =
-      panels && descriptor.padding_mode == PaddingMode::zeros &&
-      (padding.top > 0 || padding.bottom > 0 || padding.left > 0 || padding.right > 0);
+      panels && descriptor.padding_mode == PaddingMode::zeros && descriptor.padding.any();
   const bool keeps_bias = bias != nullptr || pads;
 
+  std::int64_t bytes = align_up(static_cast<std::int64_t>(sizeof(Packed)));
   const auto place = [&](std::int64_t floats) {
     const std::int64_t at = bytes;
     bytes += align_up(floats * kFloat);
     return at;
   };
-  bytes = align_up(static_cast<std::int64_t>(sizeof(Packed)));
   const std::int64_t weights_at = place(elements);
   const std::int64_t bias_at = place(keeps_bias ? packed_groups * lanes : 0);
   const std::int64_t transformed_at = place(points * count * winograd_point_stride(tap));
-  auto* const memory = static_cast<char*>(allocate(options.allocator, bytes));
-  if (memory == nullptr) {
-    return fail(StatusCode::out_of_memory, "layer: cannot allocate %lld bytes for the weights",
-                ll(bytes));
-  }
+  void* allocated = nullptr;
+  FASTCONV_TRY(allocate(options.allocator, "layer", bytes, allocated));
+  auto* const memory = static_cast<char*>(allocated);
   static std::atomic<std::uint64_t> last_id{0};
   auto* packed = new (memory) Packed{};
   packed->id = ++last_id;

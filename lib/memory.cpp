@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where a layer's memory comes from.
+#include "memory.hpp"
+
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
 
 #include <cstdlib>
 
+#include "error.hpp"
 #include "integers.hpp"
-#include "packed.hpp"
 
 namespace fastconv {
-void* allocate(const Allocator& allocator, std::int64_t bytes) noexcept {
-  const auto size = static_cast<std::size_t>(align_up(bytes));
-  if (allocator.allocate != nullptr) {
-    return allocator.allocate(allocator.context, size, kAlignment);
-  }
+namespace {
+
+void* take(std::int64_t bytes) noexcept {
 #if defined(MADV_HUGEPAGE)
   // Weights of more pages than a TLB holds miss it in every run: from huge pages 64 MiB of a linear
   // layer's take 2.1 to 2.3 ms instead of 2.7 to 3.3, and a 1x1 layer of 13 MiB on 64 pixels 5 %
@@ -27,7 +26,27 @@ void* allocate(const Allocator& allocator, std::int64_t bytes) noexcept {
     return memory;
   }
 #endif
-  return std::aligned_alloc(kAlignment, size);
+  return std::aligned_alloc(kAlignment, static_cast<std::size_t>(bytes));
+}
+
+}  // namespace
+
+Status allocate(const Allocator& allocator, const char* purpose, std::int64_t bytes,
+                void*& memory) noexcept {
+  bytes = align_up(bytes);
+  memory = allocator.allocate == nullptr
+               ? take(bytes)
+               : allocator.allocate(allocator.context, static_cast<std::size_t>(bytes), kAlignment);
+  if (memory == nullptr) {
+    return fail(StatusCode::out_of_memory, "%s: cannot allocate %lld bytes", purpose, ll(bytes));
+  }
+  if (reinterpret_cast<std::uintptr_t>(memory) % kAlignment != 0) {
+    deallocate(allocator, memory, bytes);
+    return fail(StatusCode::invalid_argument,
+                "allocator: was asked for %lld bytes aligned to %lld, returned %p", ll(bytes),
+                ll(kAlignment), memory);
+  }
+  return {};
 }
 
 void deallocate(const Allocator& allocator, void* memory, std::int64_t bytes) noexcept {

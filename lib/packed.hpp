@@ -26,15 +26,4 @@ struct Layer::Packed {
   float* bias;                              // or null; padded like the panels
 };
 
-// Slots of scratch memory and a layer's arrays are aligned to this many bytes.
-constexpr std::int64_t kAlignment = 64;
-
-constexpr std::int64_t align_up(std::int64_t bytes) noexcept {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-}
-
-// The allocator's or the C library's; null if there is none to be had.
-void* allocate(const Allocator& allocator, std::int64_t bytes) noexcept;
-void deallocate(const Allocator& allocator, void* memory, std::int64_t bytes) noexcept;
-
 }  // namespace fastconv

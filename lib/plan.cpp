@@ -9,6 +9,7 @@
 #include "error.hpp"
 #include "gemm.hpp"
 #include "integers.hpp"
+#include "memory.hpp"
 #include "packed.hpp"
 #include "views.hpp"
 

@@ -7,6 +7,7 @@
 #include "../kernels/baselines.hpp"
 #include "../kernels/denormals.hpp"
 #include "error.hpp"
+#include "memory.hpp"
 #include "packed.hpp"
 #include "plan.hpp"
 #include "views.hpp"
@@ -204,11 +205,7 @@ Status Layer::run(const ConstTensorView& x, const TensorView& y) const noexcept 
   options.workspace_bytes = plan.workspace_bytes();
   const Allocator& allocator = packed_->options.allocator;
   if (options.workspace_bytes > 0) {
-    options.workspace = allocate(allocator, options.workspace_bytes);
-    if (options.workspace == nullptr) {
-      return fail(StatusCode::out_of_memory, "workspace: cannot allocate %lld bytes",
-                  ll(options.workspace_bytes));
-    }
+    FASTCONV_TRY(allocate(allocator, "workspace", options.workspace_bytes, options.workspace));
   }
   const Status status = run(plan, x, y, options);
   deallocate(allocator, options.workspace, options.workspace_bytes);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fastconv/version.h>
 #include <cstdarg>
 #include <cstdio>
 #include <fastconv/status.hpp>
-#include <fastconv/version.hpp>
 
 #include "error.hpp"
 

@@ -81,7 +81,7 @@ class BoundedEquation {
   // a stretch of bytes has a part is one of its elements.
   std::int64_t add_elements(const Footprint& f, std::int64_t sign) noexcept {
     const auto add = [&](std::int64_t stride, std::int64_t size) {
-      add_term(sign * stride, 0, size - 1);
+      if (size > 1) add_term(sign * stride, 0, size - 1);
     };
     if (f.view == nullptr) {
       const std::int64_t first = f.begin / kFloatBytes;

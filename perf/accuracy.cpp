@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <fastconv/version.hpp>
+#include <fastconv/version.h>
 #include <vector>
 
 #include "compare.hpp"

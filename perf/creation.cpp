@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <fastconv/version.hpp>
+#include <fastconv/version.h>
 #include <string>
 
 #include "../kernels/table.hpp"

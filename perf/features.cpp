@@ -2,7 +2,7 @@
 #include "features.hpp"
 
 #include <cstdio>
-#include <fastconv/version.hpp>
+#include <fastconv/version.h>
 #include <iterator>
 #include <optional>
 #include <string>

@@ -12,7 +12,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <fastconv/version.hpp>
+#include <fastconv/version.h>
 #include <functional>
 #include <memory>
 #include <new>

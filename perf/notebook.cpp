@@ -10,7 +10,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <fastconv/version.hpp>
+#include <fastconv/version.h>
 #include <memory>
 #include <string>
 #include <vector>

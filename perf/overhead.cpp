@@ -2,7 +2,7 @@
 #include "overhead.hpp"
 
 #include <cstdio>
-#include <fastconv/version.hpp>
+#include <fastconv/version.h>
 
 #include "measure.hpp"
 #include "runs.hpp"

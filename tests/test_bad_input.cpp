@@ -250,7 +250,7 @@ TEST_SUITE("bad_input") {
       check_refusal(call.run(), StatusCode::invalid_argument, {"algorithm", std::to_string(value)});
       call.options = {};
       call.options.isa = static_cast<Isa>(value);
-      check_refusal(call.run(), StatusCode::unsupported, {"isa", std::to_string(value)});
+      check_refusal(call.run(), StatusCode::invalid_argument, {"isa", std::to_string(value)});
       CHECK(call.y_tensor.is_untouched());
     }
   }
@@ -271,6 +271,16 @@ TEST_SUITE("bad_input") {
       // The rest of the shape is looked at all the same.
       call.x.shape[1] = 3;
       check_refusal(call.run(), StatusCode::shape_mismatch, {"x", "3", "4"});
+    }
+  }
+
+  TEST_CASE("an image without channels has an empty matrix, whatever its strides") {
+    constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+    for (const auto function : {im2col, strided_im2col}) {
+      const ConstTensorView x{nullptr, {2, 0, 5, 5}, {kMost, kMost, kMost, kMost}, nullptr, -1};
+      const View<float, 3> matrix{nullptr, {2, 0, 9}, {kMost, kMost, kMost}, nullptr, -1};
+      const Status status = function(x, Window{3}, matrix);
+      CHECK_MESSAGE(status.ok(), text(status));
     }
   }
 

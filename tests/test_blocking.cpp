@@ -371,6 +371,41 @@ TEST_SUITE("blocking") {
       }
     }
   }
+
+  TEST_CASE("nor does that of few channels and of depthwise, for 7x7 dilated by 5") {
+    for (const Isa isa : tested_isas()) {
+      CAPTURE(std::string(name(isa)));
+      for (const Algorithm algorithm : {Algorithm::direct, Algorithm::depthwise}) {
+        for (const std::int64_t channels : {3, 64, 512}) {
+          const std::int64_t groups = algorithm == Algorithm::depthwise ? channels : 1;
+          Conv2d conv = conv_of(channels, groups == 1 ? 3 : channels, 7, 15, groups);
+          conv.dilation = 5;
+          const Tensor weights(Layout::nchw, {conv.out_channels, channels / groups, 7, 7});
+          fill_with(weights.view(), 1.0F);
+          LayerOptions options;
+          options.algorithm = algorithm;
+          options.isa = isa;
+          Layer layer;
+          REQUIRE(Layer::create(conv, weights.view(), nullptr, options, layer).ok());
+          for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
+            const auto bytes_of = [&](std::int64_t mb, std::int64_t size) {
+              const Dims<4> x{mb, channels, size, size};
+              const Dims<4> y{mb, conv.out_channels, size, size};
+              Plan plan;
+              REQUIRE(layer
+                          .plan({nullptr, x, strides_of(layout, x), nullptr, -1},
+                                {nullptr, y, strides_of(layout, y), nullptr, -1}, plan, 8)
+                          .ok());
+              return plan.workspace_bytes() / plan.slots();
+            };
+            const std::int64_t large = bytes_of(1, 1000);
+            CHECK(large <= 2 * detected_caches().l2);
+            CHECK(bytes_of(64, 4096) <= large + large / 10);
+          }
+        }
+      }
+    }
+  }
 }
 
 }  // namespace fastconv::testing

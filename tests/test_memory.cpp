@@ -22,7 +22,8 @@ namespace {
 
 Conv2d descriptor(Algorithm algorithm) {
   Conv2d conv;
-  conv.in_channels = 5;
+  conv.in_channels = algorithm == Algorithm::depthwise ? 20 : 5;
+  conv.groups = algorithm == Algorithm::depthwise ? 20 : 1;
   conv.out_channels = 20;
   conv.kernel_size = {3, 2};
   conv.stride = {1, 2};
@@ -38,8 +39,9 @@ Conv2d descriptor(Algorithm algorithm) {
 struct Fixture {
   Fixture(Algorithm algorithm, Isa isa, Layout layout)
       : options{algorithm, isa},
-        x(layout, {2, 5, 9, 14}),
-        weights(Layout::nchw, {20, 5, 3, descriptor(algorithm).kernel_size.w}),
+        x(layout, {2, descriptor(algorithm).in_channels, 9, 14}),
+        weights(Layout::nchw, {20, algorithm == Algorithm::depthwise ? 1 : 5, 3,
+                               descriptor(algorithm).kernel_size.w}),
         y(layout, {2, 20, 9, descriptor(algorithm).stride.w == 1 ? 14 : 8}) {
     fill_integers(x.view(), 1);
     fill_integers(weights.view(), 2);
@@ -66,7 +68,6 @@ template <class Function>
 void for_each_engine(Function function) {
   for (const Isa isa : tested_isas()) {
     for (const Algorithm algorithm : all_algorithms()) {
-      if (algorithm == Algorithm::depthwise) continue;  // of the same five channels
       if (!depends_on_isa(algorithm) && isa != Isa::generic) continue;
       for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
         CAPTURE(std::string(name(algorithm)));
@@ -239,13 +240,13 @@ TEST_SUITE("memory") {
       LayerOptions naive;
       naive.algorithm = Algorithm::naive;
       const Tensor expected(Layout::nchw, f.y.view().shape);
-      REQUIRE(conv2d(f.x.view(), dense.view(), nullptr, expected.view(), conv.stride, 1, 1, 1,
-                     PaddingMode::zeros, naive)
+      REQUIRE(conv2d(f.x.view(), dense.view(), nullptr, expected.view(), conv.stride, 1, 1,
+                     conv.groups, PaddingMode::zeros, naive)
                   .ok());
       const auto check = [&](const ConstTensorView& weights) {
         fill_with(f.y.view(), NAN);
-        const Status status = conv2d(f.x.view(), weights, nullptr, f.y.view(), conv.stride, 1, 1, 1,
-                                     PaddingMode::zeros, f.options);
+        const Status status = conv2d(f.x.view(), weights, nullptr, f.y.view(), conv.stride, 1, 1,
+                                     conv.groups, PaddingMode::zeros, f.options);
         REQUIRE_MESSAGE(status.ok(), text(status));
         CHECK(compare_exact(f.y.view(), expected.view()).none());
       };
@@ -260,8 +261,8 @@ TEST_SUITE("memory") {
         }
       }
       std::vector<float> storage(20 * 5 * 3 * 3);
-      for (const TensorView& view :
-           {ohwi(storage.data(), 20, 5, 3, shape[3]), hwio(storage.data(), 20, 5, 3, shape[3])}) {
+      for (const TensorView& view : {ohwi(storage.data(), 20, shape[1], 3, shape[3]),
+                                     hwio(storage.data(), 20, shape[1], 3, shape[3])}) {
         copy(dense.view(), view);
         check(view);
       }

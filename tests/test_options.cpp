@@ -312,6 +312,76 @@ TEST_SUITE("options") {
     });
   }
 
+  TEST_CASE("strict keeps auto from Winograd") {
+    const Conv2d conv = conv_of(64, 64, 3, 1);
+    const Tensor x(Layout::nchw, {1, 64, 14, 14}), weights(Layout::nchw, {64, 64, 3, 3});
+    const Tensor y(Layout::nchw, x.view().shape);
+    for (const Isa isa : tested_isas()) {
+      LayerOptions options;
+      options.isa = isa;
+      for (const bool strict : {false, true}) {
+        options.strict = strict;
+        Layer layer;
+        Plan plan;
+        REQUIRE(Layer::create(conv, weights.view(), nullptr, options, layer).ok());
+        REQUIRE(layer.plan(x.view(), y.view(), plan).ok());
+        CHECK((winograd_size(plan.algorithm()) == 0) == strict);
+      }
+    }
+  }
+
+  TEST_CASE("memory of an allocator that is not aligned is given back and refused") {
+    const Operands operands;
+    struct Crooked {
+      int live = 0;
+      static void* allocate(void* self, std::size_t bytes, std::size_t alignment) {
+        ++static_cast<Crooked*>(self)->live;
+        const std::size_t all = (bytes + 2 * alignment - 1) / alignment * alignment;
+        return static_cast<char*>(std::aligned_alloc(alignment, all)) + 8;
+      }
+      static void deallocate(void* self, void* memory, std::size_t) {
+        --static_cast<Crooked*>(self)->live;
+        std::free(static_cast<char*>(memory) - 8);
+      }
+    } crooked;
+    LayerOptions options;
+    options.allocator = {Crooked::allocate, Crooked::deallocate, &crooked};
+    Layer layer;
+    const Status status = operands.create(options, layer);
+    CHECK(status.code() == StatusCode::invalid_argument);
+    CHECK(std::string(status.message()).find("allocator: was asked") == 0);
+    CHECK(crooked.live == 0);
+  }
+
+  TEST_CASE("explain gives the reason why an algorithm was not tried") {
+    const struct {
+      std::int64_t groups, channels, kernel, size;
+      PaddingMode mode;
+      const char* reason;
+    } kCases[] = {
+        {1, 1, 3, 12, PaddingMode::zeros, "refused: depthwise, which takes more groups than one"},
+        {4, 16, 3, 12, PaddingMode::zeros, "winograd, which takes 8 channels of a group"},
+        {1, 16, 7, 12, PaddingMode::zeros, "winograd, which takes kernels of 3x3"},
+        {8, 8, 3, 12, PaddingMode::reflect, "which pads with zeros alone where channels lie apart"},
+    };
+    for (const auto& c : kCases) {
+      Conv2d conv = conv_of(c.channels, c.channels, c.kernel, 1, c.groups);
+      conv.padding_mode = c.mode;
+      conv.stride = c.mode == PaddingMode::zeros ? 1 : 3;  // or planes would serve
+      const Problem problem = problem_of(conv, 1, c.size, c.size);
+      const Tensor x(Layout::nchw, {1, c.channels, c.size, c.size});
+      const Tensor y(Layout::nchw, {1, c.channels, problem.oh, problem.ow});
+      const Tensor weights(Layout::nchw, {c.channels, c.channels / c.groups, c.kernel, c.kernel});
+      Layer layer;
+      Plan plan;
+      REQUIRE(Layer::create(conv, weights.view(), nullptr, {}, layer).ok());
+      REQUIRE(layer.plan(x.view(), y.view(), plan).ok());
+      const std::string all = plan.explain().text;
+      CAPTURE(all);
+      CHECK(all.find(c.reason) != std::string::npos);
+    }
+  }
+
   TEST_CASE("flush_denormals takes denormals as zero, and nothing else") {
     if (!kCanFlush) return;
     const Operands operands;

@@ -224,6 +224,20 @@ TEST_SUITE("views") {
     }
   }
 
+  TEST_CASE("nor where views that lie side by side in one buffer are told apart") {
+    float buffer[4] = {3.0F, 0.0F, 5.0F, 0.0F};
+    const float weight[1] = {2.0F};
+    for (const std::int64_t odd : {kMin, kMin + 1, kMax}) {
+      const ConstTensorView source{buffer, {1, 1, 1, 2}, {odd, odd, odd, 2}, nullptr, -1};
+      const TensorView destination{buffer + 1, {1, 1, 1, 2}, {odd, odd, odd, 2}, nullptr, -1};
+      const ConstTensorView kernel{weight, {1, 1, 1, 1}, {odd, odd, odd, odd}, nullptr, -1};
+      const Status status = conv2d(source, kernel, nullptr, destination);
+      CHECK_MESSAGE(status.ok(), text(status));
+      CHECK(buffer[1] == 6.0F);
+      CHECK(buffer[3] == 10.0F);
+    }
+  }
+
   TEST_CASE("strides and dilations of a window that never steps may be of any size") {
     const float x[4] = {1, 2, 3, 4};
     const float weights[4] = {1, 10, 100, 1000};

@@ -29,6 +29,8 @@ struct Padding {
   constexpr Padding(std::int64_t top_, std::int64_t bottom_, std::int64_t left_,
                     std::int64_t right_) noexcept
       : top(top_), bottom(bottom_), left(left_), right(right_) {}
+
+  constexpr bool any() const noexcept { return top != 0 || bottom != 0 || left != 0 || right != 0; }
 };
 
 // What the padding holds, for an image row a b c d padded by 2.

@@ -25,6 +25,7 @@
  * stand for defaults. No function prints, aborts, or lets an exception through.
  */
 
+#include <fastconv/version.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -60,7 +61,8 @@ typedef struct fastconv_status {
 
 const char* fastconv_code_name(int32_t code);
 
-/* Version of the library that was linked, such as "0.1.0". */
+/* Version of the library that was linked; compare it with FASTCONV_VERSION_STRING of the headers.
+ */
 const char* fastconv_version(void);
 
 /* Choices, each with its name and the way back from a name. Names are those of the C++ enums
@@ -153,6 +155,12 @@ fastconv_const_view fastconv_oihw(const float* data, int64_t k, int64_t c, int64
 fastconv_const_view fastconv_ohwi(const float* data, int64_t k, int64_t c, int64_t r, int64_t s);
 fastconv_const_view fastconv_hwio(const float* data, int64_t k, int64_t c, int64_t r, int64_t s);
 fastconv_const_view fastconv_read_only(fastconv_view view);
+/* `count` elements of an axis (0 to 3: N, C, H, W), from `begin` on, `step` apart; a negative step
+   goes backwards. An impossible slice has shape -1 on that axis, which every function refuses. */
+fastconv_view fastconv_slice(fastconv_view view, int axis, int64_t begin, int64_t count,
+                             int64_t step);
+fastconv_const_view fastconv_const_slice(fastconv_const_view view, int axis, int64_t begin,
+                                         int64_t count, int64_t step);
 
 /* Geometry */
 

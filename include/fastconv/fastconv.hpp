@@ -24,10 +24,10 @@
 //   std::vector<char> scratch(plan.workspace_bytes());
 //   status = layer.run(plan, x_view, y_view, {scratch.data(), plan.workspace_bytes()});
 
+#include <fastconv/version.h>
 #include <fastconv/descriptor.hpp>
 #include <fastconv/im2col.hpp>
 #include <fastconv/isa.hpp>
 #include <fastconv/layer.hpp>
 #include <fastconv/status.hpp>
-#include <fastconv/version.hpp>
 #include <fastconv/view.hpp>

@@ -27,7 +27,8 @@ bool is_supported(Isa isa) noexcept;
 
 // The level that `requested` stands for on this machine. An exact level is returned as it is, or
 // refused as unsupported. `automatic` gives the best supported level that is not above
-// FASTCONV_ISA; a value of FASTCONV_ISA that is no name of this platform is invalid_argument.
+// FASTCONV_ISA, which is read from the environment at every call; a value of it that is no name of
+// this platform is invalid_argument.
 Status resolve_isa(Isa requested, Isa& resolved) noexcept;
 
 }  // namespace fastconv

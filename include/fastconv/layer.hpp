@@ -20,7 +20,7 @@ enum class Algorithm : std::int32_t {
   direct,          // taps read at their own offsets, nothing packed by tap: few channels
   // Groups of one channel, or of a few that fill a vector of the ISA, side by side in its lanes or,
   // where columns are adjacent, along their rows. Anything else is refused as unsupported, and so
-  // is what is neither and not padded with zeros.
+  // is what is neither and not padded with zeros: what wide vectors take, narrow ones may not.
   depthwise,
   // Winograd's minimal filtering for 3x3 kernels of stride 1, in tiles of 2x2, 4x4 or 6x6
   // outputs: 2.25, 4 and 5.06 times fewer multiplications, and about 0.7, 2 and 8 times the
@@ -74,8 +74,10 @@ struct Epilogue {
   bool residual_last = false;  // after the activation rather than before it
 };
 
-// Where a layer's memory comes from, instead of the C library. `allocate` returns memory aligned to
-// `alignment` bytes (a power of two), or null, which becomes out_of_memory.
+// Where memory comes from, instead of the C library: a layer's, and the workspace of a `run` that
+// is given none. `allocate` returns memory aligned to `alignment` bytes (a power of two), or null,
+// which becomes out_of_memory. Both outlive the layer, may be called by all threads that run it,
+// and must not throw.
 struct Allocator {
   void* (*allocate)(void* context, std::size_t bytes, std::size_t alignment) = nullptr;
   void (*deallocate)(void* context, void* memory, std::size_t bytes) = nullptr;

@@ -34,12 +34,14 @@ class ThreadPool {
     const auto spin = threads <= cores ? kSpin : std::chrono::microseconds(0);
     called_.spin = finished_.spin = spin;
     workers_.reserve(static_cast<std::size_t>(threads - 1));
+#if defined(__cpp_exceptions)
     try {
-      for (int slot = 1; slot < threads; ++slot) {
-        workers_.emplace_back([this, slot] { serve(slot); });
-      }
+      start(threads);
     } catch (const std::exception&) {
     }
+#else
+    start(threads);
+#endif
   }
 
   // No call may be under way.
@@ -131,6 +133,12 @@ class ThreadPool {
     pool.state_.fetch_and(~kOpen);
     pool.finished_.wait([&pool] { return (pool.state_.load() & kWorkers) == 0; });
     pool.busy_.store(false);
+  }
+
+  void start(int threads) {
+    for (int slot = 1; slot < threads; ++slot) {
+      workers_.emplace_back([this, slot] { serve(slot); });
+    }
   }
 
   // Takes tasks until there are none.
