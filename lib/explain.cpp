@@ -119,6 +119,106 @@ void explain_epilogue(const PlanState& state, Writer& out) noexcept {
            state.flush_denormals ? "flushed to zero" : "as the caller has set them");
 }
 
+// The cost model's terms of what a plan takes.
+struct Cycles {
+  double fma = 0, pack = 0, store = 0;
+
+  Cycles() = default;
+  template <class AnyBlocking>
+  explicit Cycles(const AnyBlocking& b) noexcept
+      : fma(b.fma_cycles), pack(b.pack_cycles), store(b.store_cycles) {}
+  double all() const noexcept { return fma + pack + store; }
+};
+
+void explain_problem(const PlanState& state, Writer& out) noexcept {
+  const Problem& p = state.asked;
+  out.line("problem: x %lldx%lldx%lldx%lld, kernel %lldx%lld, groups %lld, y %lldx%lldx%lldx%lld\n",
+           ll(p.n), ll(p.c), ll(p.h), ll(p.w), ll(p.window.kernel_size.h),
+           ll(p.window.kernel_size.w), ll(p.groups), ll(p.n), ll(p.k), ll(p.oh), ll(p.ow));
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  out.line("window: stride %lldx%lld, dilation %lldx%lld, padding %lld %lld %lld %lld of %s\n",
+           ll(stride.h), ll(stride.w), ll(dilation.h), ll(dilation.w), ll(padding.top),
+           ll(padding.bottom), ll(padding.left), ll(padding.right), name(mode));
+}
+
+Cycles explain_blocks(const PlanState& state, const Blocking& b, Writer& out) noexcept {
+  const bool pixels = b.lanes == Lanes::pixels;
+  out.line("isa: %s, tile %d x %d (%s broadcast, %s along vectors of %d)\n", name(state.isa),
+           b.tile.mr, b.tile.nr, pixels ? "channels" : "pixels", pixels ? "pixels" : "channels",
+           state.tile.width);
+  out.line("blocks: KC %lld, %lld pixels (%s, %lld at a time), %lld channels\n", ll(b.kc),
+           ll(b.pixel_block), form_name(b.form), ll(b.pack_block), ll(b.channel_block));
+  return Cycles(b);
+}
+
+Cycles explain_blocks(const PlanState& state, const DirectBlocking& b, Writer& out) noexcept {
+  out.line("isa: %s, pixels along vectors of %d\n", name(state.isa), state.tile.width);
+  out.line("blocks: %lld rows x %lld columns, %s%s\n", ll(b.rows), ll(b.columns),
+           b.in_place ? "read in place" : "read from padded planes",
+           b.output_elements > 0 ? ", results staged: the columns of y are apart" : "");
+  return Cycles(b);
+}
+
+Cycles explain_blocks(const PlanState& state, const DepthwiseBlocking& b, Writer& out) noexcept {
+  out.line("isa: %s, %s along vectors of %d\n", name(state.isa),
+           b.lanes == Lanes::pixels ? "pixels" : "channels", state.tile.width);
+  out.line("blocks: %lld rows x %lld pixels, %lld channels%s\n", ll(b.rows), ll(b.pixels),
+           ll(b.channels),
+           b.transposed ? ", transposed on their way in and out"
+           : b.copied   ? ", copied on their way in"
+                        : "");
+  return Cycles(b);
+}
+
+Cycles explain_blocks(const PlanState& state, const WinogradBlocking& b, Writer& out) noexcept {
+  out.line(
+      "isa: %s, F(%lldx%lld, %lldx%lld), tile %d x %d (pixels broadcast, channels along "
+      "vectors)\n",
+      name(state.isa), ll(b.rows.m), ll(b.columns.m), ll(b.rows.side - b.rows.m + 1),
+      ll(b.columns.side - b.columns.m + 1), state.tile.mr, state.tile.nr);
+  out.line("blocks: %lld tiles (an image has %lld), %lld channels\n", ll(b.tiles),
+           ll(b.tiles_of_image()),
+           ll(std::min(b.panels * state.tile.nr, state.asked.k_per_group())));
+  out.line("weights: transformed %s\n", b.u_elements > 0 ? "by every block" : "by the layer");
+  out.line("error: %g times direct summation's\n", kWinogradVariants[b.variant].error);
+  return Cycles(b);
+}
+
+Cycles explain_algorithm(const PlanState& state, Writer& out) noexcept {
+  if (state.algorithm == Algorithm::gemm) return explain_blocks(state, state.gemm, out);
+  if (state.algorithm == Algorithm::direct) return explain_blocks(state, state.direct, out);
+  if (state.algorithm == Algorithm::depthwise) return explain_blocks(state, state.depthwise, out);
+  if (winograd_size(state.algorithm) != 0) return explain_blocks(state, state.winograd, out);
+  out.line("speed: a correctness baseline, slow by design\n");
+  out.line("isa: generic (baselines are compiled for the platform's lowest level)\n");
+  return {};
+}
+
+// The others that `auto` looked at. Estimates of those that were not legal are zero.
+void explain_refused(const PlanState& state, double best, Writer& out) noexcept {
+  const double groups = real(state.asked.groups);  // gemm's cycles are of one
+  if (state.algorithm == Algorithm::gemm) best *= groups;
+  const struct {
+    Algorithm algorithm;
+    double cycles;
+  } others[] = {{Algorithm::gemm, state.gemm.cycles() * groups},
+                {Algorithm::direct, state.direct.cycles()},
+                {Algorithm::depthwise, state.depthwise.cycles()},
+                {state.winograd.variant < 0 ? Algorithm::winograd_f4
+                                            : kWinogradVariants[state.winograd.variant].algorithm,
+                 state.winograd.cycles()}};
+  for (const auto& [algorithm, cycles] : others) {
+    if (algorithm == state.algorithm) continue;
+    if (cycles > 0) {
+      out.line("refused: %s, estimated at %.2f x the cycles\n", name(algorithm), cycles / best);
+    } else {
+      const bool winograd = algorithm == Algorithm::winograd_f4;
+      out.line("refused: %s, which %s\n", winograd ? "winograd" : name(algorithm),
+               limit(algorithm, state));
+    }
+  }
+}
+
 }  // namespace
 
 Explanation explain(const PlanState& state) noexcept {
@@ -128,15 +228,8 @@ Explanation explain(const PlanState& state) noexcept {
     out.line("no plan: made by no layer\n");
     return result;
   }
-  const Problem& p = state.asked;
-  out.line("problem: x %lldx%lldx%lldx%lld, kernel %lldx%lld, groups %lld, y %lldx%lldx%lldx%lld\n",
-           ll(p.n), ll(p.c), ll(p.h), ll(p.w), ll(p.window.kernel_size.h),
-           ll(p.window.kernel_size.w), ll(p.groups), ll(p.n), ll(p.k), ll(p.oh), ll(p.ow));
-  const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  out.line("window: stride %lldx%lld, dilation %lldx%lld, padding %lld %lld %lld %lld of %s\n",
-           ll(stride.h), ll(stride.w), ll(dilation.h), ll(dilation.w), ll(padding.top),
-           ll(padding.bottom), ll(padding.left), ll(padding.right), name(mode));
-  if (p.n == 0) {
+  explain_problem(state, out);
+  if (state.asked.n == 0) {
     out.line("algorithm: %s, with nothing to do for an empty batch\n", name(state.algorithm));
     return result;
   }
@@ -147,84 +240,12 @@ Explanation explain(const PlanState& state) noexcept {
     out.line("seen as: x %lldx%lldx%lldx%lld, kernel %lldx%lld\n", ll(q.n), ll(q.c), ll(q.h),
              ll(q.w), ll(q.window.kernel_size.h), ll(q.window.kernel_size.w));
   }
-  double fma = 0, pack = 0, store = 0;
-  const auto costs = [&](const auto& blocking) {
-    fma = blocking.fma_cycles;
-    pack = blocking.pack_cycles;
-    store = blocking.store_cycles;
-  };
-  if (state.algorithm == Algorithm::gemm) {
-    const Blocking& b = state.gemm;
-    const bool pixels = b.lanes == Lanes::pixels;
-    out.line("isa: %s, tile %d x %d (%s broadcast, %s along vectors of %d)\n", name(state.isa),
-             b.tile.mr, b.tile.nr, pixels ? "channels" : "pixels", pixels ? "pixels" : "channels",
-             state.tile.width);
-    out.line("blocks: KC %lld, %lld pixels (%s, %lld at a time), %lld channels\n", ll(b.kc),
-             ll(b.pixel_block), form_name(b.form), ll(b.pack_block), ll(b.channel_block));
-    costs(b);
-  } else if (state.algorithm == Algorithm::direct) {
-    const DirectBlocking& b = state.direct;
-    out.line("isa: %s, pixels along vectors of %d\n", name(state.isa), state.tile.width);
-    out.line("blocks: %lld rows x %lld columns, %s%s\n", ll(b.rows), ll(b.columns),
-             b.in_place ? "read in place" : "read from padded planes",
-             b.output_elements > 0 ? ", results staged: the columns of y are apart" : "");
-    costs(b);
-  } else if (state.algorithm == Algorithm::depthwise) {
-    out.line("isa: %s, %s along vectors of %d\n", name(state.isa),
-             state.depthwise.lanes == Lanes::pixels ? "pixels" : "channels", state.tile.width);
-    out.line("blocks: %lld rows x %lld pixels, %lld channels%s\n", ll(state.depthwise.rows),
-             ll(state.depthwise.pixels), ll(state.depthwise.channels),
-             state.depthwise.transposed ? ", transposed on their way in and out"
-             : state.depthwise.copied   ? ", copied on their way in"
-                                        : "");
-    costs(state.depthwise);
-  } else if (winograd_size(state.algorithm) != 0) {
-    const WinogradBlocking& b = state.winograd;
-    const WinogradVariant& v = kWinogradVariants[b.variant];
-    out.line(
-        "isa: %s, F(%lldx%lld, %lldx%lld), tile %d x %d (pixels broadcast, channels along "
-        "vectors)\n",
-        name(state.isa), ll(b.rows.m), ll(b.columns.m), ll(b.rows.side - b.rows.m + 1),
-        ll(b.columns.side - b.columns.m + 1), state.tile.mr, state.tile.nr);
-    out.line("blocks: %lld tiles (an image has %lld), %lld channels\n", ll(b.tiles),
-             ll(b.tiles_of_image()), ll(std::min(b.panels * state.tile.nr, p.k_per_group())));
-    out.line("weights: transformed %s\n", b.u_elements > 0 ? "by every block" : "by the layer");
-    out.line("error: %g times direct summation's\n", v.error);
-    costs(b);
-  } else {
-    out.line("speed: a correctness baseline, slow by design\n");
-    out.line("isa: generic (baselines are compiled for the platform's lowest level)\n");
+  const Cycles cycles = explain_algorithm(state, out);
+  if (const double all = cycles.all(); all > 0) {
+    out.line("cost model: fma %.0f%%, packing %.0f%%, store %.0f%%\n", 100 * cycles.fma / all,
+             100 * cycles.pack / all, 100 * cycles.store / all);
   }
-  const double best_cycles =
-      (fma + pack + store) * (state.algorithm == Algorithm::gemm ? real(p.groups) : 1.0);
-  if (const double total = fma + pack + store; total > 0) {
-    out.line("cost model: fma %.0f%%, packing %.0f%%, store %.0f%%\n", 100 * fma / total,
-             100 * pack / total, 100 * store / total);
-  }
-  if (state.chosen) {
-    // Estimates of candidates that were not legal are zero.
-    const struct {
-      Algorithm algorithm;
-      double cycles;
-    } others[] = {{Algorithm::gemm, state.gemm.cycles()},
-                  {Algorithm::direct, state.direct.cycles()},
-                  {Algorithm::depthwise, state.depthwise.cycles()},
-                  {state.winograd.variant < 0 ? Algorithm::winograd_f4
-                                              : kWinogradVariants[state.winograd.variant].algorithm,
-                   state.winograd.cycles()}};
-    for (const auto& [algorithm, cycles] : others) {
-      if (algorithm == state.algorithm) continue;
-      const double scale = algorithm == Algorithm::gemm ? real(p.groups) : 1.0;
-      if (cycles > 0) {
-        out.line("refused: %s, estimated at %.2f x the cycles\n", name(algorithm),
-                 cycles * scale / best_cycles);
-      } else {
-        const bool winograd = algorithm == Algorithm::winograd_f4;
-        out.line("refused: %s, which %s\n", winograd ? "winograd" : name(algorithm),
-                 limit(algorithm, state));
-      }
-    }
-  }
+  if (state.chosen) explain_refused(state, cycles.all(), out);
   explain_epilogue(state, out);
   out.line("threads: %d slot%s, %lld task%s\n", state.slots, state.slots == 1 ? "" : "s",
            ll(state.tasks), state.tasks == 1 ? "" : "s");

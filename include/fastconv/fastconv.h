@@ -228,7 +228,7 @@ void fastconv_layer_destroy(fastconv_layer* layer);
 
 /* A value that is copied freely and need not be destroyed. All zero is no plan. */
 typedef struct fastconv_plan {
-  uint64_t opaque[128];
+  uint64_t opaque[160];
 } fastconv_plan;
 
 typedef struct fastconv_explanation {

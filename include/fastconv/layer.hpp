@@ -124,7 +124,7 @@ class Plan {
 
  private:
   friend class Layer;
-  static constexpr std::size_t kStateBytes = 1024;
+  static constexpr std::size_t kStateBytes = 1280;
   alignas(8) unsigned char state_[kStateBytes];
 };
 
