@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <fastconv/layer.hpp>
 
-#include "../lib/geometry.hpp"
+#include "problem.hpp"
 
 namespace fastconv {
 

@@ -5,7 +5,7 @@
 #include <fastconv/isa.hpp>
 #include <fastconv/layer.hpp>
 
-#include "../lib/geometry.hpp"
+#include "problem.hpp"
 
 namespace fastconv {
 

@@ -5,8 +5,6 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "../lib/geometry.hpp"
-
 namespace fastconv {
 
 void pack_dense(const ConstTensorView& weights, float* out) noexcept {
@@ -184,7 +182,7 @@ bool panel_elements(const Dims<4>& shape, std::int64_t groups, int nr,
   elements = groups;
   for (const std::int64_t factor :
        {(per_group + nr - 1) / nr, std::int64_t{nr}, shape[1], shape[2], shape[3]}) {
-    if (!multiply(elements, factor, elements)) return false;
+    if (__builtin_mul_overflow(elements, factor, &elements)) return false;
   }
   return elements <= std::int64_t{1} << 56;  // bytes of weights, transformed and bias fit
 }

@@ -8,6 +8,7 @@
 #include "blocking.hpp"
 #include "integers.hpp"
 #include "operands.hpp"
+#include "taps.hpp"
 
 namespace fastconv {
 

@@ -5,7 +5,6 @@
 
 #include "../kernels/table.hpp"
 #include "costs.hpp"
-#include "geometry.hpp"
 
 namespace fastconv {
 

@@ -5,6 +5,7 @@
 
 #include "costs.hpp"
 #include "integers.hpp"
+#include "taps.hpp"
 
 namespace fastconv {
 namespace {

@@ -5,6 +5,7 @@
 
 #include "block_product.hpp"
 #include "integers.hpp"
+#include "taps.hpp"
 
 namespace fastconv {
 

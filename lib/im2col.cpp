@@ -4,6 +4,7 @@
 #include "../kernels/baselines.hpp"
 #include "error.hpp"
 #include "geometry.hpp"
+#include "integers.hpp"
 #include "views.hpp"
 
 namespace fastconv {

@@ -9,6 +9,12 @@ constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) noexcept { retur
 constexpr std::int64_t round_up(std::int64_t a, std::int64_t b) noexcept {
   return ceil_div(a, b) * b;
 }
+
+// False if the product exceeds 64 bits.
+inline bool multiply(std::int64_t a, std::int64_t b, std::int64_t& product) noexcept {
+  return !__builtin_mul_overflow(a, b, &product);
+}
+
 constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
 constexpr std::int64_t kLine = 16;  // floats of a cache line
 

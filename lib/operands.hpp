@@ -4,7 +4,6 @@
 #include <cstdint>
 
 #include "../kernels/table.hpp"
-#include "geometry.hpp"
 
 namespace fastconv {
 

@@ -8,6 +8,7 @@
 #include "../kernels/baselines.hpp"
 #include "error.hpp"
 #include "gemm.hpp"
+#include "geometry.hpp"
 #include "integers.hpp"
 #include "memory.hpp"
 #include "packed.hpp"

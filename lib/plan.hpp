@@ -5,10 +5,10 @@
 #include <fastconv/layer.hpp>
 #include <new>
 
+#include "axes.hpp"
 #include "blocking.hpp"
 #include "depthwise.hpp"
 #include "direct.hpp"
-#include "geometry.hpp"
 #include "winograd.hpp"
 
 namespace fastconv {

@@ -7,6 +7,7 @@
 #include "../kernels/baselines.hpp"
 #include "../kernels/denormals.hpp"
 #include "error.hpp"
+#include "geometry.hpp"
 #include "memory.hpp"
 #include "packed.hpp"
 #include "plan.hpp"

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "error.hpp"
-#include "geometry.hpp"
+#include "integers.hpp"
 
 namespace fastconv {
 namespace {

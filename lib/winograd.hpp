@@ -5,7 +5,6 @@
 
 #include "../kernels/table.hpp"
 #include "blocking.hpp"
-#include "geometry.hpp"
 #include "integers.hpp"
 #include "operands.hpp"
 

@@ -7,12 +7,12 @@
 
 #include <benchmark/benchmark.h>
 
+#include <fastconv/version.h>
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <fastconv/version.h>
 #include <functional>
 #include <memory>
 #include <new>
@@ -21,6 +21,7 @@
 
 #include "../kernels/weights.hpp"
 #include "../lib/blocking.hpp"
+#include "../lib/geometry.hpp"
 #include "benchmarks.hpp"
 #include "check.hpp"
 #include "kernel_tables.hpp"

@@ -9,6 +9,7 @@
 
 #include "../kernels/weights.hpp"
 #include "../lib/gemm.hpp"
+#include "../lib/geometry.hpp"
 #include "check.hpp"
 #include "compare.hpp"
 

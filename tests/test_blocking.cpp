@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "../lib/gemm.hpp"
+#include "../lib/geometry.hpp"
+#include "../lib/taps.hpp"
 #include "../lib/winograd.hpp"
 #include "check.hpp"
 

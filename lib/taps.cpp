@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "taps.hpp"
+
+#include <algorithm>
+
+#include "integers.hpp"
+
+namespace fastconv {
+namespace {
+
+TapRange taps_inside(std::int64_t size, std::int64_t kernel, std::int64_t stride,
+                     std::int64_t before, std::int64_t dilation, std::int64_t outputs,
+                     std::int64_t output) noexcept {
+  const std::int64_t first = output * stride - before;  // of the image, under the first tap
+  const std::int64_t room = size - 1 - first;
+  TapRange taps{0, 0, outputs};
+  if (first < 0) {
+    taps.begin = std::min(kernel, ceil_div(-first, dilation));
+    taps.until = ceil_div(before - (taps.begin - 1) * dilation, stride);
+  }
+  if (room >= 0) {
+    taps.end = std::min(kernel, room / dilation + 1);
+    const std::int64_t last = (size - 1 + before - (taps.end - 1) * dilation) / stride;
+    taps.until = std::min(taps.until, last + 1);
+  }
+  taps.until = std::min(taps.until, outputs);
+  return taps;
+}
+
+double share_inside(TapRange (*inside)(const Problem&, std::int64_t) noexcept, const Problem& p,
+                    std::int64_t outputs, std::int64_t taps, std::int64_t together) noexcept {
+  std::int64_t sum = 0;
+  for (std::int64_t i = 0, next = 0; i < outputs; i = next) {
+    const TapRange first = inside(p, i);
+    next = std::max(first.until, std::min(i + together, outputs));
+    const TapRange last = inside(p, next - 1);
+    sum += std::max<std::int64_t>(0, first.end - last.begin) * (next - i);
+  }
+  return real(sum) / real(outputs * taps);
+}
+
+}  // namespace
+
+TapRange tap_rows_inside(const Problem& p, std::int64_t output_row) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  return taps_inside(p.h, kernel.h, stride.h, padding.top, dilation.h, p.oh, output_row);
+}
+
+TapRange tap_columns_inside(const Problem& p, std::int64_t output_column) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  return taps_inside(p.w, kernel.w, stride.w, padding.left, dilation.w, p.ow, output_column);
+}
+
+double share_of_rows_inside(const Problem& p) noexcept {
+  return share_inside(tap_rows_inside, p, p.oh, p.window.kernel_size.h, 1);
+}
+
+double share_of_columns_inside(const Problem& p, std::int64_t together) noexcept {
+  return share_inside(tap_columns_inside, p, p.ow, p.window.kernel_size.w, together);
+}
+
+Inside::Inside(const Problem& p) noexcept {
+  const auto along = [](std::int64_t size, std::int64_t before, std::int64_t reach,
+                        std::int64_t stride, std::int64_t outputs, std::int64_t& first,
+                        std::int64_t& last) {
+    first = std::min(ceil_div(before, stride), outputs);
+    const std::int64_t room = size - 1 - reach + before;
+    last = room < 0 ? 0 : std::min(room / stride + 1, outputs);
+  };
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  along(p.h, padding.top, (kernel.h - 1) * dilation.h, stride.h, p.oh, begin.h, end.h);
+  along(p.w, padding.left, (kernel.w - 1) * dilation.w, stride.w, p.ow, begin.w, end.w);
+}
+
+}  // namespace fastconv

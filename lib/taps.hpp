@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "../kernels/problem.hpp"
+
+namespace fastconv {
+
+// Rows or columns of a filter's taps, [begin, end), that lie in the image for an output row or
+// column; `end` may be below `begin` for none. They are the same for those that follow, to `until`.
+struct TapRange {
+  std::int64_t begin, end, until;
+};
+TapRange tap_rows_inside(const Problem& problem, std::int64_t output_row) noexcept;
+TapRange tap_columns_inside(const Problem& problem, std::int64_t output_column) noexcept;
+
+// The share of them over all outputs; of columns, if so many outputs share what one of them finds.
+double share_of_rows_inside(const Problem& problem) noexcept;
+double share_of_columns_inside(const Problem& problem, std::int64_t together = 1) noexcept;
+
+// Outputs whose windows lie in the image, [begin, end) along each axis.
+struct Inside {
+  explicit Inside(const Problem& problem) noexcept;
+
+  Pair begin, end;
+};
+
+// Does every window lie in the image?
+inline bool windows_inside(const Problem& p) noexcept {
+  const Inside inside(p);
+  return inside.begin.h == 0 && inside.begin.w == 0 && inside.end.h == p.oh && inside.end.w == p.ow;
+}
+
+}  // namespace fastconv
