@@ -74,7 +74,8 @@ class Candidate {
         caches_(caches),
         pixels_(p.oh * p.ow),
         channels_(p.k_per_group()),
-        depth_(p.c_per_group() * p.taps()) {
+        depth_(p.c_per_group() * p.taps()),
+        cycle_(core_cycle(tiles.channels.width)) {
     b_.lanes = lanes;
     b_.form = form;
     b_.tile = tiles.over(lanes);
@@ -103,13 +104,19 @@ class Candidate {
         if (b_.lanes == Lanes::pixels ? !panels_in_place() : !windows_in_place()) return false;
         break;
     }
-    if (!b_.has_border) b_.fma_cycles *= taps_multiplied();
-    b_.pack_cycles = b_.pack_cycles * real(ceil_div(channels_, b_.channel_block)) + kProduct;
+    b_.pack_cycles =
+        b_.pack_cycles * real(ceil_div(channels_, b_.channel_block)) + kProduct * cycle_;
     const std::int64_t unit = b_.lanes == Lanes::pixels ? p_.y_strides[3] : p_.y_strides[1];
-    const double transposed = unit == 1 ? 0.0 : kScatter;
-    b_.store_cycles = real(pixels_ * channels_) / b_.tile.width * (kStoreVector + transposed);
+    b_.store_cycles = real(pixels_ * channels_) / b_.tile.width * kStoreVector;
+    if (unit != 1) b_.store_cycles += scattered();
+    // Few pixels wait for weights from beyond L2.
+    const double bytes = real(depth_ * channels_ * kFloat);
+    if (bytes > real(caches_.l2)) {
+      b_.fma_cycles = std::max(
+          b_.fma_cycles, bytes * real(ceil_div(pixels_, b_.pixel_block)) * kWeightByte * cycle_);
+    }
     if (b_.lanes == Lanes::pixels && p_.y_strides[1] * kFloat >= 4096) {
-      b_.store_cycles += real(ceil_div(pixels_, b_.tile.nr) * channels_) * kPage;
+      b_.store_cycles += real(ceil_div(pixels_, b_.tile.nr) * channels_) * kPage * cycle_;
     }
     // From beyond L2, which a first tile would wait for: 1280 to 1280 channels 1x1 at 8x8, NCHW,
     // 1967 -> 1838 us (AVX-512), 2516 -> 2039 (AVX2). One pixel's tile is the only one.
@@ -123,11 +130,39 @@ class Candidate {
   const Blocking& blocking() const noexcept { return b_; }
 
  private:
-  // Of all taps, the share that is multiplied if the weights are finite.
-  double taps_multiplied() const noexcept {
-    if (p_.window.padding_mode != PaddingMode::zeros) return 1.0;
-    return share_of_rows_inside(p_) *
-           (b_.cuts_columns ? share_of_columns_inside(p_, column_cut(p_, b_.tile.mr)) : 1.0);
+  // Of tiles over windows that end at multiples of `panel`, and where other columns of taps are in
+  // the padding if they are cut there, with the taps that are multiplied if the weights are finite.
+  double window_cycles(std::int64_t panel) const noexcept {
+    const bool zeros = p_.window.padding_mode == PaddingMode::zeros;
+    const bool alike = tap_columns_inside(p_, 0).until >= p_.ow;
+    const std::int64_t kernel_w = p_.window.kernel_size.w;
+    const std::int64_t least = b_.cuts_columns ? column_cut(p_, b_.tile.mr) : p_.ow;
+    double cycles = 0;
+    for (std::int64_t column = 0, next = p_.ow; column < p_.ow; column = next) {
+      std::int64_t taps = kernel_w;
+      if (zeros && (b_.cuts_columns || alike)) {
+        const TapRange first = tap_columns_inside(p_, column);
+        next = std::min(p_.ow, std::max(first.until, column + least));
+        taps = std::max<std::int64_t>(0, first.end - tap_columns_inside(p_, next - 1).begin);
+      }
+      const std::int64_t columns = next - column;
+      const bool cut = columns < p_.ow;
+      cycles +=
+          tile_cycles(depth_ / kernel_w * taps, p_.oh * columns, channels_, cut ? columns : panel,
+                      b_.tile, cut ? p_.window.kernel_size.h * taps : 1);
+    }
+    return zeros ? cycles * share_of_rows_inside(p_) : cycles;
+  }
+
+  // Of results whose lanes are apart in y, by blocks of a vector by a vector, the last of which
+  // takes masks. Those of kMaxWidth take no time.
+  double scattered() const noexcept {
+    const std::int64_t width = b_.tile.width;
+    const std::int64_t along = b_.lanes == Lanes::channels ? pixels_ : channels_;
+    const std::int64_t across = b_.lanes == Lanes::channels ? channels_ : pixels_;
+    const std::int64_t masked = width < kMaxWidth ? along % width : 0;
+    return real(ceil_div(across, width)) *
+           (real(round_up(along, width)) * kScatter + real(width * masked) * kStoreScalar);
   }
 
   // A panel of B is read in one sweep by every tile, which comes from L2 as fast as from L1:
@@ -146,9 +181,7 @@ class Candidate {
   }
 
   // Of a step of depth of the tallest tile.
-  double step_cycles() const noexcept {
-    return real(b_.tile.mr * std::int64_t{b_.tile.nr / b_.tile.width}) * kFma;
-  }
+  double step_cycles() const noexcept { return real(b_.tile.sums()) * kFma; }
 
   // Pixels of which the sums between k-blocks fit a quarter of L2; any number if there are none.
   std::int64_t sums_limit() const noexcept {
@@ -178,18 +211,22 @@ class Candidate {
   void block_panels(double least_step) noexcept {
     block_packed(b_.tile.nr);
     b_.pack_elements = round_up(b_.pack_block, b_.tile.nr) * b_.kc;
-    b_.fma_cycles = tile_cycles(depth_, channels_, pixels_, weight_nr_, b_.tile, least_step);
+    b_.fma_cycles =
+        tile_cycles(depth_, channels_, pixels_, weight_nr_, b_.tile, 1, least_step, kL1Bytes);
+    if (p_.window.padding_mode == PaddingMode::zeros) b_.fma_cycles *= share_of_rows_inside(p_);
   }
 
   void columns() noexcept {
     block_panels(kFmaLatency);
     const std::int64_t step = p_.window.stride.w * p_.x_strides[3];
-    const double element = step == 1   ? kCopyVector / b_.tile.width
-                           : step == 2 ? 2 * kCopyVector / b_.tile.width
-                                       : kCopyScalar;
+    const double element = step == 1 ? kCopyVector / b_.tile.width
+                           : step == 2 && p_.ow >= 2 * b_.tile.width
+                               ? 2 * kCopyVector / b_.tile.width
+                               : kCopyScalar;
     const double runs = 1.0 + real(b_.tile.nr) / real(p_.ow);
     b_.pack_cycles = real(ceil_div(pixels_, b_.tile.nr)) *
-                     (real(depth_) * (b_.tile.nr * element + runs * kRun) + real(p_.taps()) * kTap);
+                     (real(depth_) * (b_.tile.nr * element + runs * kRun * cycle_) +
+                      real(p_.taps()) * kTap * cycle_);
   }
 
   // The image is a matrix of channels and pixels: those of y follow each other in x.
@@ -207,7 +244,8 @@ class Candidate {
     b_.copies = aliased || (depth_ > kFewPages && step_cycles() <= kStepInPlace);
     // A step of a tile over two panels finds twice as much, in half as many rows.
     b_.wide = b_.wide && !b_.copies && b_.tile.mr * kFma * 2 >= 2 * kStepInPlace;
-    block_panels(b_.copies ? kFmaLatency : kStepInPlace);
+    // Wider vectors find as many lines more on every page.
+    block_panels(b_.copies ? kFmaLatency : kStepInPlace / cycle_);
     // A panel that the image's end leaves, and one that a first tile packs.
     b_.pack_elements = (b_.copies ? 2 : 1) * b_.tile.nr * b_.kc;
     b_.pack_cycles = b_.copies ? real(ceil_div(pixels_, b_.tile.nr) * depth_) * kStepCopied : 0.0;
@@ -219,11 +257,11 @@ class Candidate {
     block_packed(b_.tile.mr);
     b_.pack_elements = b_.pack_block * b_.pitch;
     b_.cuts_columns = cuts_columns(p_, b_.tile.mr);
-    b_.fma_cycles = tile_cycles(depth_, pixels_, channels_, pixels_, b_.tile);
+    b_.fma_cycles = window_cycles(pixels_);
     const bool touching = p_.x_strides[3] == p_.c_per_group() && p_.window.dilation.w == 1;
     const std::int64_t stretches = touching ? p_.window.kernel_size.h : p_.taps();
-    b_.pack_cycles =
-        real(pixels_) * (real(depth_) * kCopyVector / b_.tile.width + real(stretches) * kRun);
+    b_.pack_cycles = real(pixels_) *
+                     (real(depth_) * kCopyVector / b_.tile.width + real(stretches) * kRun * cycle_);
   }
 
   // Whole output rows while a quarter of L2 holds what lies under them, else parts of one row. Few
@@ -256,7 +294,7 @@ class Candidate {
         p_.taps() == 1 && (b_.form == PixelForm::patch || p_.window.stride.h * p_.x_strides[2] ==
                                                               p_.ow * p_.window.stride.w * pitch);
     const std::int64_t panel = follow || b_.tile.straddles ? b_.pixel_block : columns;
-    b_.fma_cycles = tile_cycles(depth_, pixels_, channels_, panel, b_.tile);
+    b_.fma_cycles = window_cycles(panel);
     return true;
   }
 
@@ -270,27 +308,31 @@ class Candidate {
     // Transposing writes to a vector of pixels at a time, more than a tile has rows.
     const bool spread =
         aliases(p_.window.stride.w / step.w * channels) || (!dense && aliases(2 * channels));
-    if (!block_rows(spread ? channels + kLine : channels)) return false;
     b_.cuts_columns = cuts_columns(p_, b_.tile.mr);
+    if (!block_rows(spread ? channels + kLine : channels)) return false;
     const std::int64_t columns = std::min(b_.pixel_block, p_.ow);
     const std::int64_t output_rows = ceil_div(b_.pixel_block, p_.ow);
-    const Patch patch(p_, output_rows, columns);
-    const double rows = real(patch.rows * ceil_div(p_.oh, output_rows) * ceil_div(p_.ow, columns));
+    Patch patch(p_, output_rows, columns);
+    const double blocks = real(ceil_div(p_.oh, output_rows) * ceil_div(p_.ow, columns));
+    b_.pack_cycles = blocks * real(b_.pack_elements) * kCopyVector / 2 / b_.tile.width;  // zeros
+    patch.rows = std::min(patch.rows, ceil_div(p_.h, step.h));
+    patch.columns = std::min(patch.columns, ceil_div(p_.w, step.w));
+    const double rows = real(patch.rows) * blocks;
     if (adjacent) {
       // Pixels that do not follow each other are copied one by one.
       const bool touching =
           step.w * p_.x_strides[3] == p_.c_per_group() && b_.pitch == p_.c_per_group();
       const double runs = touching ? 1.0 : real(patch.columns) / 2;
-      b_.pack_cycles =
-          rows * (real(patch.columns * channels) * kCopyVector / b_.tile.width + runs * kRun);
+      b_.pack_cycles += rows * (real(patch.columns * channels) * kCopyVector / b_.tile.width +
+                                runs * kRun * cycle_);
       return true;
     }
     const std::int64_t element_step = step.w * p_.x_strides[3];
     if (dense && b_.pitch == channels) {
       const double pixel = element_step == 1
                                ? real(ceil_div(channels, 4)) * quad_cycles(b_.tile.width)
-                               : real(channels) * kCopyScalar;
-      b_.pack_cycles = rows * (real(patch.columns) * pixel + kRun);
+                               : real(channels) * kCopyScalar * cycle_;
+      b_.pack_cycles += rows * (real(patch.columns) * pixel + kRun * cycle_);
       return true;
     }
     // Whole rows that follow each other are one.
@@ -298,8 +340,9 @@ class Candidate {
     const std::int64_t unit = whole ? 1 : b_.tile.width;
     const double vector = element_step == 1 || element_step == 2
                               ? real(element_step) * kCopyVector + kTranspose
-                              : b_.tile.width * kCopyScalar;
-    b_.pack_cycles = rows * real(vectors) * (real(round_up(patch.columns, unit)) * vector + kRun);
+                              : b_.tile.width * kCopyScalar * cycle_;
+    b_.pack_cycles +=
+        rows * real(vectors) * (real(round_up(patch.columns, unit)) * vector + kRun * cycle_);
     return true;
   }
 
@@ -354,8 +397,9 @@ class Candidate {
         // What would straddle the rows of an image ends with each of them.
         if (b_.tile.straddles && columns > 1) {
           const std::int64_t short_tiles = round_up(columns, most_rows) - columns;
-          b_.fma_cycles += real(rows * ceil_div(channels_, lanes)) *
-                           (kRowOfTiles + real(taps * p_.c_per_group() * short_tiles) * kShortTile);
+          b_.fma_cycles +=
+              real(rows * ceil_div(channels_, lanes)) *
+              (kRowOfTiles + real(taps * p_.c_per_group() * short_tiles) * kShortTile) * cycle_;
         }
         b_.pack_cycles += real(ceil_div(rows, block_rows)) * kProduct;
       }
@@ -368,6 +412,7 @@ class Candidate {
   std::int64_t pixels_;
   std::int64_t channels_;
   std::int64_t depth_;
+  double cycle_;  // of the core
   Blocking b_;
 };
 
@@ -407,7 +452,10 @@ std::int64_t tile_lanes(std::int64_t rows, std::int64_t rest, const Tile& tile) 
 }
 
 double tile_cycles(std::int64_t depth, std::int64_t rows, std::int64_t lanes,
-                   std::int64_t row_panel, const Tile& tile, double least_step) noexcept {
+                   std::int64_t row_panel, const Tile& tile, std::int64_t segments,
+                   double least_step, double from) noexcept {
+  const double cycle = core_cycle(tile.width);
+  const double overhead = (kTile + real(segments - 1) * kSegment) * cycle;
   double cycles = 0;
   for (const std::int64_t part : {rows / row_panel * row_panel, rows % row_panel}) {
     if (part == 0) continue;
@@ -417,7 +465,8 @@ double tile_cycles(std::int64_t depth, std::int64_t rows, std::int64_t lanes,
       const std::int64_t tiles = part / panel * ceil_div(panel, most_rows);
       const double height = real(part) / real(tiles);
       const std::int64_t vectors = ceil_div(lanes_of_tile, tile.width);
-      return (real(depth) * std::max(height * real(vectors) * kFma, least_step) + kTile) *
+      const double step = std::max(least_step, real(lanes_of_tile * kFloat) / from);
+      return (real(depth) * std::max(height * real(vectors) * kFma, step * cycle) + overhead) *
              real(tiles);
     };
     // Tiles alike, but for those of the last lanes.

@@ -28,6 +28,9 @@ struct Tile {
   int mr = 0;              // rows of a tile over one
   int wide_mr = 0;         // rows of a tile over two, or 0 if there is none
   bool straddles = false;  // its rows may be pixels of several output rows
+
+  // Of a tile, in registers: 12 where there are 16 of these, more where there are 32.
+  int sums() const noexcept { return mr * (nr / width); }
 };
 
 struct Tiles {
@@ -91,10 +94,11 @@ struct Blocking {
 };
 
 // Cycles of all tiles of rows x lanes, where tiles end at multiples of `row_panel`; a tile's step
-// of depth takes at least `least_step`.
+// of depth takes at least `least_step` of the core's, and its windows are so many stretches. The
+// lanes come at so many bytes a cycle.
 double tile_cycles(std::int64_t depth, std::int64_t rows, std::int64_t lanes,
-                   std::int64_t row_panel, const Tile& tile,
-                   double least_step = kFmaLatency) noexcept;
+                   std::int64_t row_panel, const Tile& tile, std::int64_t segments = 1,
+                   double least_step = kFmaLatency, double from = kL2Bytes) noexcept;
 
 // Pixels of a row that a tile has at least if it passes over columns of taps in the padding, which
 // none of its pixels finds in the image: where these are many output columns apart, tiles end where

@@ -7,19 +7,22 @@ namespace fastconv {
 
 // The cost model's constants, in cycles of a core with two vector FMA and two loads a cycle. Only
 // their ratios matter: they choose between forms and algorithms. Those of tiles, products, taps,
-// scalars and quads fit 277 layers of few channels, each algorithm timed by name (Zen 4, AVX2 and
-// AVX-512).
+// scalars and quads fit 277 layers of few channels, those of direct's tiles and steps 440 random
+// ones, each algorithm timed by name (Zen 4, AVX2 and AVX-512): predicted over measured times of
+// the latter scatter by 0.14 to 0.27, where all tiles were thought alike by 0.16 to 0.41.
 constexpr double kFma = 0.5;         // one vector FMA
 constexpr double kFmaSpread = 0.75;  // the same of what is permuted first
 constexpr double kTapShared = 0.8;   // the same of pixels loaded for all rows that they are under
 constexpr double kTapSeparated = 1.45;  // and separated into even and odd columns
 constexpr double kFmaLatency = 4.0;     // a tile's k-step takes at least this
 constexpr double kTile = 28.0;          // what a tile takes beyond its steps
+constexpr double kSegment = 8.0;        // and where taps are cut for each stretch after the first
 constexpr double kTileApart = 18.0;   // the same of one vector of planes whose rows share no loads
 constexpr double kProduct = 450.0;    // what a block takes beyond its tiles
 constexpr double kStepInPlace = 6.0;  // a step where the next one's pixels are a page away
 constexpr double kStepCopied = 3.0;   // what a step takes more that is packed meanwhile
-constexpr double kL2Bytes = 20.0;     // that L2 gives a cycle
+constexpr double kL1Bytes = 64.0;     // that L1 gives a cycle
+constexpr double kL2Bytes = 20.0;     // and L2
 constexpr double kLoadUnaligned = 0.75;  // one vector load, every second of which splits a line
 constexpr double kLoadScalar = 0.5;      // one broadcast
 constexpr double kCopyVector = 2.0;      // load and store while packing
@@ -28,9 +31,11 @@ constexpr double kQuads = 10.5;          // four channels of a vector of pixels 
 constexpr double kLineUnused = 2.0;      // a line of which few channels of a pixel are taken
 constexpr double kRun = 4.0;             // set-up of a run of neighbouring lanes, or of a stretch
 constexpr double kTap = 35.0;            // set-up of a panel's pixels under one tap
-constexpr double kStep = 0.2;            // a vector's share of a direct tile's loop
-constexpr double kStepFar = 0.4;         // the same where the channels' planes are many pages
-constexpr double kStepAliased = 1.0;     // the same where they share few sets of L1
+constexpr double kTileDirect = 12.0;     // what a direct tile takes beyond its steps
+constexpr double kStep = 0.3;            // and a step beyond its FMAs
+constexpr double kVectorL2 = 0.5;        // and each of its vectors that comes from L2
+constexpr double kVectorL3 = 1.0;        // or from beyond
+constexpr double kWeightL3 = 6.0;        // and one whose weights come from there
 constexpr double kPage = 6.0;            // a store to another page than the last
 constexpr double kStoreVector = 2.0;     // epilogue and store
 constexpr double kTransform = 4.0;  // one vector of one point, into or out of Winograd's domain
@@ -42,11 +47,17 @@ constexpr double kScatter = 7.5;          // a vector of results on its way to w
 constexpr double kTileBlock = 900.0;      // set-up of a block of Winograd's tiles
 constexpr double kTileLine = 70.0;        // the same of a line of them, on each of its ways
 constexpr double kWeightByteFar = 0.03;   // of transformed weights from beyond the near caches
+constexpr double kWeightByte = 0.12;      // of weights that few pixels share, from beyond L2
 constexpr double kTileByteFar = 0.05;     // of transformed tiles from there
 constexpr double kStoreScalar = 1.5;      // one element through a scratch tile
 
 // Four channels of one of many pixels on their way to or from four rows.
 constexpr double quad_cycles(int width) noexcept { return kQuads / width; }
+
+// A core's cycle among them: a vector of 512 bits takes both units for one, in which two FMA of the
+// model's are done. What waits or is set up takes as many of the core's whatever the vectors: one
+// tile of 64 channels, 4x4, by Winograd 9.2 -> 7.4 us where gemm was taken.
+constexpr double core_cycle(int width) noexcept { return width > 8 ? 0.5 : 1.0; }
 
 // Do lines so many floats apart fall into few sets of L1? Rows at such a distance evict each other.
 constexpr bool aliases(std::int64_t pitch) noexcept { return pitch % 512 == 0; }

@@ -124,8 +124,8 @@ void choose_pixels(const Problem& p, const Tile& tile, const CacheSizes& caches,
   const double step = p.k_per_group() > 1 ? kFmaSpread : shared ? kFma : 2 * kFma;
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
   b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * step;
-  b.pack_cycles =
-      real(row_blocks(p, b)) * real(rows_of(p, b.rows)) * real(columns_of(p, p.ow)) * kCopyScalar;
+  b.pack_cycles = real(row_blocks(p, b)) * real(rows_of(p, b.rows)) * real(columns_of(p, p.ow)) *
+                  kCopyScalar * core_cycle(tile.width);
   b.store_cycles = vectors * kStoreVector;
   if (transposed) {
     b.pack_cycles += real(p.h * p.w * ceil_div(p.c, tile.width)) * kTransposePixel;
@@ -158,7 +158,7 @@ void choose_planes(const Problem& p, const Tile& tile, const CacheSizes& caches,
   // 128 channels of 147x147: 6000 -> 3600 us (AVX2), 3450 -> 2900 (AVX-512). What is nearer takes
   // 3 to 8 % longer for it, and with stride 2, whose streams are few, also what is twice as far.
   b.fetch = is_far(p, 5 * stride.w, caches);
-  b.store_cycles = vectors * (kStoreVector + (shared ? 0.0 : kTileApart));
+  b.store_cycles = vectors * (kStoreVector + (shared ? 0.0 : kTileApart * core_cycle(tile.width)));
 }
 
 }  // namespace

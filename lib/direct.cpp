@@ -2,6 +2,7 @@
 #include "direct.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 #include "costs.hpp"
 #include "integers.hpp"
@@ -36,6 +37,60 @@ void set_buffers(const Problem& p, DirectBlocking& b) noexcept {
   if (b.in_place) b.plane_elements = 0;
   b.output_elements =
       p.y_strides[3] == 1 ? 0 : b.groups * p.k_per_group() * staged_plane(b.rows, b.columns);
+}
+
+// Channels whose planes a CPU's prefetchers follow: beyond L1, 62 of 18x18 take 0.1 cycles a vector
+// longer than within it, 128 of 38x38 1.0.
+constexpr std::int64_t kStreams = 48;
+
+// Vectors of an output row, at most, under a tile of 1 to 4 channels of kernels/direct.hpp, where
+// registers hold 12 sums, and where they hold more.
+constexpr int kWidest[][4] = {{3, 6, 4, 3}, {4, 8, 7, 6}};
+
+// Cycles of all tiles of some channels of a group.
+double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
+                    const CacheSizes& caches, int channels, std::int64_t out_rows,
+                    std::int64_t out_columns) noexcept {
+  const Pair kernel = p.window.kernel_size;
+  const double cycle = core_cycle(tile.width);
+  const std::int64_t channels_in = p.c_per_group();
+  const int widest = kWidest[tile.sums() > 12 ? 1 : 0][channels - 1];
+  const std::int64_t columns = b.in_place ? out_columns : b.columns;
+  const std::int64_t vectors = ceil_div(columns, tile.width);
+  const std::int64_t per_row = ceil_div(vectors, widest);
+  const std::int64_t fit = widest / vectors;
+  const std::int64_t tall = channels == 1 ? kTileRows : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
+  // Only tiles of one channel share what they load.
+  const bool shared = channels == 1 && p.window.stride.h == 1 && p.window.dilation.h == 1 &&
+                      kernel.h >= kTileRows - 1;
+  // What lies beyond L1, or evicts itself there, comes anew for every tap, unless neighbouring
+  // ones find it, or an image of few channels is streams that prefetchers follow.
+  const std::int64_t bytes =
+      kFloat * (b.in_place ? channels_in * p.h * p.w : b.plane_elements / b.groups);
+  const bool evicts = b.in_place && channels_in > 8 && aliases(p.x_strides[1]);
+  const bool follows = b.in_place && channels_in <= kStreams;
+  const double level = evicts                                  ? kVectorL3
+                       : bytes <= caches.l1 * 3 / 4 || follows ? 0.0
+                       : bytes <= caches.l2 || b.fetch         ? kVectorL2
+                                                               : kVectorL3;
+  // Every step of the weights is on a line of its own.
+  const std::int64_t weight_bytes = channels_in * p.taps() * tile.nr * kFloat;
+  const double weights = weight_bytes > caches.l2           ? kWeightL3
+                         : weight_bytes > caches.l1 * 3 / 4 ? kVectorL2
+                                                            : 0.0;
+  const auto cost = [&](std::int64_t rows) {
+    const double loads = shared && rows > 1 ? real(rows + kernel.h - 1) / real(rows * kernel.h) : 1;
+    const double vector =
+        std::max(channels * kFma, loads * kLoadUnaligned + channels * kLoadScalar / 3);
+    const double taken = real(rows * vectors) / real(per_row);
+    const bool finds = real(channels_in * kLine * kFloat) * (taken + 1) <= real(caches.l1);
+    const double far = level * cycle * loads / (finds ? real(kernel.w) : 1.0);
+    return real(channels_in * p.taps()) * (std::max(taken * vector, kFmaLatency * cycle) +
+                                           taken * far + (kStep + weights) * cycle) +
+           kTileDirect * cycle;
+  };
+  const double tiles = real(out_rows / tall) * cost(tall) + real(out_rows % tall) * cost(1);
+  return tiles * real(per_row) * real(ceil_div(out_columns, columns));
 }
 
 // Floats that the offsets of all steps of the depth and the taps' phases take at the start of the
@@ -86,26 +141,16 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
   b.rows = std::max<std::int64_t>(rows, 1);  // one row takes only the rows under its taps
   set_buffers(p, b);
 
-  const double depth = real(p.c_per_group() * p.taps());
   const double images = real(p.groups);
   // Rows that follow each other are one to a filter of one tap.
   const bool follow = b.in_place && p.taps() == 1 && stride.h * p.x_strides[2] == p.ow &&
                       p.y_strides[3] == 1 && p.y_strides[2] == p.ow;
-  const double vectors =
-      real(follow ? ceil_div(p.oh * p.ow, tile.width) : p.oh * ceil_div(p.ow, tile.width));
-  // Only tiles of one channel share what they load.
-  const bool shared = stride.h == 1 && dilation.h == 1 && kernel.h >= kTileRows - 1;
-  // Planes in place that evict each other come from L2 for every tile of channels.
-  const bool aliased =
-      b.in_place && p.c_per_group() > 8 && p.k_per_group() > 4 && aliases(p.x_strides[1]);
-  const double per_step = aliased ? kStepAliased : p.c_per_group() > 32 ? kStepFar : kStep;
+  const std::int64_t out_rows = follow ? 1 : p.oh;
+  const std::int64_t out_columns = follow ? p.oh * p.ow : p.ow;
+  const double vectors = real(out_rows * ceil_div(out_columns, tile.width));
   for (std::int64_t k = 0; k < p.k_per_group(); k += 4) {
-    const double channels = real(std::min<std::int64_t>(4, p.k_per_group() - k));
-    const double loads =
-        shared && channels == 1 ? real(kTileRows + kernel.h - 1) / real(kTileRows * kernel.h) : 1.0;
-    const double step =
-        std::max(channels * kFma, loads * kLoadUnaligned + channels * kLoadScalar / 3);
-    b.fma_cycles += images * vectors * depth * (step + per_step);
+    const auto channels = static_cast<int>(std::min<std::int64_t>(4, p.k_per_group() - k));
+    b.fma_cycles += images * direct_tiles(p, b, tile, caches, channels, out_rows, out_columns);
   }
   const std::int64_t channels_in = b.groups * p.c_per_group();
   const std::int64_t channels_out = b.groups * p.k_per_group();
@@ -113,35 +158,42 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
       real(p.groups / b.groups * ceil_div(p.oh, b.rows) * ceil_div(p.ow, b.columns));
   // Of one element of a channel, where those of `channels` are copied between rows and pixels; of
   // pixels on lines of their own a few channels leave most of a line unused.
+  const double cycle = core_cycle(tile.width);
   const auto apart = [&](std::int64_t channels, std::int64_t least, std::int64_t step,
-                         double alone) {
-    const double line = step >= 16 && 4 * channels <= step ? kLineUnused : 0.0;
+                         std::int64_t columns, double alone) {
+    const double line = step >= 16 && 4 * channels <= step ? kLineUnused * cycle : 0.0;
     const double quads = real(ceil_div(channels, 4)) * quad_cycles(tile.width);
     // Fewer than four if nothing lies between them.
     const bool together =
-        channels >= (channels == step ? least : std::int64_t{4}) && p.ow >= tile.width;
-    return ((together ? quads : real(channels) * alone) + line) / real(channels);
+        channels >= (channels == step ? least : std::int64_t{4}) && columns >= tile.width;
+    return ((together ? quads : real(channels) * alone * cycle) + line) / real(channels);
   };
   if (!b.in_place) {
     const std::int64_t element_step = stride.w * p.x_strides[3];
     const std::int64_t together = p.x_strides[1] == 1 ? channels_in : 1;
     const double element = element_step == 1   ? kCopyVector / tile.width
                            : element_step == 2 ? 1.5 * kCopyVector / tile.width
-                                               : apart(together, 3, element_step, kCopyScalar);
-    const std::int64_t phases = std::min(stride.w, kernel.w);
+                                               : apart(together, 3, element_step, p.w, kCopyScalar);
+    const std::int64_t phases = std::min(stride.w / std::gcd(stride.w, dilation.w), kernel.w);
     const double plane_rows = real(channels_in * b.plane_rows * phases);
     const double columns = real(b.plane_columns) / real(stride.w);
+    // Columns in the padding are found one by one; a last part of a vector, of every second one.
+    const double ends = real(std::max<std::int64_t>(2, b.plane_columns - p.w)) * kRun +
+                        (element_step == 2 ? real(tile.width / 2) * kCopyScalar : 0.0);
     // As 64 to 2 channels show, too.
     const double far = bytes <= 8 * caches.l2 ? 1.0 : channels_in > 32 ? 4.0 : 2.0;
     const bool at_once = p.x_strides[1] == 1 && element_step > 1 && p.ow >= tile.width;
     const double runs = plane_rows / real(at_once ? channels_in : 1);
-    b.pack_cycles = blocks * (plane_rows * columns * element * far + runs * 2 * kRun);
+    b.pack_cycles = blocks * (plane_rows * columns * element * far + runs * ends * cycle);
   }
   const double outputs = images * real(p.k_per_group()) * vectors;
   const std::int64_t together = p.y_strides[1] == 1 ? channels_out : 1;
   const double element =
-      p.y_strides[3] == 1 ? 0.0 : apart(together, 2, p.y_strides[3], kStoreScalar);
-  b.store_cycles = outputs * (kStoreVector + element * tile.width);
+      p.y_strides[3] == 1 ? 0.0 : apart(together, 2, p.y_strides[3], p.ow, kStoreScalar);
+  // Those of kMaxWidth have masks that take no time.
+  const bool partial = !follow && p.ow < tile.width && tile.width < kMaxWidth;
+  b.store_cycles =
+      outputs * (kStoreVector + element * tile.width + (partial ? real(p.ow) * kStoreScalar : 0.0));
   return b;
 }
 

@@ -37,22 +37,15 @@ void set_sizes(const Tile& tile, WinogradBlocking& b) noexcept {
   b.staged_elements = b.rows.m * run.tiles * b.columns.m * tile.nr;
 }
 
-// A core's cycle: a vector of 512 bits takes both its units for one, in which two FMA of the
-// model's are done. What waits or is set up takes as many of the core's whatever the vectors: one
-// tile of 64 channels, 4x4, 9.2 -> 7.4 us where gemm was taken.
-double core_cycle(const Tile& tile) noexcept { return tile.width > 8 ? 0.5 : 1.0; }
-
 // Of the products of some tiles and channels out. Half of what a tile of the micro-kernel takes
 // beyond its steps is its epilogue, of which these have none; the other half is set-up.
 double product_cycles(const Problem& p, const WinogradBlocking& b, std::int64_t tiles,
                       std::int64_t lanes, Tile tile) noexcept {
   tile.wide_mr = 0;
-  const auto steps = [&](std::int64_t depth, double least_step) {
-    return tile_cycles(depth, tiles, lanes, tiles, tile, least_step);
+  const auto steps = [&](std::int64_t depth) {
+    return tile_cycles(depth, tiles, lanes, tiles, tile);
   };
-  const double cycle = core_cycle(tile);
-  return real(b.points()) *
-         (steps(p.c_per_group(), cycle * kFmaLatency) - (1.0 - cycle / 2) * steps(0, 0.0));
+  return real(b.points()) * (steps(p.c_per_group()) - steps(0) / 2);
 }
 
 }  // namespace
@@ -136,7 +129,7 @@ WinogradBlocking choose_winograd(const Problem& p, int variant, bool owned, cons
   const std::int64_t in_vectors = ceil_div(p.c_per_group(), tile.width);
   const std::int64_t out_vectors = ceil_div(p.k_per_group(), tile.width);
   const double images = real(p.groups);
-  const double cycle = core_cycle(tile);
+  const double cycle = core_cycle(tile.width);
   const double transform =
       real(b.points()) * (kWinogradVariants[variant].square ? kTransform : cycle * kTransformAlong);
   const std::int64_t height = std::min(of_image, limit);
@@ -153,7 +146,7 @@ WinogradBlocking choose_winograd(const Problem& p, int variant, bool owned, cons
       real(b.grids == 1 ? b.columns.side : copied_columns) / real(b.grids == 1 ? 1 : run.tiles);
   // A vector of a pixel's channels, where those of neighbouring pixels are apart.
   const auto transposed = [&](std::int64_t apart, double element) {
-    return apart == 1 || apart == 2 ? kCopyVector + kTranspose : tile.width * element;
+    return apart == 1 || apart == 2 ? kCopyVector + kTranspose : tile.width * element * cycle;
   };
   const std::int64_t step = b.grids == 1 ? b.columns.step : 1;
   const double copied =
@@ -207,7 +200,7 @@ void split_for_threads(const Problem& p, const Tile& tile, int threads,
     const double of_panels = real(k) / real(panels);
     const double one = product_cycles(p, b, t, std::min(k * tile.nr, p.k_per_group()), tile) +
                        b.input_cycles * of_tiles + b.weight_cycles / real(p.groups) * of_panels +
-                       b.store_cycles * of_tiles * of_panels + core_cycle(tile) * kTileBlock;
+                       b.store_cycles * of_tiles * of_panels + core_cycle(tile.width) * kTileBlock;
     const double time = (real(ceil_div(blocks, threads)) + kLastBlock) * one;
     if (time >= least) return;
     least = time;
