@@ -84,14 +84,17 @@ FASTCONV_INLINE V load_b(const float* b, std::int64_t panel_stride, int v) noexc
 }
 
 // sum += A x B over `depth`, A in columns. Every step of k loads Vectors of B and broadcasts Rows
-// scalars of A, a panel of weights. The first of the tiles fetches what a panel holds `a_ahead` of
-// it; if they share a panel of B whose steps are far apart, it may leave that packed to the others.
+// scalars of A, a panel of weights. The first of the tiles may serve those that follow: it fetches
+// what a panel holds `a_ahead` of it and, if they share a panel of B whose steps are far apart,
+// leaves that packed to them.
 template <class V, int Rows, int Vectors, int NR>
 FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& tile, bool first,
                                         V (&sum)[Rows][Vectors]) noexcept {
   constexpr int kLine = 16;
   constexpr int kStepOfA = kMaxVectors * V::width;
   constexpr bool kCopies = Vectors <= NR / V::width;  // of wide tiles, pointers leave the registers
+  // Of B, beside a scalar and, where it is one before it is added, a product.
+  constexpr bool kKeeps = Rows * Vectors + Vectors + (V::fuses ? 1 : 2) <= V::registers;
   const float* b = tile.b;
   float* copy = kCopies ? tile.b_copy : nullptr;
   std::int64_t stride = tile.b_stride;
@@ -104,26 +107,32 @@ FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& til
     stride = NR;
     ahead = kStepsAhead * NR;
   }
+  const bool serves = a_ahead != 0 || copy != nullptr;
   for (std::int64_t depth = tile.depth; depth > 0; --depth, a += kStepOfA, b += stride) {
-    if (a_ahead != 0) {
-      FASTCONV_UNROLL
-      for (int i = 0; i < kStepOfA; i += kLine) __builtin_prefetch(a + a_ahead + i, 0, 2);
-    }
+    const float* next = b + ahead;
     V column[Vectors];
     FASTCONV_UNROLL
     for (int v = 0; v < Vectors; ++v) column[v] = load_b<V, NR>(b, panel_stride, v);
-    // What is copied is not to be in L1 twice.
-    if (kCopies && copy != nullptr) {
-      FASTCONV_UNROLL
-      for (int i = 0; i < Vectors * V::width; i += kLine) __builtin_prefetch(b + ahead + i, 0, 2);
-      FASTCONV_UNROLL
-      for (int v = 0; v < Vectors; ++v) {
-        column[v].store(copy + v * V::width);
+    if (__builtin_expect(serves, 0)) {
+      if (a_ahead != 0) {
+        FASTCONV_UNROLL
+        for (int i = 0; i < kStepOfA; i += kLine) __builtin_prefetch(a + a_ahead + i, 0, 2);
       }
-      copy += NR;
-    } else {
+      if (kCopies && copy != nullptr) {
+        // What is copied is not to be in L1 twice.
+        FASTCONV_UNROLL
+        for (int i = 0; i < Vectors * V::width; i += kLine) __builtin_prefetch(next + i, 0, 2);
+        next = b;
+        FASTCONV_UNROLL
+        for (int v = 0; v < Vectors; ++v) column[v].store(copy + v * V::width);
+        copy += NR;
+      }
+    }
+    FASTCONV_UNROLL
+    for (int i = 0; i < Vectors * V::width; i += kLine) __builtin_prefetch(next + i);
+    if (!kKeeps) {
       FASTCONV_UNROLL
-      for (int i = 0; i < Vectors * V::width; i += kLine) __builtin_prefetch(b + ahead + i);
+      for (int v = 0; v < Vectors; ++v) column[v] = load_b<V, NR>(b, panel_stride, v);
     }
     V scalars[V::has_fma_lane ? (Rows + V::width - 1) / V::width : 1];
     if constexpr (V::has_fma_lane) {

@@ -58,6 +58,7 @@ struct Vector<Portable> {
   static constexpr bool has_masks = false;
   static constexpr bool free_masks = false;
   static constexpr bool has_fma_lane = false;
+  static constexpr bool fuses = false;  // multiplies and adds, for certain, in one operation
   using Native = float __attribute__((vector_size(16)));
   using Raw = Native;  // the compiler's own type
   Native value;
@@ -178,6 +179,11 @@ struct Vector {
   static constexpr int registers = 32;
 #else
   static constexpr int registers = 16;
+#endif
+#if defined(__FMA__) || defined(__ARM_NEON)
+  static constexpr bool fuses = true;
+#else
+  static constexpr bool fuses = false;
 #endif
   using Raw = typename Native::register_type;  // the compiler's own type
   Native value;
