@@ -86,10 +86,12 @@ class Candidate {
     b_.kc = even_block(depth_, kc_limit(), 1);
     b_.channel_block = even_block(channels_, 512, weight_nr_);
     // The time of shallow tiles is their stores', which are faster in long stretches: up to 30 %
-    // for 1 to 64 channels 3x3 at 570x570, 2 to 9 % for 1x1 from 16 to 64 channels,
-    // 1 to 3 % from 96.
+    // for 1 to 64 channels 3x3 at 570x570, 2 to 9 % for 1x1 from 16 to 64 channels, 1 to 3 % from
+    // 96. Fewer at a time, they hold up the next tile's FMAs for less: 3 to 64 channels 7x7 stride
+    // 2 at 224x224, NHWC, 2100 -> 2035 us (AVX-512). Two packed panels would leave L1.
     const std::int64_t rows_of_tiles = b_.lanes == Lanes::pixels ? channels_ : pixels_;
-    b_.wide = b_.tile.wide_mr > 0 && (depth_ <= kShallow || rows_of_tiles <= b_.tile.wide_mr);
+    const bool is_shallow = depth_ <= (b_.form == PixelForm::columns ? kShallow : kShallow * 3 / 2);
+    b_.wide = b_.tile.wide_mr > 0 && (is_shallow || rows_of_tiles <= b_.tile.wide_mr);
     switch (b_.form) {
       case PixelForm::columns:
         columns();
