@@ -308,8 +308,8 @@ class BlockProduct {
       Pair at = place_of(pixels_in_lanes ? lane : 0);
       if (pixels_in_lanes) {
         part = reach(at, tile.lanes, block);
-        panel_in_y_ = place(at, tile.lanes, first_channel_, p_.y_strides);
-        if (residual_ != nullptr) {
+        if (tile.last) panel_in_y_ = place(at, tile.lanes, first_channel_, p_.y_strides);
+        if (tile.last && residual_ != nullptr) {
           panel_in_residual_ = place(at, tile.lanes, first_channel_, g_.residual_strides);
         }
       }
