@@ -62,8 +62,9 @@ void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int
     FASTCONV_UNROLL
     for (int v = 0; v < Vectors; ++v) sum[p][v] = V::zero();
   }
+  const std::int64_t at = d.shift + channel;
   const auto load = [&](const float* in, int v) __attribute__((always_inline)) {
-    return Partial ? V::load_first(in + channel, lanes) : V::load(in + channel + v * W);
+    return Partial ? V::load_first(in + at, lanes) : V::load(in + at + v * W);
   };
   const float* weight = d.weights + channel / NR * d.kernel_h * d.kernel_w * NR + channel % NR;
   TapRows rows{0, d.kernel_h};
@@ -153,7 +154,7 @@ void grouped_tile(const DepthwiseArguments& d, const typename Vector<Arch>::Lane
       V x[Pixels];
       FASTCONV_UNROLL
       for (int p = 0; p < Pixels; ++p) {
-        const float* in = pixels[p * d.stride_w + s * d.dilation_w] + first;
+        const float* in = pixels[p * d.stride_w + s * d.dilation_w] + d.shift + first;
         x[p] = inputs == W ? V::load(in) : V::load_first(in, inputs);
       }
       for (int c = 0; c < d.group_in; ++c, weight += NR) {
@@ -212,7 +213,7 @@ void rolling_tile(const DepthwiseArguments& d, const float* const* pixels, int c
     constexpr int Last = decltype(last)::value;
     FASTCONV_UNROLL
     for (int j = 0; j < (Pixels - 1) * Stride + 3; ++j) {
-      const float* in = pixels[j] + channel;
+      const float* in = pixels[j] + d.shift + channel;
       const V x = Partial ? V::load_first(in, lanes) : V::load(in);
       FASTCONV_UNROLL
       for (int r = First; r <= Last; r += Stride) {
@@ -274,7 +275,7 @@ __attribute__((noinline)) inline void fetch_ahead(const DepthwiseArguments& d,
   const std::int64_t inputs = count * d.stride_w;
   pixels += (d.kernel_h - 1) * d.row_step;
   for (std::int64_t r = 0; r < d.stride_h && r < d.kernel_h; ++r, pixels -= d.row_step) {
-    const float* x = *pixels + channel + (2 * inputs + d.kernel_w - d.stride_w) * d.fetch;
+    const float* x = *pixels + d.shift + channel + (2 * inputs + d.kernel_w - d.stride_w) * d.fetch;
     for (std::int64_t j = 0; j < inputs; ++j, x += d.fetch) __builtin_prefetch(x);
   }
   const float* y = d.y + row * d.y_row_stride + (pixel + 2 * count) * d.y_pixel_stride + channel;

@@ -135,8 +135,9 @@ constexpr int kMaxDepthwiseRows = 14;  // bounds what a kernel keeps of them on 
 // lie side by side in the lanes: a vector holds whole groups of `group_out` output channels, each
 // with `group_in` <= group_out input channels.
 struct DepthwiseArguments {
-  const float* const* inputs = nullptr;  // the pixels under the part
-  std::int64_t row_step = 0;             // pointers from a row of them to the next
+  const float* const* inputs = nullptr;  // the pixels under the part, less `shift` floats
+  std::int64_t shift = 0;
+  std::int64_t row_step = 0;  // pointers from a row of them to the next
   // Of their rows and columns those that must be multiplied: others are zeros, and the weights
   // finite.
   std::int64_t first_row = 0, end_row = 0;

@@ -63,8 +63,7 @@ struct Scratch {
 };
 
 // Do pixels of x and y agree in the address bits by which a CPU tells loads from stores before
-// them? Tensors often begin alike in their pages, and pixels are then a multiple of 1 or 2 KiB
-// apart.
+// them? Tensors often begin alike in their pages.
 bool aliases(const Problem& p, std::int64_t phases, const float* x, const float* y) noexcept {
   constexpr std::int64_t kApart = 512;  // floats from one output's pixels to the next one's
   const std::int64_t stride = p.window.stride.w * phases;
@@ -83,19 +82,18 @@ std::int64_t column_phases(const Problem& p, std::int64_t pixels) noexcept {
 // Floats from a pixel to the next with which a row's pixels lie in four sets of L1 or fewer.
 constexpr std::int64_t kCrowded = 256;
 
+// Of the zeros around an image a patch holds nothing.
+bool has_patch(const Problem& p) noexcept {
+  return p.window.padding_mode == PaddingMode::zeros || !p.window.padding.any();
+}
+
 // Does the kernel for adjacent columns serve the problem?
 bool has_planes(const Problem& p) noexcept {
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
   return p.c_per_group() == 1 && (p.x_strides[3] == 1 || p.w == 1) &&
-         (p.y_strides[3] == 1 || p.ow == 1) && (mode == PaddingMode::zeros || !padding.any()) &&
-         stride.h <= 2 && (stride.w == 1 || (stride.w == 2 && dilation.w == 1)) &&
-         kernel.h <= kMaxPlaneTaps && kernel.w <= kMaxPlaneTaps &&
-         (kernel.w - 1) * dilation.w <= kMaxPlaneReach;
-}
-
-// Of the zeros around an image a patch holds nothing.
-bool has_patch(const Problem& p) noexcept {
-  return p.window.padding_mode == PaddingMode::zeros || !p.window.padding.any();
+         (p.y_strides[3] == 1 || p.ow == 1) && has_patch(p) && stride.h <= 2 &&
+         (stride.w == 1 || (stride.w == 2 && dilation.w == 1)) && kernel.h <= kMaxPlaneTaps &&
+         kernel.w <= kMaxPlaneTaps && (kernel.w - 1) * dilation.w <= kMaxPlaneReach;
 }
 
 // Are x and y more than so many times L2?
@@ -154,7 +152,6 @@ void choose_planes(const Problem& p, const Tile& tile, const CacheSizes& caches,
   const double tap = !shared ? kFma + kLoadUnaligned : stride.w == 1 ? kTapShared : kTapSeparated;
   const double vectors = real(p.k * p.oh * ceil_div(p.ow, tile.width));
   b.fma_cycles = vectors * real(p.taps()) * tap;
-  b.pack_cycles = 0;
   // 128 channels of 147x147: 6000 -> 3600 us (AVX2), 3450 -> 2900 (AVX-512). What is nearer takes
   // 3 to 8 % longer for it, and with stride 2, whose streams are few, also what is twice as far.
   b.fetch = is_far(p, 5 * stride.w, caches);
@@ -201,8 +198,7 @@ namespace {
 
 // Output pixels of some channels.
 struct Part {
-  std::int64_t n, channel, oh, ow;
-  std::int64_t channels, rows, pixels;
+  std::int64_t n, channel, oh, ow, channels, rows, pixels;
 };
 
 // A block of an image's channels and rows, in whole rows.
@@ -266,20 +262,20 @@ class PixelBlocks {
     const std::int64_t phases = column_phases(p_, part.pixels);
     const float* x = t_.x + part.n * p_.x_strides[0] +
                      part.channel / p_.k_per_group() * p_.c_per_group() * p_.x_strides[1];
+    const std::int64_t top = part.oh * stride.h - padding.top;
     if (b_.transposed || b_.copied) {
       read_patch(part, x, phases);
     } else {
-      point(part, phases, p_.x_strides[3],
-            [&](std::int64_t, std::int64_t h) { return x + h * p_.x_strides[2]; });
+      point(part, phases, p_.x_strides[3], dilation.h * p_.x_strides[2], x + top * p_.x_strides[2]);
     }
     DepthwiseArguments d;
     d.inputs = pointers_;
+    d.shift = shift_;
     d.row_step = columns;
     d.end_row = rows_of(p_, part.rows);
     const bool skips = t_.finite && mode == PaddingMode::zeros;
     if (skips) {
       // Those outside the image find zeros, which add nothing to a sum.
-      const std::int64_t top = part.oh * stride.h - padding.top;
       d.first_row = std::max<std::int64_t>(ceil_div(-top, dilation.h), 0);
       d.end_row = std::min(d.end_row, std::max<std::int64_t>(ceil_div(p_.h - top, dilation.h), 0));
     }
@@ -332,36 +328,53 @@ class PixelBlocks {
     return part.n * s[0] + part.channel * s[1] + part.oh * s[2] + part.ow * s[3];
   }
 
-  // Lays out the pointers to the pixels under a part: row(i, h) is where row h of x, the part's
-  // i-th, has its column 0, and `step` is from there to the next.
-  template <class Row>
-  void point(const Part& part, std::int64_t phases, std::int64_t step, Row row) noexcept {
+  // Lays out the pointers to the pixels under a part, which are `step` apart, and the rows that a
+  // filter visits `row_step`, of which the first has column 0 at `origin`. Pointers into the image
+  // also serve parts of other rows, channels and images, shifted as a whole.
+  void point(const Part& part, std::int64_t phases, std::int64_t step, std::int64_t row_step,
+             const float* origin) noexcept {
+    if (part.ow != pointed_.ow) {
+      origin_ = origin;
+      end_kept_ = 0;
+    } else if (part.oh == pointed_.oh && origin == origin_ + shift_) {
+      return;
+    }
+    pointed_ = part;
+    shift_ = origin - origin_;
     const Window& window = p_.window;
     const std::int64_t top = part.oh * window.stride.h - window.padding.top;
     const std::int64_t left = part.ow * window.stride.w - window.padding.left;
     const std::int64_t right = left + columns_of(p_, part.pixels);
+    std::int64_t first_inside = 0, end_inside = 0;
     const float** pointer = pointers_;
     for (std::int64_t i = 0; i < rows_of(p_, part.rows); ++i) {
-      const std::int64_t h = source_index(top + i * window.dilation.h, p_.h, window.padding_mode);
-      const float* in = h < 0 ? nullptr : row(i, h);
+      const std::int64_t at = top + i * window.dilation.h;
+      const std::int64_t h = source_index(at, p_.h, window.padding_mode);
+      const float* in = h < 0 ? nullptr : origin_ + (h - top) * row_step / window.dilation.h;
+      const bool inside = h >= 0 && h == at;
+      const bool kept = inside && i >= first_kept_ && i < end_kept_;
+      if (inside) end_inside = i + 1;
+      if (!inside && end_inside == 0) first_inside = i + 1;
       for (std::int64_t phase = 0; phase < phases; ++phase) {
         for (std::int64_t j = left + phase; j < right;) {
           const std::int64_t w = h < 0 ? -1 : source_index(j, p_.w, window.padding_mode);
-          *pointer++ = w < 0 ? zeros_ : in + w * step;
+          *pointer++ = w < 0 ? zeros_ - shift_ : in + w * step;
           j += phases;
           // Those inside the image follow each other.
-          if (h < 0 || j < 0) continue;
           const std::int64_t end = std::min(right, p_.w);
-          for (const float* next = in + j * step; j < end; j += phases, next += phases * step) {
-            *pointer++ = next;
-          }
+          if (h < 0 || j < 0 || j >= end) continue;
+          const std::int64_t run = ceil_div(end - j, phases);
+          for (std::int64_t k = 0; !kept && k < run; ++k) pointer[k] = in + (j + k * phases) * step;
+          pointer += run;
+          j += run * phases;
         }
       }
     }
+    first_kept_ = first_inside;
+    end_kept_ = end_inside;
   }
 
-  // Copies what lies under a part to the patch, channels adjacent. The pointers are the same for
-  // all parts of the same output pixels.
+  // Copies what lies under a part to the patch, channels adjacent.
   void read_patch(const Part& part, const float* x, std::int64_t phases) noexcept {
     const Window& window = p_.window;
     const std::int64_t apart = window.dilation.h;
@@ -387,11 +400,8 @@ class PixelBlocks {
     region.pitch = scratch_.patch_pitch;
     region.out = patch_;
     if (region.rows > 0 && region.columns > 0) t_.table.pack_patch(region);
-    if (part.oh == pointed_.oh && part.ow == pointed_.ow) return;
-    pointed_ = part;
-    point(part, phases, region.pitch, [&](std::int64_t i, std::int64_t) {
-      return patch_ + ((i - first) * region.columns - column) * region.pitch;
-    });
+    point(part, phases, region.pitch, region.columns * region.pitch,
+          patch_ - (first * region.columns + column) * region.pitch);
   }
 
   void add_residual(const Part& part, DepthwiseArguments& d) noexcept {
@@ -405,14 +415,11 @@ class PixelBlocks {
       return;
     }
     // Taken to where the result will be, and added to from there.
-    for (std::int64_t row = 0; row < part.rows; ++row) {
-      for (std::int64_t i = 0; i < part.pixels; ++i) {
-        for (int k = 0; k < d.channels; ++k) {
-          d.y[row * d.y_row_stride + i * d.y_pixel_stride + k] =
-              in[row * row_stride + i * rs[3] + k * rs[1]];
-        }
-      }
-    }
+    t_.table.copy_planes({{part.channels, part.rows, part.pixels},
+                          in,
+                          {rs[1], row_stride, rs[3]},
+                          d.y,
+                          {1, d.y_row_stride, d.y_pixel_stride}});
     d.residual = d.y;
     d.residual_row_stride = d.y_row_stride;
     d.residual_pixel_stride = d.y_pixel_stride;
@@ -453,7 +460,10 @@ class PixelBlocks {
   const float** pointers_;
   float* patch_;
   float* outputs_;
-  Part pointed_{0, 0, -1, -1, 0, 0, 0};  // the part that the pointers were laid out for
+  Part pointed_{0, 0, -1, -1, 0, 0, 0};         // the part that the pointers are for
+  const float* origin_ = nullptr;               // of the first part of these pixels
+  std::int64_t shift_ = 0;                      // from there
+  std::int64_t first_kept_ = 0, end_kept_ = 0;  // rows of pointers inside the image
 };
 
 }  // namespace
@@ -465,7 +475,6 @@ void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin
   const std::int64_t pixel_blocks = ceil_div(p.ow, b.pixels);
   const std::int64_t blocks_of_rows = row_blocks(p, b);
   const std::int64_t apart = row_phases(p, b);  // output rows of a block
-  const bool planes = b.lanes == Lanes::pixels;
   PixelBlocks pixels(t, b, workspace);
   for (std::int64_t block = begin; block < end; ++block) {
     Part part;
@@ -473,14 +482,15 @@ void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin
     part.channel = rest % channel_blocks * b.channels;
     part.channels = std::min(b.channels, p.k - part.channel);
     rest /= channel_blocks;
-    part.ow = rest % pixel_blocks * b.pixels;
-    part.pixels = std::min(b.pixels, p.ow - part.ow);
-    rest /= pixel_blocks;
+    // Down the rows of some pixels, which have most pointers in common.
     part.oh = rest % blocks_of_rows / apart * b.rows * apart + rest % blocks_of_rows % apart;
     part.rows = std::min(b.rows, ceil_div(p.oh - part.oh, apart));
-    part.n = rest / blocks_of_rows;
+    rest /= blocks_of_rows;
+    part.ow = rest % pixel_blocks * b.pixels;
+    part.pixels = std::min(b.pixels, p.ow - part.ow);
+    part.n = rest / pixel_blocks;
     if (part.rows <= 0) continue;
-    planes ? planes_block(t, part, b.fetch) : pixels.run(part);
+    b.lanes == Lanes::pixels ? planes_block(t, part, b.fetch) : pixels.run(part);
   }
 }
 

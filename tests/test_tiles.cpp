@@ -313,6 +313,27 @@ TEST_SUITE("tiles") {
     run_both_ways(sweep, problem_of(conv_of(140, 140, 7, 3, 140), 1, 7, 9), ++seed);
   }
 
+  // Blocks one below the other, beside each other and of other images share pointers to pixels.
+  TEST_CASE("depthwise blocks: padding mode x kernel x stride x dilation") {
+    Sweep sweep(false);
+    std::uint64_t seed = 0;
+    for (const PaddingMode mode :
+         {PaddingMode::zeros, PaddingMode::reflect, PaddingMode::circular}) {
+      for (const std::int64_t kernel : {3, 5, 9}) {
+        for (const std::int64_t stride : {1, 2}) {
+          for (const std::int64_t dilation : {1, 2}) {
+            const std::int64_t group = ++seed % 4 == 0 ? 2 : 1;
+            Conv2d conv = conv_of(20, 20, kernel, {kernel, kernel / 2, kernel / 2, 1}, 20 / group);
+            conv.padding_mode = mode;
+            conv.stride = stride;
+            conv.dilation = dilation;
+            run_both_ways(sweep, problem_of(conv, 2, 40 * stride, 65 * stride), seed);
+          }
+        }
+      }
+    }
+  }
+
   // Of pixels that share a few sets of L1 a copy is read, a block of channels at a time; with these
   // dilations so do those that a filter visits.
   TEST_CASE("depthwise pixels that share sets of L1: kernel x size x stride") {
