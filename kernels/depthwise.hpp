@@ -284,9 +284,10 @@ __attribute__((noinline)) inline void fetch_ahead(const DepthwiseArguments& d,
   asm volatile("");
 }
 
-// Calls tile(pixels of a tile, pixel) for the pixels of a row. `even` leaves no fewer than four for
-// another tile, if it can: they would wait for their sums.
-template <int Most, bool Even = false, class Tile>
+// Calls tile(pixels of a tile, pixel) for the pixels of a row. `Fours` has tiles of four, too, and
+// rather two of them than seven and one; `Even` has those of five, and leaves no fewer
+// than four for another tile, if it can: they would wait for their sums.
+template <int Most, bool Fours = false, bool Even = false, class Tile>
 FASTCONV_INLINE void cover_row(std::int64_t pixels, Tile tile) noexcept {
   std::int64_t pixel = 0;
   const auto tiles = [&](auto count, std::int64_t end) __attribute__((always_inline)) {
@@ -294,16 +295,15 @@ FASTCONV_INLINE void cover_row(std::int64_t pixels, Tile tile) noexcept {
     for (; pixel + P <= end; pixel += P) {
       const std::int64_t left = end - pixel - P;
       if (Even && P > 3 && left > 0 && (left < 4 || left == 6)) break;
+      if (Fours && (P > 4 ? left == 1 || left == 5 : P == 4 && left == 2)) break;
       tile(count, pixel);
     }
   };
   // Image sizes like 7, 14, 28, 56 are multiples of 7, or fours and a few threes.
   const std::int64_t threes = Most == 4 && pixels >= 6 ? (4 - pixels % 4) % 4 : 0;
   tiles(Constant<Most>{}, pixels - 3 * threes);
-  if constexpr (Even) {
-    tiles(Constant<5>{}, pixels);
-    tiles(Constant<4>{}, pixels);
-  }
+  if constexpr (Even) tiles(Constant<5>{}, pixels);
+  if constexpr (Fours || Even) tiles(Constant<4>{}, pixels);
   tiles(Constant<3>{}, pixels);
   tiles(Constant<1>{}, pixels);
 }
@@ -329,6 +329,10 @@ void depthwise_rows(const DepthwiseArguments& d) noexcept {
   // would not be there any more. Two of 16 are two lines, which are in other sets.
   constexpr bool few = Vector<Arch>::registers == 16;
   constexpr bool pairs = few ? Taps == 0 || Taps == 3 : Taps == 3 && Stride == 2;
+  // Kernels for few pixels, which wait for their sums, are worth their size where vectors are long
+  // and filters wide: 8 channels and more of 4x4, 5x5, ...
+  constexpr bool single = Vector<Arch>::width > 4 && Taps >= 5;
+  constexpr bool fours = single || (Vector<Arch>::width > 4 && Taps == 3 && !few);
   // What is under a tile stays in L1 for the next row's or, where of all channels that is too much,
   // the rows of a vector follow each other. (With three taps that loses 5 %.) Where pixels crowd
   // they would not stay either, and lines that follow each other come faster.
@@ -342,32 +346,36 @@ void depthwise_rows(const DepthwiseArguments& d) noexcept {
     if constexpr (pairs) {
       constexpr int Two = kMaxVectors * Vector<Arch>::width;
       done = d.channels / Two * Two;
-      cover_row<Taps == 3 && few ? 4 : 7>(done > 0 ? d.pixels : 0, [&](auto count, auto pixel) {
-        constexpr int P = decltype(count)::value;
-        const float* const* in = inputs + pixel * d.stride_w;
-        for (int channel = 0; channel < done; channel += Two) {
-          if (d.fetch != 0) fetch_ahead(d, in, P, channel, first, pixel);
-          depthwise_tile<Arch, P, kMaxVectors, Taps, Stride, false>(
-              d, in, channel, Vector<Arch>::width, first, pixel);
-        }
-      });
+      cover_row<Taps == 3 && few ? 4 : 7, fours>(
+          done > 0 ? d.pixels : 0, [&](auto count, auto pixel) {
+            constexpr int P = decltype(count)::value;
+            const float* const* in = inputs + pixel * d.stride_w;
+            for (int channel = 0; channel < done; channel += Two) {
+              if (d.fetch != 0) fetch_ahead(d, in, P, channel, first, pixel);
+              constexpr int own = P > 1 ? 1 : 0;
+              depthwise_tile<Arch, P, kMaxVectors, own * Taps, own * Stride, false>(
+                  d, in, channel, Vector<Arch>::width, first, pixel);
+            }
+          });
     }
     constexpr bool even = Taps >= 5 && Stride == 1 && !few;
-    cover_row<7, even>(done < d.channels ? d.pixels : 0, [&](auto count, auto pixel) {
-      constexpr int P = decltype(count)::value;
-      cover_channels<Arch>(done, d.channels, [&](auto partial, int channel, int lanes) {
-        constexpr bool Partial = decltype(partial)::value != 0;
-        // Where masks take time a part of a vector has kernels of its own for three taps alone.
-        constexpr int own = !Partial || Vector<Arch>::free_masks || Taps == 3 ? 1 : 0;
-        constexpr int T = own * Taps, S = own * Stride;
-        const float* const* in = inputs + pixel * d.stride_w;
-        for (std::int64_t row = first; row < first + together; ++row) {
-          if (d.fetch != 0) fetch_ahead(d, in, P, channel, row, pixel);
-          depthwise_tile<Arch, P, 1, T, S, Partial>(d, in, channel, lanes, row, pixel);
-          in += row_stride;
-        }
-      });
-    });
+    cover_row<7, fours && !even, even>(
+        done < d.channels ? d.pixels : 0, [&](auto count, auto pixel) {
+          constexpr int P = decltype(count)::value;
+          cover_channels<Arch>(done, d.channels, [&](auto partial, int channel, int lanes) {
+            constexpr bool Partial = decltype(partial)::value != 0;
+            // Where masks take time a part of a vector has kernels of its own for three taps alone.
+            constexpr bool whole = !Partial || Vector<Arch>::free_masks || Taps == 3;
+            constexpr int own = whole && (P > 1 || single) ? 1 : 0;
+            constexpr int T = own * Taps, S = own * Stride;
+            const float* const* in = inputs + pixel * d.stride_w;
+            for (std::int64_t row = first; row < first + together; ++row) {
+              if (d.fetch != 0) fetch_ahead(d, in, P, channel, row, pixel);
+              depthwise_tile<Arch, P, 1, T, S, Partial>(d, in, channel, lanes, row, pixel);
+              in += row_stride;
+            }
+          });
+        });
   }
 }
 
