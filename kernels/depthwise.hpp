@@ -285,9 +285,10 @@ __attribute__((noinline)) inline void fetch_ahead(const DepthwiseArguments& d,
 }
 
 // Calls tile(pixels of a tile, pixel) for the pixels of a row. `Fours` has tiles of four, too, and
-// rather two of them than seven and one; `Even` has those of five, and leaves no fewer
-// than four for another tile, if it can: they would wait for their sums.
-template <int Most, bool Fours = false, bool Even = false, class Tile>
+// rather two of them than seven and one, or three of three than seven and two unless `Alone` says
+// that tiles of one are fast; `Even` has those of five, and leaves no fewer than four for another
+// tile, if it can: they would wait for their sums.
+template <int Most, bool Fours = false, bool Even = false, bool Alone = false, class Tile>
 FASTCONV_INLINE void cover_row(std::int64_t pixels, Tile tile) noexcept {
   std::int64_t pixel = 0;
   const auto tiles = [&](auto count, std::int64_t end) __attribute__((always_inline)) {
@@ -295,7 +296,8 @@ FASTCONV_INLINE void cover_row(std::int64_t pixels, Tile tile) noexcept {
     for (; pixel + P <= end; pixel += P) {
       const std::int64_t left = end - pixel - P;
       if (Even && P > 3 && left > 0 && (left < 4 || left == 6)) break;
-      if (Fours && (P > 4 ? left == 1 || left == 5 : P == 4 && left == 2)) break;
+      if (Fours && P > 4 && (left == 1 || left == 5 || (!Alone && left == 2))) break;
+      if (Fours && P == 4 && (left == 2 || (!Alone && left == 5))) break;
       tile(count, pixel);
     }
   };
@@ -359,7 +361,7 @@ void depthwise_rows(const DepthwiseArguments& d) noexcept {
           });
     }
     constexpr bool even = Taps >= 5 && Stride == 1 && !few;
-    cover_row<7, fours && !even, even>(
+    cover_row<7, fours && !even, even, single>(
         done < d.channels ? d.pixels : 0, [&](auto count, auto pixel) {
           constexpr int P = decltype(count)::value;
           cover_channels<Arch>(done, d.channels, [&](auto partial, int channel, int lanes) {
@@ -381,12 +383,19 @@ void depthwise_rows(const DepthwiseArguments& d) noexcept {
 
 template <class Arch, int Stride>
 void rolling_rows(const DepthwiseArguments& d) noexcept {
-  cover_row<7>(d.pixels, [&](auto count, std::int64_t pixel) {
+  cover_row<7, true>(d.pixels, [&](auto count, std::int64_t pixel) {
     constexpr int P = decltype(count)::value;
     const float* const* pixels = d.inputs + pixel * d.stride_w;
     alignas(64) float late[kMaxDepthwiseRows * P * Vector<Arch>::width];
     cover_channels<Arch>(0, d.channels, [&](auto partial, int channel, int lanes) {
       constexpr bool Partial = decltype(partial)::value != 0;
+      if constexpr (P == 1) {
+        for (std::int64_t row = 0; row < d.rows; ++row) {
+          depthwise_tile<Arch, 1, 1, 0, 0, Partial>(d, pixels + row * Stride * d.row_step, channel,
+                                                    lanes, row, pixel);
+        }
+        return;
+      }
       rolling_tile<Arch, P, Stride, Partial>(d, pixels, channel, lanes, pixel, late);
       for (std::int64_t row = 0; d.y_aliases && channel + lanes == d.channels && row < d.rows;
            ++row) {
@@ -406,7 +415,7 @@ void grouped_rows(const DepthwiseArguments& d) noexcept {
     spread[c] = V::lanes(lane);
   }
   for (std::int64_t row = 0; row < d.rows; ++row) {
-    cover_row<7>(d.pixels, [&](auto count, std::int64_t pixel) {
+    cover_row<7, (V::width > 4)>(d.pixels, [&](auto count, std::int64_t pixel) {
       constexpr int P = decltype(count)::value;
       const float* const* pixels = d.inputs + row * d.stride_h * d.row_step + pixel * d.stride_w;
       for (int channel = 0; channel < d.channels; channel += V::width) {
