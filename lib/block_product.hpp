@@ -12,13 +12,6 @@
 
 namespace fastconv {
 
-// Floats of the pack buffer, with the vector that packing may write behind them.
-inline std::int64_t pack_elements(const Blocking& b, int nr) noexcept {
-  return round_up(b.pack_elements + nr, 16);
-}
-
-inline constexpr std::int64_t kShortPanel = 8192;  // floats
-
 // One block of pixels times one block of channels of one image and group.
 class BlockProduct {
  public:
@@ -31,7 +24,7 @@ class BlockProduct {
         depth_(p_.c_per_group() * p_.taps()),
         pixels_(static_cast<float*>(workspace)),
         tile_(blocking.tile),
-        sums_(pixels_ + pack_elements(b_, tile_.nr)) {
+        sums_(pixels_ + blocking.buffer_elements()) {
     x_ = g_.x + n * p_.x_strides[0] + group * p_.c_per_group() * p_.x_strides[1];
     y_ = g_.y + n * p_.y_strides[0] + group * p_.k_per_group() * p_.y_strides[1];
     if (g_.residual != nullptr) {
@@ -186,6 +179,7 @@ class BlockProduct {
       tile.b = x_ + begin * p_.x_strides[1] + first_pixel_ + pixel;
       tile.b_stride = p_.x_strides[1];
       tile.b_panel_stride = tile_.nr;
+      constexpr std::int64_t kShortPanel = 8192;  // floats
       // What is beyond L2 takes two panels' time to come, but several deep ones would crowd it.
       const std::int64_t panels = length * tile_.nr <= kShortPanel ? 2 : 1;
       tile.b_ahead =
@@ -366,8 +360,7 @@ class BlockProduct {
   // Where tiles lie in a tensor of y's shape.
   struct Place {
     bool even;  // their pixels are evenly spaced
-    std::int64_t offset;
-    std::int64_t row_stride;
+    std::int64_t offset, row_stride;
   };
 
   static std::int64_t pixel_offset(const Pair& at, const Dims<4>& strides) noexcept {

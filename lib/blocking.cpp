@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "blocking.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <numeric>
@@ -433,68 +431,6 @@ Patch::Patch(const Problem& p, std::int64_t output_rows, std::int64_t output_col
   const Window& w = p.window;
   rows = fit(output_rows, w.stride.h, w.kernel_size.h, w.dilation.h, step.h);
   columns = fit(output_columns, w.stride.w, w.kernel_size.w, w.dilation.w, step.w);
-}
-
-Tiles::Tiles(const KernelTable& table) noexcept {
-  const auto tile = [&](AForm form, int vectors) {
-    const int(&rows)[kTileVectors] = table.max_rows[static_cast<int>(form)];
-    return Tile{table.width, table.width * vectors, rows[vectors - 1],
-                2 * vectors <= kTileVectors ? rows[2 * vectors - 1] : 0,
-                form == AForm::rows && table.rows_straddle};
-  };
-  channels = tile(AForm::rows, table.vectors);
-  pixels = tile(AForm::columns, table.pixel_vectors);
-}
-
-std::int64_t tile_lanes(std::int64_t rows, std::int64_t rest, const Tile& tile) noexcept {
-  if (tile.wide_mr == 0) return std::min<std::int64_t>(rest, tile.nr);
-  const bool few_rows = rows <= tile.wide_mr;
-  const bool last_vector = rest <= tile.nr + tile.width && tile.mr * kFma < kFmaLatency;
-  return std::min<std::int64_t>(rest, few_rows || last_vector ? 2 * tile.nr : tile.nr);
-}
-
-double tile_cycles(std::int64_t depth, std::int64_t rows, std::int64_t lanes,
-                   std::int64_t row_panel, const Tile& tile, std::int64_t segments,
-                   double least_step, double from) noexcept {
-  const double cycle = core_cycle(tile.width);
-  const double overhead = (kTile + real(segments - 1) * kSegment) * cycle;
-  double cycles = 0;
-  for (const std::int64_t part : {rows / row_panel * row_panel, rows % row_panel}) {
-    if (part == 0) continue;
-    const std::int64_t panel = std::min(part, row_panel);
-    const auto cost = [&](std::int64_t lanes_of_tile) {
-      const int most_rows = lanes_of_tile > tile.nr ? tile.wide_mr : tile.mr;
-      const std::int64_t tiles = part / panel * ceil_div(panel, most_rows);
-      const double height = real(part) / real(tiles);
-      const std::int64_t vectors = ceil_div(lanes_of_tile, tile.width);
-      const double step = std::max(least_step, real(lanes_of_tile * kFloat) / from);
-      return (real(depth) * std::max(height * real(vectors) * kFma, step * cycle) + overhead) *
-             real(tiles);
-    };
-    // Tiles alike, but for those of the last lanes.
-    const std::int64_t most = tile_lanes(panel, lanes, tile);
-    const std::int64_t alike = std::max<std::int64_t>(lanes / most - 1, 0);
-    cycles += real(alike) * cost(most);
-    for (std::int64_t rest = lanes - alike * most; rest > 0;) {
-      const std::int64_t taken = tile_lanes(panel, rest, tile);
-      cycles += cost(taken);
-      rest -= taken;
-    }
-  }
-  return cycles;
-}
-
-CacheSizes detected_caches() noexcept {
-  static const CacheSizes sizes = [] {
-    CacheSizes found;
-#if defined(_SC_LEVEL1_DCACHE_SIZE) && defined(_SC_LEVEL2_CACHE_SIZE)
-    // Anything smaller than these is a hypervisor's fiction.
-    if (const long l1 = sysconf(_SC_LEVEL1_DCACHE_SIZE); l1 >= (16 << 10)) found.l1 = l1;
-    if (const long l2 = sysconf(_SC_LEVEL2_CACHE_SIZE); l2 >= (128 << 10)) found.l2 = l2;
-#endif
-    return found;
-  }();
-  return sizes;
 }
 
 bool make_blocking(const Problem& p, const Tiles& tiles, const CacheSizes& caches, Lanes lanes,

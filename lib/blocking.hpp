@@ -3,51 +3,12 @@
 
 #include <cstdint>
 
-#include "../kernels/table.hpp"
-#include "costs.hpp"
+#include "../kernels/problem.hpp"
+#include "caches.hpp"
+#include "integers.hpp"
+#include "tiles.hpp"
 
 namespace fastconv {
-
-// Data caches of one core, in bytes.
-struct CacheSizes {
-  std::int64_t l1 = 32 << 10;
-  std::int64_t l2 = 512 << 10;
-};
-
-// This machine's as the C library tells them; the defaults above for what it, or a virtual machine,
-// hides.
-CacheSizes detected_caches() noexcept;
-
-// Which operand lies along the vectors; the other is broadcast.
-enum class Lanes : std::int32_t { pixels, channels };
-
-// The register tiles of a level, rows by lanes, for one operand along the vectors.
-struct Tile {
-  int width = 0;           // floats per vector
-  int nr = 0;              // lanes of a panel
-  int mr = 0;              // rows of a tile over one
-  int wide_mr = 0;         // rows of a tile over two, or 0 if there is none
-  bool straddles = false;  // its rows may be pixels of several output rows
-
-  // Of a tile, in registers: 12 where there are 16 of these, more where there are 32.
-  int sums() const noexcept { return mr * (nr / width); }
-};
-
-struct Tiles {
-  Tile channels, pixels;
-
-  Tiles() = default;
-  Tiles(const Tile& over_channels, const Tile& over_pixels) noexcept
-      : channels(over_channels), pixels(over_pixels) {}
-  explicit Tiles(const KernelTable& table) noexcept;
-  const Tile& over(Lanes lanes) const noexcept {
-    return lanes == Lanes::channels ? channels : pixels;
-  }
-};
-
-// Lanes of the next of the tiles that cover `rows` x `rest`: of one panel, or of two where the
-// vectors of one would wait for their own sums.
-std::int64_t tile_lanes(std::int64_t rows, std::int64_t rest, const Tile& tile) noexcept;
 
 // How the pixels reach the micro-kernel: those along the vectors as columns or in place, those that
 // are broadcast in any form but columns.
@@ -91,14 +52,9 @@ struct Blocking {
   double fma_cycles = 0, pack_cycles = 0, store_cycles = 0;  // the cost model's terms
 
   double cycles() const noexcept { return fma_cycles + pack_cycles + store_cycles; }
+  // Floats of the pack buffer, with the vector that packing may write behind them.
+  std::int64_t buffer_elements() const noexcept { return round_up(pack_elements + tile.nr, kLine); }
 };
-
-// Cycles of all tiles of rows x lanes, where tiles end at multiples of `row_panel`; a tile's step
-// of depth takes at least `least_step` of the core's, and its windows are so many stretches. The
-// lanes come at so many bytes a cycle.
-double tile_cycles(std::int64_t depth, std::int64_t rows, std::int64_t lanes,
-                   std::int64_t row_panel, const Tile& tile, std::int64_t segments = 1,
-                   double least_step = kFmaLatency, double from = kL2Bytes) noexcept;
 
 // Pixels of a row that a tile has at least if it passes over columns of taps in the padding, which
 // none of its pixels finds in the image: where these are many output columns apart, tiles end where

@@ -4,8 +4,9 @@
 #include <cstdint>
 
 #include "../kernels/table.hpp"
-#include "blocking.hpp"
+#include "caches.hpp"
 #include "operands.hpp"
+#include "tiles.hpp"
 
 namespace fastconv {
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "blocking.hpp"
 #include "costs.hpp"
 #include "integers.hpp"
 #include "taps.hpp"

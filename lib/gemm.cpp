@@ -14,8 +14,7 @@ std::int64_t gemm_workspace_bytes(const Problem& p, const Blocking& b, int weigh
       p.c_per_group() * p.taps() > b.kc
           ? round_up(b.pixel_block, b.tile.nr) * round_up(b.channel_block, weight_nr)
           : 0;
-  return round_up(pack_elements(b, b.tile.nr) + sums, 16) *
-         static_cast<std::int64_t>(sizeof(float));
+  return round_up(b.buffer_elements() + sums, 16) * static_cast<std::int64_t>(sizeof(float));
 }
 
 namespace {

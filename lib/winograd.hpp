@@ -4,9 +4,10 @@
 #include <cstdint>
 
 #include "../kernels/table.hpp"
-#include "blocking.hpp"
+#include "caches.hpp"
 #include "integers.hpp"
 #include "operands.hpp"
+#include "tiles.hpp"
 
 namespace fastconv {
 

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+namespace fastconv {
+
+// Data caches of one core, in bytes.
+struct CacheSizes {
+  std::int64_t l1 = 32 << 10;
+  std::int64_t l2 = 512 << 10;
+};
+
+// This machine's as the C library tells them; the defaults above for what it, or a virtual machine,
+// hides.
+CacheSizes detected_caches() noexcept;
+
+}  // namespace fastconv

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tiles.hpp"
+
+#include <algorithm>
+
+#include "integers.hpp"
+
+namespace fastconv {
+
+Tiles::Tiles(const KernelTable& table) noexcept {
+  const auto tile = [&](AForm form, int vectors) {
+    const int(&rows)[kTileVectors] = table.max_rows[static_cast<int>(form)];
+    return Tile{table.width, table.width * vectors, rows[vectors - 1],
+                2 * vectors <= kTileVectors ? rows[2 * vectors - 1] : 0,
+                form == AForm::rows && table.rows_straddle};
+  };
+  channels = tile(AForm::rows, table.vectors);
+  pixels = tile(AForm::columns, table.pixel_vectors);
+}
+
+std::int64_t tile_lanes(std::int64_t rows, std::int64_t rest, const Tile& tile) noexcept {
+  if (tile.wide_mr == 0) return std::min<std::int64_t>(rest, tile.nr);
+  const bool few_rows = rows <= tile.wide_mr;
+  const bool last_vector = rest <= tile.nr + tile.width && tile.mr * kFma < kFmaLatency;
+  return std::min<std::int64_t>(rest, few_rows || last_vector ? 2 * tile.nr : tile.nr);
+}
+
+double tile_cycles(std::int64_t depth, std::int64_t rows, std::int64_t lanes,
+                   std::int64_t row_panel, const Tile& tile, std::int64_t segments,
+                   double least_step, double from) noexcept {
+  const double cycle = core_cycle(tile.width);
+  const double overhead = (kTile + real(segments - 1) * kSegment) * cycle;
+  double cycles = 0;
+  for (const std::int64_t part : {rows / row_panel * row_panel, rows % row_panel}) {
+    if (part == 0) continue;
+    const std::int64_t panel = std::min(part, row_panel);
+    const auto cost = [&](std::int64_t lanes_of_tile) {
+      const int most_rows = lanes_of_tile > tile.nr ? tile.wide_mr : tile.mr;
+      const std::int64_t tiles = part / panel * ceil_div(panel, most_rows);
+      const double height = real(part) / real(tiles);
+      const std::int64_t vectors = ceil_div(lanes_of_tile, tile.width);
+      const double step = std::max(least_step, real(lanes_of_tile * kFloat) / from);
+      return (real(depth) * std::max(height * real(vectors) * kFma, step * cycle) + overhead) *
+             real(tiles);
+    };
+    // Tiles alike, but for those of the last lanes.
+    const std::int64_t most = tile_lanes(panel, lanes, tile);
+    const std::int64_t alike = std::max<std::int64_t>(lanes / most - 1, 0);
+    cycles += real(alike) * cost(most);
+    for (std::int64_t rest = lanes - alike * most; rest > 0;) {
+      const std::int64_t taken = tile_lanes(panel, rest, tile);
+      cycles += cost(taken);
+      rest -= taken;
+    }
+  }
+  return cycles;
+}
+
+}  // namespace fastconv
