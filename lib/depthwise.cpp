@@ -122,8 +122,8 @@ void choose_pixels(const Problem& p, const Tile& tile, const CacheSizes& caches,
   const double step = p.k_per_group() > 1 ? kFmaSpread : shared ? kFma : 2 * kFma;
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
   b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * step;
-  b.pack_cycles = real(row_blocks(p, b)) * real(rows_of(p, b.rows)) * real(columns_of(p, p.ow)) *
-                  kCopyScalar * core_cycle(tile.width);
+  b.pack_cycles =
+      real(row_blocks(p, b)) * real(rows_of(p, b.rows)) * real(columns_of(p, p.ow)) * kCopyScalar;
   b.store_cycles = vectors * kStoreVector;
   if (transposed) {
     b.pack_cycles += real(p.h * p.w * ceil_div(p.c, tile.width)) * kTransposePixel;
