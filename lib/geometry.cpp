@@ -137,7 +137,10 @@ Status check_descriptor(const Conv2d& d) noexcept {
     return fail(StatusCode::invalid_argument, "out_channels: must be at least 1, got %lld",
                 ll(d.out_channels));
   }
-  if (d.groups < 1 || d.in_channels % d.groups != 0 || d.out_channels % d.groups != 0) {
+  if (d.groups < 1) {
+    return fail(StatusCode::invalid_argument, "groups: must be at least 1, got %lld", ll(d.groups));
+  }
+  if (d.in_channels % d.groups != 0 || d.out_channels % d.groups != 0) {
     return fail(StatusCode::invalid_argument,
                 "groups: must divide in_channels %lld and out_channels %lld, got %lld",
                 ll(d.in_channels), ll(d.out_channels), ll(d.groups));

@@ -41,10 +41,12 @@ Status allocate(const Allocator& allocator, const char* purpose, std::int64_t by
     return fail(StatusCode::out_of_memory, "%s: cannot allocate %lld bytes", purpose, ll(bytes));
   }
   if (reinterpret_cast<std::uintptr_t>(memory) % kAlignment != 0) {
+    const auto low = reinterpret_cast<std::uintptr_t>(memory) % kAlignment;
     deallocate(allocator, memory, bytes);
     return fail(StatusCode::invalid_argument,
-                "allocator: was asked for %lld bytes aligned to %lld, returned %p", ll(bytes),
-                ll(kAlignment), memory);
+                "allocator: was asked for %lld bytes aligned to %lld, returned an address %lld "
+                "above such a one",
+                ll(bytes), ll(kAlignment), ll(static_cast<std::int64_t>(low)));
   }
   return {};
 }

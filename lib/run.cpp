@@ -117,6 +117,9 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
   if (packed_ == nullptr) {
     return fail(StatusCode::invalid_argument, "layer: is empty; Layer::create makes one");
   }
+  if (state.layer_id == 0) {
+    return fail(StatusCode::invalid_argument, "plan: is empty; Layer::plan makes one");
+  }
   if (state.layer_id != packed_->id) {
     return fail(StatusCode::invalid_argument, "plan: was not made by this layer");
   }
@@ -127,8 +130,12 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
   FASTCONV_TRY(check_memory("y", y));
   const std::int64_t bytes = fastconv::workspace_bytes(state);
   if (bytes > 0 && (options.workspace == nullptr || options.workspace_bytes < bytes)) {
-    return fail(StatusCode::workspace_too_small, "workspace: %lld bytes are needed, got %lld",
-                ll(bytes), ll(options.workspace == nullptr ? 0 : options.workspace_bytes));
+    return options.workspace == nullptr
+               ? fail(StatusCode::workspace_too_small,
+                      "workspace: is null, %lld bytes of RunOptions::workspace are needed",
+                      ll(bytes))
+               : fail(StatusCode::workspace_too_small, "workspace: %lld bytes are needed, got %lld",
+                      ll(bytes), ll(options.workspace_bytes));
   }
   const ConstTensorView written = y;
   const Footprint from("x", x), to("y", written);
@@ -136,7 +143,7 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
   FASTCONV_TRY(check_disjoint(from, to));
   FASTCONV_TRY(check_disjoint(from, scratch));
   FASTCONV_TRY(check_disjoint(to, scratch));
-  if (options.residual.data != nullptr) {
+  if (options.residual.data != nullptr || options.residual.shape != Dims<4>{}) {
     FASTCONV_TRY(check_residual(p, options.residual, to, scratch));
   }
   if (p.n == 0) return {};

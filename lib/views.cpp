@@ -161,9 +161,9 @@ Status check_shape(const char* argument, const std::int64_t* shape, const std::i
   std::int64_t elements = 1;
   for (int i = 0; i < rank; ++i) {
     if (shape[i] < 0) {
-      return fail(StatusCode::invalid_argument,
-                  "%s: size %lld along axis %d, as an impossible slice, flip or broadcast gives",
-                  argument, ll(shape[i]), i);
+      return fail(StatusCode::invalid_argument, "%s: has size %lld along axis %d%s", argument,
+                  ll(shape[i]), i,
+                  shape[i] == -1 ? ", as an impossible slice, flip or broadcast gives" : "");
     }
   }
   if (is_empty(shape, rank)) return {};

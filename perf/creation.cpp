@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "creation.hpp"
 
+#include <fastconv/version.h>
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <fastconv/version.h>
 #include <string>
 
 #include "../kernels/table.hpp"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "features.hpp"
 
-#include <cstdio>
 #include <fastconv/version.h>
+#include <cstdio>
 #include <iterator>
 #include <optional>
 #include <string>

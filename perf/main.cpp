@@ -110,7 +110,7 @@ class Driver {
     FastconvRun alone(operands);
     std::unique_ptr<CopyRun> copy;
     if (pool_ != nullptr) {
-      const Status created = alone.create(layer_options(options_));
+      const Status created = alone.create(layer_options(options_), options_.post_ops);
       if (!created.ok()) status = created;
       candidates.push_back(candidate("fastconv on one thread", alone, status));
     } else {

@@ -5,12 +5,12 @@
 
 #include <benchmark/benchmark.h>
 
+#include <fastconv/version.h>
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <fastconv/version.h>
 #include <memory>
 #include <string>
 #include <vector>

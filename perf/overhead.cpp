@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "overhead.hpp"
 
-#include <cstdio>
 #include <fastconv/version.h>
+#include <cstdio>
 
 #include "measure.hpp"
 #include "runs.hpp"

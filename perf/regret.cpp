@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "regret.hpp"
 
+#include <fastconv/version.h>
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <fastconv/version.h>
 #include <memory>
 #include <string>
 #include <vector>

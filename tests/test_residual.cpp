@@ -202,9 +202,12 @@ TEST_SUITE("residual") {
       wrong.strides[0] = std::int64_t{1} << 61;
       CHECK(c.run(y.view(), wrong).code() == StatusCode::overflow);
       CHECK(y.is_untouched());
-      // No data is no residual, whatever its shape.
+      // Of no shape and no data is no residual.
+      wrong = residual.view();
       wrong.data = nullptr;
-      CHECK(c.run(y.view(), wrong).ok());
+      CHECK(c.run(y.view(), wrong).code() == StatusCode::invalid_argument);
+      CHECK(y.is_untouched());
+      CHECK(c.run(y.view(), {}).ok());
     });
   }
 }

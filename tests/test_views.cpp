@@ -3,6 +3,7 @@
 
 #include <fastconv/fastconv.hpp>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "check.hpp"
@@ -192,6 +193,11 @@ TEST_SUITE("views") {
         static_cast<void>(view.broadcast(axis, 2));
       }
     }
+  }
+
+  TEST_CASE("what converts to a view that is read") {
+    static_assert(std::is_convertible_v<TensorView, ConstTensorView>);
+    static_assert(!std::is_convertible_v<View<double, 4>, ConstTensorView>);
   }
 
   TEST_CASE("the stride of an axis of one element is never used, whatever it is") {

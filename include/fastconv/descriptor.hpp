@@ -15,7 +15,8 @@ struct Pair {
   constexpr Pair(std::int64_t h_, std::int64_t w_) noexcept : h(h_), w(w_) {}
 };
 
-// Rows and columns added around the image: the same on all sides, {h, w}, or each side.
+// Rows and columns added around the image: the same on all sides, {h, w}, or each side, in another
+// order than in ONNX (top, left, bottom, right) and torch's pad (left, right, top, bottom).
 struct Padding {
   std::int64_t top = 0;
   std::int64_t bottom = 0;

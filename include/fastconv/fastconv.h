@@ -261,7 +261,7 @@ typedef struct fastconv_run_options {
   void* workspace;
   int64_t workspace_bytes;
   fastconv_parallel_for parallel_for;
-  fastconv_const_view residual; /* none if its data is null */
+  fastconv_const_view residual; /* none if all of it is zero */
 } fastconv_run_options;
 
 /* `options` may be null. */

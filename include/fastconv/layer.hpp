@@ -70,7 +70,7 @@ Status parse_activation(const char* text, Activation& activation) noexcept;
 struct Epilogue {
   Activation activation = Activation::none;
   float alpha = 0.0F;  // of clamp, below beta or refused; leaky_relu's slope, of which 0 is a relu
-  float beta = 0.0F;   // of clamp
+  float beta = 0.0F;   // of clamp; the others refuse what they do not use
   bool residual_last = false;  // after the activation rather than before it
 };
 
@@ -146,9 +146,9 @@ struct RunOptions {
   // checked. Of it, the plan's workspace_bytes() are used.
   void* workspace = nullptr;
   std::int64_t workspace_bytes = 0;
-  ParallelFor parallel_for{};  // none: the calling thread alone
-  // Added to the result if its data is not null: the shape of y, any strides, also zero. It may be
-  // y itself, element for element (y += convolution), but share no other elements with y.
+  ParallelFor parallel_for{};  // none: the calling thread alone, as for a plan made for one
+  // Added to the result, unless it is left as it is: the shape of y, any strides, also zero. It may
+  // be y itself, element for element (y += convolution), but share no other elements with y.
   ConstTensorView residual{};
 };
 
@@ -200,8 +200,8 @@ Status conv2d(const ConstTensorView& x, const ConstTensorView& weights, const fl
 
 // Batch normalisation y = gamma * (x - mean) / sqrt(variance + epsilon) + beta behind a
 // convolution, folded into its weights of shape (K, C/groups, R, S) and any strides and its bias of
-// K elements, both changed in place. All but epsilon have K elements; gamma and beta may be null (1
-// and 0).
+// K elements (zeros if it has none), both changed in place. All but epsilon have K elements; gamma
+// and beta may be null (1 and 0).
 Status fold_batch_norm(const View<float, 4>& weights, float* bias, const float* gamma,
                        const float* beta, const float* mean, const float* variance,
                        float epsilon = 1e-5F) noexcept;

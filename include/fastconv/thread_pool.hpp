@@ -25,8 +25,9 @@ namespace fastconv {
 // next layer of a network finds them awake, and then sleep. A call allocates nothing.
 class ThreadPool {
  public:
-  // `threads` counts the caller's; 0 is one per hardware thread. Where the system refuses to start
-  // that many, the pool is smaller: see threads(). May throw std::bad_alloc, as nothing else does.
+  // `threads` counts the caller's; 0 or less is one per hardware thread. Where that are more than
+  // 4096, or than the system starts, the pool is smaller: see threads(). May throw std::bad_alloc,
+  // as nothing else does.
   explicit ThreadPool(int threads = 0) {
     const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
     threads = std::min(threads > 0 ? threads : cores, kMostThreads);

@@ -38,7 +38,7 @@ struct View {
   std::int64_t extent_size = -1;  // -1: not stated
 
   // View<float> converts to View<const float>.
-  template <class U = T, class = std::enable_if_t<!std::is_const_v<U>>>
+  template <class U = T, class = std::enable_if_t<std::is_same_v<U, T> && !std::is_const_v<U>>>
   constexpr operator View<const U, Rank>() const noexcept {  // NOLINT: implicit
     return {data, shape, strides, extent_begin, extent_size};
   }
