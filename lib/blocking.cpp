@@ -109,6 +109,9 @@ class Candidate {
     const std::int64_t unit = b_.lanes == Lanes::pixels ? p_.y_strides[3] : p_.y_strides[1];
     b_.store_cycles = real(pixels_ * channels_) / b_.tile.width * kStoreVector;
     if (unit != 1) b_.store_cycles += scattered();
+    // Sums wait in L2 between k-blocks.
+    const std::int64_t waits = ceil_div(depth_, b_.kc) - 1;
+    b_.store_cycles += real(waits * pixels_ * channels_) / b_.tile.width * kCopyVector;
     // Few pixels wait for weights from beyond L2.
     const double bytes = real(depth_ * channels_ * kFloat);
     if (bytes > real(caches_.l2)) {
