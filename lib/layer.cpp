@@ -61,14 +61,6 @@ Status check_options(const LayerOptions& options) noexcept {
                 "activation: clamp takes an alpha below its beta, got alpha %g and beta %g",
                 static_cast<double>(epilogue.alpha), static_cast<double>(epilogue.beta));
   }
-  const bool uses_alpha = epilogue.activation == Activation::leaky_relu;
-  if (epilogue.activation != Activation::clamp &&
-      ((epilogue.alpha != 0.0F && !uses_alpha) || epilogue.beta != 0.0F)) {
-    return fail(StatusCode::invalid_argument,
-                "activation: %s has no use for alpha %g and beta %g; ReLU6 is clamp with 0 and 6",
-                name(epilogue.activation), static_cast<double>(epilogue.alpha),
-                static_cast<double>(epilogue.beta));
-  }
   if ((options.allocator.allocate == nullptr) != (options.allocator.deallocate == nullptr)) {
     return fail(StatusCode::invalid_argument,
                 "allocator: allocate and deallocate must both be given or both be null");

@@ -70,7 +70,7 @@ Status parse_activation(const char* text, Activation& activation) noexcept;
 struct Epilogue {
   Activation activation = Activation::none;
   float alpha = 0.0F;  // of clamp, below beta or refused; leaky_relu's slope, of which 0 is a relu
-  float beta = 0.0F;   // of clamp; the others refuse what they do not use
+  float beta = 0.0F;   // of clamp; ReLU6 is clamp with 0 and 6: relu has no use for either
   bool residual_last = false;  // after the activation rather than before it
 };
 
