@@ -40,8 +40,7 @@ Status allocate(const Allocator& allocator, const char* purpose, std::int64_t by
   if (memory == nullptr) {
     return fail(StatusCode::out_of_memory, "%s: cannot allocate %lld bytes", purpose, ll(bytes));
   }
-  if (reinterpret_cast<std::uintptr_t>(memory) % kAlignment != 0) {
-    const auto low = reinterpret_cast<std::uintptr_t>(memory) % kAlignment;
+  if (const auto low = reinterpret_cast<std::uintptr_t>(memory) % kAlignment; low != 0) {
     deallocate(allocator, memory, bytes);
     return fail(StatusCode::invalid_argument,
                 "allocator: was asked for %lld bytes aligned to %lld, returned an address %lld "
