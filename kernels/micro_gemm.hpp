@@ -8,8 +8,8 @@
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
-// Where the next tile's rows begin, and how many are left of their run; 0 and less if it is
-// endless.
+// Where the next tile's rows begin, and how many are left of their run or, of weights, their panel;
+// 0 and less if it is endless.
 struct Cursor {
   const float* a;
   std::int64_t left;
@@ -84,12 +84,12 @@ FASTCONV_INLINE V load_b(const float* b, std::int64_t panel_stride, int v) noexc
 }
 
 // sum += A x B over `depth`, A in columns. Every step of k loads Vectors of B and broadcasts Rows
-// scalars of A, a panel of weights. The first of the tiles may serve those that follow: it fetches
-// what a panel holds `a_ahead` of it and, if they share a panel of B whose steps are far apart,
-// leaves that packed to them.
+// scalars of A, a panel of weights. A tile may serve those that follow: the first of a panel
+// fetches what lies `a_ahead` of it and, if they share a panel of B whose steps are far apart, the
+// first of all leaves that packed to them.
 template <class V, int Rows, int Vectors, int NR>
 FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& tile, bool first,
-                                        V (&sum)[Rows][Vectors]) noexcept {
+                                        bool first_of_panel, V (&sum)[Rows][Vectors]) noexcept {
   constexpr int kLine = 16;
   constexpr int kStepOfA = kMaxVectors * V::width;
   constexpr bool kCopies = Vectors <= NR / V::width;  // of wide tiles, pointers leave the registers
@@ -100,7 +100,7 @@ FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& til
   std::int64_t stride = tile.b_stride;
   const std::int64_t panel_stride = tile.b_panel_stride;
   std::int64_t ahead = tile.b_ahead;
-  const std::int64_t a_ahead = first ? tile.a_ahead : 0;
+  const std::int64_t a_ahead = first_of_panel ? tile.a_ahead : 0;
   if (kCopies && copy != nullptr && !first) {
     b = copy;
     copy = nullptr;
@@ -250,7 +250,11 @@ FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row,
   }
 
   if constexpr (Form == AForm::columns) {
-    accumulate_columns<V, Rows, Vectors, NR>(tile.a + row, tile, row == 0, sum);
+    const bool first_of_panel = cursor.left == tile.a_run;
+    accumulate_columns<V, Rows, Vectors, NR>(cursor.a, tile, row == 0, first_of_panel, sum);
+    cursor = {cursor.a + Rows, cursor.left - Rows};
+    constexpr bool kCrosses = kMaxVectors * W % Rows == 0;
+    if (kCrosses && cursor.left == 0) cursor = {cursor.a + tile.a_run_gap, tile.a_run};
   } else {
     RowPointers<Rows, Straddles> rows(tile, cursor);
     for (int i = 0; i < tile.segment_count; ++i) {

@@ -8,6 +8,7 @@
 #include "blocking.hpp"
 #include "integers.hpp"
 #include "operands.hpp"
+#include "segments.hpp"
 #include "taps.hpp"
 
 namespace fastconv {
@@ -24,7 +25,10 @@ class BlockProduct {
         depth_(p_.c_per_group() * p_.taps()),
         pixels_(static_cast<float*>(workspace)),
         tile_(blocking.tile),
-        sums_(pixels_ + blocking.buffer_elements()) {
+        sums_(pixels_ + blocking.buffer_elements()),
+        skips_padding_(operands.skips_padding()),
+        skips_columns_(skips_padding_ && blocking.cuts_columns),
+        segments_(p_, skips_padding_, skips_columns_) {
     x_ = g_.x + n * p_.x_strides[0] + group * p_.c_per_group() * p_.x_strides[1];
     y_ = g_.y + n * p_.y_strides[0] + group * p_.k_per_group() * p_.y_strides[1];
     if (g_.residual != nullptr) {
@@ -33,8 +37,6 @@ class BlockProduct {
     }
     weights_ = g_.weights + group * g_.lanes_per_group * depth_;
     bias_ = g_.bias != nullptr ? g_.bias + group * g_.lanes_per_group : nullptr;
-    skips_padding_ = g_.skips_padding();
-    skips_columns_ = skips_padding_ && b_.cuts_columns;
     if (skips_columns_) column_cut_ = column_cut(p_, tile_.mr);
     const std::size_t lane_axis = b_.lanes == Lanes::pixels ? 3 : 1;
     lanes_adjacent_ = p_.y_strides[lane_axis] == 1 &&
@@ -62,7 +64,9 @@ class BlockProduct {
     for (std::int64_t begin = 0; begin < depth_; begin += b_.kc) {
       pack.depth_begin = begin;
       pack.depth_end = std::min(depth_, begin + b_.kc);
-      if (b_.lanes == Lanes::channels) list_segments(begin, pack.depth_end);
+      if (b_.lanes == Lanes::channels) {
+        segments_.list({begin, pack.depth_end}, b_.form == PixelForm::rows, tap_stride_);
+      }
       for (std::int64_t done = 0; done < pixel_count; done += b_.pack_block) {
         pack.first = pixel + done;
         pack.count = std::min(b_.pack_block, pixel_count - done);
@@ -117,41 +121,9 @@ class BlockProduct {
     tap_stride_ = {window.dilation.h / step.h * strides.h, window.dilation.w / step.w * strides.w};
   }
 
-  // The k-block's part of a window as stretches of memory, without columns of taps that no window
-  // finds in the image; taps that touch are one, unless some may be passed over.
-  void list_segments(std::int64_t begin, std::int64_t end) noexcept {
-    const Pair kernel = p_.window.kernel_size;
-    const std::int64_t channels = p_.c_per_group();
-    TapRange columns = tap_columns_inside(p_, 0);
-    if (!skips_padding_ || columns.until < p_.ow) columns = {0, kernel.w, p_.ow};
-    segment_count_ = 0;
-    for (std::int64_t depth = 0, length = 0; begin < end; begin += length, depth += length) {
-      const std::int64_t tap = begin / channels;
-      const std::int64_t channel = begin % channels;
-      length = std::min(channels - channel, end - begin);
-      if (tap % kernel.w < columns.begin || tap % kernel.w >= columns.end) continue;
-      const std::int64_t offset =
-          b_.form == PixelForm::rows
-              ? depth
-              : tap / kernel.w * tap_stride_.h + tap % kernel.w * tap_stride_.w + channel;
-      Segment* last = segments_ + segment_count_ - 1;
-      if (!skips_columns_ && segment_count_ > 0 && last->offset + last->length == offset &&
-          last->depth + last->length == depth) {
-        last->length += length;
-      } else {
-        segments_[segment_count_++] = {offset, length, depth};
-      }
-    }
-  }
-
-  // A part of the depth.
-  struct Depths {
-    std::int64_t begin, end;
-  };
-
-  // The weights' panel that holds a channel of the block, from depth `begin` on.
+  // The weights' panel that begins with a channel of the block, from depth `begin` on.
   const float* weight_panel(std::int64_t channel, std::int64_t begin) const noexcept {
-    return weights_ + ((first_channel_ + channel) / weight_nr_ * depth_ + begin) * weight_nr_;
+    return weights_ + (first_channel_ + channel) * depth_ + begin * weight_nr_;
   }
 
   // Floats from a panel of weights to the one that is read next: of `channel`, from depth `begin`
@@ -195,7 +167,25 @@ class BlockProduct {
     tile.b_ahead = kStepsAhead * tile_.nr;
   }
 
-  // Where a pixel of the block is in the output. Divisions are felt in shallow products.
+  // The first of the tiles that cover some rows, all of equal height; the rest have one row less.
+  struct Cut {
+    std::int64_t rows, tiles, height;
+  };
+  // As before, as a rule: divisions are felt between tiles.
+  const Cut& cut(std::int64_t rows, std::int64_t most) noexcept {
+    if (most == cut_to_ && rows == cut_rest_.rows) return cut_rest_;
+    if (most != cut_to_ || rows != cut_.rows) {
+      const std::int64_t tiles = ceil_div(rows, most);
+      const std::int64_t height = ceil_div(rows, tiles);
+      const std::int64_t low = tiles * height - rows;
+      cut_to_ = most;
+      cut_ = {rows, tiles - low, height};
+      cut_rest_ = {low * (height - 1), low, height - 1};
+    }
+    return cut_;
+  }
+
+  // Where a pixel of the block is in the output.
   Pair place_of(std::int64_t pixel) const noexcept {
     const std::int64_t flat = first_pixel_ + pixel;
     return {flat / p_.ow, flat % p_.ow};
@@ -217,6 +207,18 @@ class BlockProduct {
   }
   // Pixels from one on to the end of its output row.
   std::int64_t row_end(const Pair& at) const noexcept { return p_.ow - at.w; }
+
+  // Channels of the weights' panel before one of them.
+  std::int64_t in_panel(std::int64_t channel) const noexcept { return channel & (weight_nr_ - 1); }
+  // Channels from one on whose tiles are alike: of one panel or, if tiles end where panels do, of
+  // several. Of those that are fetched ahead the last is followed by another than the next.
+  std::int64_t even_channels(std::int64_t channel, std::int64_t channels,
+                             bool panels) const noexcept {
+    const std::int64_t of_panel = weight_nr_ - in_panel(channel);
+    if (!panels) return of_panel;
+    const std::int64_t last = channels - (b_.fetch_weights ? 1 : 0);
+    return std::max(last - in_panel(last) - channel, of_panel);
+  }
 
   // Pixels from one on of whose windows the same taps lie in the padding: tiles that end there pass
   // over all of them.
@@ -248,33 +250,6 @@ class BlockProduct {
     return {begin, std::max(begin, std::min(block.end, first.end * row))};
   }
 
-  // The segments of a part of the k-block, and of the columns of taps that the windows of `pixels`
-  // of a row find in the image.
-  void clip_segments(const Depths& block, const Depths& part, std::int64_t ow, std::int64_t pixels,
-                     TileArguments& tile) noexcept {
-    tile.segments = segments_;
-    tile.segment_count = segment_count_;
-    if (!skips_padding_) return;
-    tile.segments = clipped_;
-    tile.segment_count = 0;
-    TapRange columns{};
-    if (skips_columns_) {
-      columns = {tap_columns_inside(p_, ow + pixels - 1).begin, tap_columns_inside(p_, ow).end, 0};
-    }
-    for (int i = 0; i < segment_count_; ++i) {
-      const Segment& all = segments_[i];
-      const std::int64_t begin = block.begin + all.depth;
-      const std::int64_t from = std::max(begin, part.begin);
-      const std::int64_t to = std::min(begin + all.length, part.end);
-      if (from >= to) continue;
-      if (skips_columns_) {
-        const std::int64_t column = from / p_.c_per_group() % p_.window.kernel_size.w;
-        if (column < columns.begin || column >= columns.end) continue;
-      }
-      clipped_[tile.segment_count++] = {all.offset + from - begin, to - from, from - block.begin};
-    }
-  }
-
   // Every B panel meets every tile of A while it lies in L1.
   void multiply(const PackArguments& pack, std::int64_t rows, std::int64_t lanes,
                 float* sums) noexcept {
@@ -283,8 +258,9 @@ class BlockProduct {
     const std::int64_t following = block.end < depth_ ? block.end : block.begin;
     TileArguments tile;
     tile.a_row_stride = b_.form == PixelForm::rows ? b_.pitch : output_stride_.w;
-    tile.a_run = p_.ow;
-    tile.a_run_gap = output_stride_.h - p_.ow * output_stride_.w;
+    tile.a_run = pixels_in_lanes ? weight_nr_ : p_.ow;
+    tile.a_run_gap =
+        pixels_in_lanes ? (depth_ - 1) * weight_nr_ : output_stride_.h - p_.ow * output_stride_.w;
     tile.first = block.begin == 0;
     tile.last = block.end == depth_;
     tile.b_panel_stride = depth_ * tile_.nr;
@@ -298,6 +274,7 @@ class BlockProduct {
       tile.lanes = static_cast<std::int32_t>(std::min(most_lanes, rest));
       const std::int64_t most_rows = tile.lanes > tile_.nr ? tile_.wide_mr : tile_.mr;
       const std::int64_t vectors = ceil_div(tile.lanes, tile_.width);
+      const bool tiles_fill_panels = weight_nr_ % most_rows == 0;
       Depths part = block;
       Pair at = place_of(pixels_in_lanes ? lane : 0);
       if (pixels_in_lanes) {
@@ -308,11 +285,12 @@ class BlockProduct {
         }
       }
       for (std::int64_t row = 0; row < rows;) {
-        // Tiles of equal height, or of one row less, up to where the rows' addresses are no longer
-        // evenly spaced.
+        // Tiles up to where the rows' addresses are no longer evenly spaced. The first over pixels
+        // in place fetch others than those that follow.
+        const bool panels = tiles_fill_panels && (row > 0 || lane >= in_place_ || b_.copies);
         if (!pixels_in_lanes) at = place_of(row);
         const std::int64_t even =
-            pixels_in_lanes ? weight_nr_ - row % weight_nr_ : even_windows(at);
+            pixels_in_lanes ? even_channels(row, rows, panels) : even_windows(at);
         const std::int64_t left = std::min(rows - row, even);
         if (!pixels_in_lanes) part = reach(at, left, block);
         tile.depth = part.end - part.begin;
@@ -320,15 +298,16 @@ class BlockProduct {
           row += left;
           continue;
         }
-        const std::int64_t tiles = ceil_div(left, most_rows);
-        const std::int64_t height = ceil_div(left, tiles);
-        tile.tiles = tiles - (tiles * height - left);
+        const std::int64_t height = cut(left, most_rows).height;
+        tile.tiles = cut(left, most_rows).tiles;
         const AForm form = pixels_in_lanes ? AForm::columns : AForm::rows;
         if (pixels_in_lanes) {
-          tile.a = weight_panel(row, part.begin) + row % weight_nr_;
+          const std::int64_t panel = row - in_panel(row);
+          tile.a = weight_panel(panel, part.begin) + in_panel(row);
+          tile.a_run_left = weight_nr_ - in_panel(row);
           tile.a_ahead = 0;
-          if (b_.fetch_weights && row % weight_nr_ == 0) {
-            tile.a_ahead = next_panel(tile.a, row + weight_nr_, rows, part.begin,
+          if (b_.fetch_weights) {
+            tile.a_ahead = next_panel(tile.a, panel + weight_nr_, rows, part.begin,
                                       lane + tile.lanes < lanes ? part.begin : following);
           }
           place_pixels(lane, part.begin, row, pack, tile);
@@ -341,9 +320,9 @@ class BlockProduct {
           if (b_.fetch_weights && row == 0) {
             tile.b_ahead = next_panel(tile.b, lane + tile.lanes, lanes, block.begin, following);
           }
-          clip_segments(block, part, at.w, left, tile);
+          segments_.clip(part, at.w, left, tile);
         }
-        tile.sums = sums + (lane / tile_.nr * rows + row) * tile_.nr;
+        tile.sums = sums + lane * rows + row * tile_.nr;
         const MicroKernel kernel =
             g_.table.micro_gemm[static_cast<int>(form)][height - 1][vectors - 1];
         if (tile.last) {
@@ -461,7 +440,7 @@ class BlockProduct {
   const Operands& g_;
   const Problem& p_;
   const Blocking& b_;
-  int weight_nr_;  // lanes of a panel of weights
+  int weight_nr_;  // lanes of a panel of weights, a power of two
   std::int64_t depth_;
   float* pixels_;
   const Tile& tile_;
@@ -481,13 +460,13 @@ class BlockProduct {
   std::int64_t tap_rows_from_ = 0;  // the output row that tap_rows_ were asked for
   TapRange tap_rows_{0, 0, 0};
   std::int64_t first_channel_ = 0;
-  Segment segments_[kMaxSegments];
-  Segment clipped_[kMaxSegments];  // to what a tile does not skip
-  int segment_count_ = 0;
-  bool may_be_wide_;    // tiles may span two panels
+  std::int64_t cut_to_ = 0;
+  Cut cut_{0, 0, 0}, cut_rest_{0, 0, 0};
   bool skips_padding_;  // rows of taps
   bool skips_columns_;  // and columns of taps
   std::int64_t column_cut_ = 0;
+  WindowSegments segments_;
+  bool may_be_wide_;     // tiles may span two panels
   bool lanes_adjacent_;  // in y and the residual
   // Rows of finished sums on their way to where lanes are apart, with the vector that scattering
   // may read behind them. Whole vectors of whole tiles.
