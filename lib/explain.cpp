@@ -130,11 +130,27 @@ struct Cycles {
   double all() const noexcept { return fma + pack + store; }
 };
 
+// Of a tensor, by what lies next to each other in memory.
+const char* layout_name(const Dims<4>& shape, const Dims<4>& strides) noexcept {
+  const auto& [n, c, h, w] = shape;
+  const auto is = [&](const Dims<4>& dense) {
+    bool same = true;
+    for (std::size_t i = 0; i < 4; ++i) same = same && (shape[i] <= 1 || strides[i] == dense[i]);
+    return same;
+  };
+  if (is({c * h * w, h * w, w, 1})) return "NCHW";
+  if (is({h * w * c, 1, w * c, c})) return "NHWC";
+  if (strides[1] == 1) return "with adjacent channels";
+  return strides[3] == 1 ? "with adjacent columns" : "with nothing adjacent";
+}
+
 void explain_problem(const PlanState& state, Writer& out) noexcept {
   const Problem& p = state.asked;
   out.line("problem: x %lldx%lldx%lldx%lld, kernel %lldx%lld, groups %lld, y %lldx%lldx%lldx%lld\n",
            ll(p.n), ll(p.c), ll(p.h), ll(p.w), ll(p.window.kernel_size.h),
            ll(p.window.kernel_size.w), ll(p.groups), ll(p.n), ll(p.k), ll(p.oh), ll(p.ow));
+  out.line("layout: x %s, y %s\n", layout_name({p.n, p.c, p.h, p.w}, p.x_strides),
+           layout_name({p.n, p.k, p.oh, p.ow}, p.y_strides));
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
   out.line("window: stride %lldx%lld, dilation %lldx%lld, padding %lld %lld %lld %lld of %s\n",
            ll(stride.h), ll(stride.w), ll(dilation.h), ll(dilation.w), ll(padding.top),

@@ -275,6 +275,35 @@ TEST_SUITE("options") {
     }
   }
 
+  TEST_CASE("explain tells of the layout") {
+    const Conv2d conv = conv_of(4, 4, 1, 0);
+    const Tensor weights(Layout::nchw, {4, 4, 1, 1});
+    fill_integers(weights.view(), 1);
+    Layer layer;
+    REQUIRE(Layer::create(conv, weights.view(), nullptr, {}, layer).ok());
+    float data = 0;
+    const TensorView planes = nchw(&data, 2, 8, 5, 6), pixels = nhwc(&data, 2, 8, 5, 6);
+    const struct {
+      TensorView x, y;
+      const char* text;
+    } cases[] = {
+        {nchw(&data, 2, 4, 5, 6), nhwc(&data, 2, 4, 5, 6), "layout: x NCHW, y NHWC\n"},
+        {pixels.slice(1, 4, 4), planes.slice(1, 0, 4),
+         "layout: x with adjacent channels, y with adjacent columns\n"},
+        {planes.slice(1, 0, 4, 2).slice(3, 0, 3, 2), pixels.slice(1, 0, 4, 2).slice(3, 0, 3),
+         "layout: x with nothing adjacent, y with nothing adjacent\n"},
+        {nhwc(&data, 1, 4, 1, 1), nhwc(&data, 1, 4, 1, 1), "layout: x NCHW, y NCHW\n"},
+    };
+    for (const auto& c : cases) {
+      CAPTURE(c.text);
+      Plan plan;
+      REQUIRE(layer.plan(c.x, c.y, plan).ok());
+      const std::string all = plan.explain().text;
+      CAPTURE(all);
+      CHECK(all.find(c.text) != std::string::npos);
+    }
+  }
+
   TEST_CASE("half an allocator is refused") {
     const Operands operands;
     Pool pool;
