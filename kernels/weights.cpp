@@ -136,7 +136,7 @@ void pack_panels(const ConstTensorView& weights, std::int64_t groups, int nr, fl
   // Rows of different taps lie so far apart in a panel that they evict each other from L1: a chunk
   // of several is put together here. So is what is streamed.
   alignas(64) float scratch[kSteps * kMaxNr];
-  const bool streamed = taps * c_count * k_count >= kStreamed;
+  const bool streamed = nr % 4 == 0 && taps * c_count * k_count >= kStreamed;
   const bool direct = chunk.taps == 1 && !streamed;
   for (std::int64_t panel = 0; panel < k_count; out += taps * c_count * nr) {
     const std::int64_t left = per_group - panel % per_group;

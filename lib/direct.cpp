@@ -74,8 +74,9 @@ double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
                        : bytes <= caches.l1 * 3 / 4 || follows ? 0.0
                        : bytes <= caches.l2 || b.fetch         ? kVectorL2
                                                                : kVectorL3;
-  // Every step of the weights is on a line of its own.
-  const std::int64_t weight_bytes = channels_in * p.taps() * tile.nr * kFloat;
+  // Steps of the weights are on lines of their own, but for narrow ones.
+  const std::int64_t lanes = direct_lanes(p.k_per_group(), tile.nr);
+  const std::int64_t weight_bytes = channels_in * p.taps() * lanes * kFloat;
   const double weights = weight_bytes > caches.l2           ? kWeightL3
                          : weight_bytes > caches.l1 * 3 / 4 ? kVectorL2
                                                             : 0.0;
@@ -118,18 +119,19 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
   b.groups = adjacent && std::max(p.c, p.k) <= kTogether ? p.groups : 1;
 
   // As many rows as half of L2 holds: those that neighbouring blocks both copy weigh more than
-  // whether planes are in L1.
-  const auto fits = [&](std::int64_t rows) {
+  // whether planes are in L1. Rows of a tile that all of L2 holds share what they read of weights;
+  // a single one takes only the rows under its taps.
+  const auto fits = [&](std::int64_t rows, std::int64_t most) {
     b.rows = rows;
     set_planes(p, b);
     const std::int64_t output =
         p.y_strides[3] == 1 ? 0 : b.groups * p.k_per_group() * b.rows * b.columns;
-    return (b.plane_elements + output) * kFloat <= caches.l2 / 2;
+    return (b.plane_elements + output) * kFloat <= most;
   };
   const auto tallest = [&] {
     std::int64_t rows = std::min(p.oh, kTileRows);
-    if (!fits(rows)) return std::int64_t{0};
-    while (rows < p.oh && fits(std::min(p.oh, rows + kTileRows))) {
+    if (!fits(rows, caches.l2 / 2)) return std::int64_t{0};
+    while (rows < p.oh && fits(std::min(p.oh, rows + kTileRows), caches.l2 / 2)) {
       rows = std::min(p.oh, rows + kTileRows);
     }
     return rows;
@@ -139,7 +141,8 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
     b.columns = round_up(ceil_div(b.columns, 2), tile.width);
     rows = tallest();
   }
-  b.rows = std::max<std::int64_t>(rows, 1);  // one row takes only the rows under its taps
+  const std::int64_t least = std::min(p.oh, kTileRows);
+  b.rows = rows > 0 ? rows : b.in_place || fits(least, caches.l2) ? least : 1;
   set_buffers(p, b);
 
   const double images = real(p.groups);
@@ -265,8 +268,8 @@ void set_up(const Operands& t, const DirectBlocking& b, float* workspace, Region
   }
   d.offsets = offsets;
   d.fetch = b.fetch;
-  d.weights = t.weights;
-  d.weight_step = t.table.nr();
+  d.weights = t.narrow != nullptr ? t.narrow : t.weights;
+  d.weight_step = t.narrow != nullptr ? p.k_per_group() : t.table.nr();
   d.out_channels = static_cast<int>(p.k_per_group());
   d.epilogue = &t.epilogue;
 }
@@ -301,7 +304,7 @@ void direct_block(const Operands& t, const DirectBlocking& b, RegionArguments& p
   const Dims<3> shape{b.groups * out_channels, rows, columns};
   const std::int64_t staged_row = round_up(columns, 16);
   const Dims<3> staged{staged_plane(rows, columns), staged_row, 1};
-  float* staged_y = planes.out + round_up(b.plane_elements + d.weight_step, 16);
+  float* staged_y = planes.out + round_up(b.plane_elements + t.table.nr(), 16);
   const Dims<4>& ys = p.y_strides;
   const Dims<3> y_block{ys[1], ys[2], ys[3]};
   const bool in_rows = ys[3] == 1;
@@ -329,8 +332,9 @@ void direct_block(const Operands& t, const DirectBlocking& b, RegionArguments& p
     d.rows = 1;
   }
   for (std::int64_t group = 0; group < b.groups; ++group) {
-    d.first_lane = (first_group + group) * t.lanes_per_group;
-    d.bias = t.bias != nullptr ? t.bias + d.first_lane : nullptr;
+    const std::int64_t lane = (first_group + group) * t.lanes_per_group;
+    d.first_lane = t.narrow != nullptr ? (first_group + group) * out_channels : lane;
+    d.bias = t.bias != nullptr ? t.bias + lane : nullptr;
     t.table.direct(d);
     d.x += p.c_per_group() * (b.in_place ? p.x_strides[1] : b.plane);
     d.y += out_channels * d.y_channel_stride;

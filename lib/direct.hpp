@@ -27,6 +27,14 @@ struct DirectBlocking {
   double cycles() const noexcept { return fma_cycles + pack_cycles + store_cycles; }
 };
 
+// Lanes of the panels of weights for a group's output channels, of which direct reads a few at
+// every step of the depth: of few channels, panels of nr would be mostly zeros in between, up to
+// every step on a line of its own. 1156 to 1 channel 3x3 at 128x16, NCHW: 9.96 -> 2.33 ms
+// (AVX-512).
+inline std::int64_t direct_lanes(std::int64_t k_per_group, int nr) noexcept {
+  return k_per_group <= nr / 2 ? k_per_group : nr;
+}
+
 // A pure function of its arguments.
 DirectBlocking choose_direct(const Problem& problem, const Tile& tile,
                              const CacheSizes& caches) noexcept;

@@ -216,6 +216,10 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   };
   const std::int64_t weights_at = place(elements);
   const std::int64_t bias_at = place(keeps_bias ? packed_groups * lanes : 0);
+  const bool reads_narrow =
+      (options.algorithm == Algorithm::automatic || options.algorithm == Algorithm::direct) &&
+      !merged && direct_lanes(per_group, nr) < nr;
+  const std::int64_t narrow_at = place(reads_narrow ? shape[0] * shape[1] * taps : 0);
   const std::int64_t transformed_at = place(points * count * winograd_point_stride(tap));
   void* allocated = nullptr;
   FASTCONV_TRY(allocate(options.allocator, "layer", bytes, allocated));
@@ -235,6 +239,10 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   if (panels) {
     pack_panels(source, packed_groups, nr, packed->weights);
     packed->finite = pads && all_finite(packed->weights, elements);
+    if (reads_narrow) {
+      packed->narrow = reinterpret_cast<float*>(memory + narrow_at);
+      pack_panels(source, groups, static_cast<int>(per_group), packed->narrow);
+    }
   } else {
     pack_dense(source, packed->weights);
   }

@@ -24,6 +24,7 @@ struct Operands {
   Dims<4> residual_strides;
   const Epilogue& epilogue;
   const float* transformed = nullptr;  // Winograd's weights, if the layer owns them
+  const float* narrow = nullptr;       // or null: panels of a group's few channels alone
 
   // May what is multiplied with padding be left out? It adds nothing to a sum.
   bool skips_padding() const noexcept {

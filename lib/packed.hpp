@@ -20,6 +20,7 @@ struct Layer::Packed {
   std::int64_t lanes_per_group;
   std::int64_t bytes;                       // of the allocation
   float* weights;                           // dense for the baselines, else panels
+  float* narrow;                            // or null: panels of a group's few channels alone
   bool finite;                              // weights, all of them, as far as padding asks
   PackedWinograd winograd[kWinogradCount];  // by place in kWinogradVariants
   bool has_bias;                            // of the caller's

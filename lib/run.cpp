@@ -159,7 +159,7 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
             *engine,
             {state.problem, *packed_->table, x.data, packed_->weights, packed_->lanes_per_group,
              packed_->finite, packed_->bias, y.data, options.residual.data,
-             permuted(residual_strides, state.axes), state.epilogue, transformed},
+             permuted(residual_strides, state.axes), state.epilogue, transformed, packed_->narrow},
             engine->blocks(state),
             state.tasks,
             workspace,
