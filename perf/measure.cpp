@@ -92,9 +92,10 @@ Measurement measure(const std::vector<Candidate>& candidates, const MeasureOptio
     }
     for (std::size_t turn = 0; turn < candidates.size(); ++turn) {
       const std::size_t i = (round + turn) % candidates.size();
-      const double call = sample(candidates[i], calls[i]);
-      samples[i].push_back(call);
-      turn_seconds[i] = call * calls[i];
+      const auto turn_start = Clock::now();
+      if (options.settles) candidates[i].run();
+      samples[i].push_back(sample(candidates[i], calls[i]));
+      turn_seconds[i] = since(turn_start);
       if (since(last_peak) > kBetweenPeaks) burst();
     }
     options.progress("round " + std::to_string(round + 1));
