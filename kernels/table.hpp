@@ -196,6 +196,7 @@ struct WinogradInput {
   std::int64_t row_stride = 0, column_stride = 0, tile_stride = 0;
   std::int64_t tiles = 0;
   std::int64_t channels = 0;  // whole vectors
+  bool fetch = false;         // the next tile's pixels
   float* v = nullptr;         // [points][tiles][pitch]
   std::int64_t point_stride = 0, pitch = 0;
 };
@@ -215,6 +216,7 @@ struct WinogradOutput {
   std::int64_t residual_row_stride = 0, residual_column_stride = 0, residual_tile_stride = 0;
   const Epilogue* epilogue = nullptr;
   const float* bias = nullptr;  // or null
+  bool fetch = false;           // the next tile's part of y
 };
 
 // A block of sums with adjacent lanes, channels or pixels, on its way to a y of any strides.

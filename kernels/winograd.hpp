@@ -82,6 +82,16 @@ void winograd_weights(const WinogradWeights& in) {
   }
 }
 
+// Those of other transforms come without: hardly ever are they taken far from L2.
+constexpr int kFarPoints = 6;
+
+// A row or column of a tile's pixels, in so little code that all transforms share it.
+__attribute__((noinline)) void fetch_line(const float* x, int pixels,
+                                          std::int64_t stride) noexcept {
+  for (int i = 0; i < pixels; ++i) __builtin_prefetch(x + i * stride, 0, 2);
+  asm volatile("");  // GCC drops calls of a function that does nothing but fetch
+}
+
 template <class Arch, int P, bool Square>
 void winograd_input(const WinogradInput& in) {
   using V = Vector<Arch>;
@@ -101,6 +111,8 @@ void winograd_input(const WinogradInput& in) {
       }
       V half[P][P];
       for (int j = 0; j < P; ++j) {
+        if (P == kFarPoints && in.fetch)
+          fetch_line(x + in.tile_stride + j * in.column_stride, P, in.row_stride);
         V column[P];
         FASTCONV_UNROLL
         for (int i = 0; i < P; ++i)
@@ -146,6 +158,10 @@ void winograd_output(const WinogradOutput& out) {
       const V bias = out.bias != nullptr ? V::load(out.bias + k) : V::zero();
       const int lanes = out.channels - k < W ? out.channels - k : W;
       for (int i = 0; i < out.rows; ++i) {
+        if (P == kFarPoints && out.fetch) {
+          const float* next = out.y + i * out.y_row_stride + (tile + 1) * out.y_tile_stride + k;
+          fetch_line(next, M, out.y_column_stride);
+        }
         T::output(half[i]);
         V sum[M][1];
         FASTCONV_UNROLL

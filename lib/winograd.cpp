@@ -130,6 +130,7 @@ class Block {
         in.column_stride = p_.x_strides[3] * columns.step;
         in.tile_stride = end - begin > 1 ? p_.x_strides[3] * line.step : 0;
         in.channels = whole;
+        in.fetch = b_.fetch;
         in.tiles = end - begin;
         transform(line.at + begin * line.pitch, line.pitch, 0, in);
       }
@@ -270,6 +271,7 @@ class Block {
           out.residual_tile_stride = stride(line.count, rs[3], line.step);
         }
         out.epilogue = &t_.epilogue;
+        out.fetch = b_.fetch;
       } else {
         const bool along = run.along >= run.grids;
         const std::int64_t tile = along ? line.column - run.column
