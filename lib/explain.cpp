@@ -92,9 +92,9 @@ const char* limit(Algorithm algorithm, const PlanState& state) noexcept {
       if (std::none_of(std::begin(kWinogradVariants), std::end(kWinogradVariants), serves)) {
         return "takes kernels of 3x3, 5x5, or 3 or 5 taps along one axis, of stride 1";
       }
-      static_assert(kWinogradChannels == 8);
-      return std::min(p.c_per_group(), p.k_per_group()) < kWinogradChannels
-                 ? "takes 8 channels of a group in and out, or more"
+      static_assert(kWinogradChannels == 8 && kWinogradOutputs == 4);
+      return p.c_per_group() < kWinogradChannels || p.k_per_group() < kWinogradOutputs
+                 ? "takes 8 channels of a group in and 4 out, or more"
                  : empty_lanes;
     }
     default:

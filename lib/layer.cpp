@@ -126,7 +126,7 @@ int allow_winograd(const Conv2d& descriptor, const LayerOptions& options,
   const std::int64_t out = descriptor.out_channels / descriptor.groups;
   const bool named = winograd_size(options.algorithm) != 0;
   const bool automatic = options.algorithm == Algorithm::automatic && !options.strict &&
-                         std::min(in, out) >= kWinogradChannels;
+                         in >= kWinogradChannels && out >= kWinogradOutputs;
   int owned = -1;
   for (int i = 0; i < kWinogradCount; ++i) {
     const WinogradVariant& v = kWinogradVariants[i];
