@@ -29,6 +29,7 @@ constexpr double kCopyVector = 2.0;      // load and store while packing
 constexpr double kCopyScalar = 0.9;      // one element of a gather
 constexpr double kQuads = 10.5;          // four channels of a vector of pixels to or from four rows
 constexpr double kLineUnused = 2.0;      // a line of which few channels of a pixel are taken
+constexpr double kLineFar = 6.0;         // a line of windows in place from beyond L2
 constexpr double kRun = 4.0;             // set-up of a run of neighbouring lanes, or of a stretch
 constexpr double kTap = 35.0;            // set-up of a panel's pixels under one tap
 constexpr double kTileDirect = 12.0;     // what a direct tile takes beyond its steps
