@@ -86,8 +86,8 @@ void winograd_weights(const WinogradWeights& in) {
 constexpr int kFarPoints = 6;
 
 // A row or column of a tile's pixels, in so little code that all transforms share it.
-__attribute__((noinline)) void fetch_line(const float* x, int pixels,
-                                          std::int64_t stride) noexcept {
+__attribute__((noinline)) inline void fetch_line(const float* x, int pixels,
+                                                 std::int64_t stride) noexcept {
   for (int i = 0; i < pixels; ++i) __builtin_prefetch(x + i * stride, 0, 2);
   asm volatile("");  // GCC drops calls of a function that does nothing but fetch
 }

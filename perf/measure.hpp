@@ -31,8 +31,7 @@ struct MeasureOptions {
   double seconds = 0.5;      // for all candidates together, the bursts included
   Isa isa = Isa::automatic;  // of the peak
   ThreadPool* pool = nullptr;
-  bool settles =
-      false;  // a call before every sample: the caches are as its own last call left them
+  bool settles = false;  // a call before every sample, which finds the caches as that left them
   std::function<void(const std::string&)> progress = [](const std::string&) {};
 };
 
