@@ -82,9 +82,6 @@ void winograd_weights(const WinogradWeights& in) {
   }
 }
 
-// Those of other transforms come without: hardly ever are they taken far from L2.
-constexpr int kFarPoints = 6;
-
 // A row or column of a tile's pixels, in so little code that all transforms share it.
 __attribute__((noinline)) inline void fetch_line(const float* x, int pixels,
                                                  std::int64_t stride) noexcept {
@@ -96,6 +93,7 @@ template <class Arch, int P, bool Square>
 void winograd_input(const WinogradInput& in) {
   using V = Vector<Arch>;
   using T = Winograd<P - 2, 3, VectorArithmetic<V>>;  // any of as many points
+  constexpr bool kFetches = P == 6;                   // others are hardly ever taken far from L2
   for (std::int64_t tile = 0; tile < in.tiles; ++tile) {
     for (std::int64_t c = 0; c < in.channels; c += V::width) {
       const float* x = in.x + tile * in.tile_stride + c;
@@ -111,7 +109,7 @@ void winograd_input(const WinogradInput& in) {
       }
       V half[P][P];
       for (int j = 0; j < P; ++j) {
-        if (P == kFarPoints && in.fetch)
+        if (kFetches && in.fetch)
           fetch_line(x + in.tile_stride + j * in.column_stride, P, in.row_stride);
         V column[P];
         FASTCONV_UNROLL
@@ -135,6 +133,7 @@ void winograd_output(const WinogradOutput& out) {
   using V = Vector<Arch>;
   using T = Winograd<M, R, VectorArithmetic<V>>;
   constexpr int P = T::kPoints;
+  constexpr bool kFetches = P == 6;
   constexpr int W = V::width;
   for (std::int64_t tile = 0; tile < out.tiles; ++tile) {
     const std::int64_t left = out.pixels - tile * out.tile_pixels;
@@ -158,7 +157,7 @@ void winograd_output(const WinogradOutput& out) {
       const V bias = out.bias != nullptr ? V::load(out.bias + k) : V::zero();
       const int lanes = out.channels - k < W ? out.channels - k : W;
       for (int i = 0; i < out.rows; ++i) {
-        if (P == kFarPoints && out.fetch) {
+        if (kFetches && out.fetch) {
           const float* next = out.y + i * out.y_row_stride + (tile + 1) * out.y_tile_stride + k;
           fetch_line(next, M, out.y_column_stride);
         }
