@@ -109,28 +109,25 @@ class Candidate {
     const std::int64_t unit = b_.lanes == Lanes::pixels ? p_.y_strides[3] : p_.y_strides[1];
     b_.store_cycles = real(pixels_ * channels_) / b_.tile.width * kStoreVector;
     if (unit != 1) b_.store_cycles += scattered();
-    // Sums wait in L2 between k-blocks.
-    const std::int64_t waits = ceil_div(depth_, b_.kc) - 1;
+    const std::int64_t waits = ceil_div(depth_, b_.kc) - 1;  // of sums in L2
     b_.store_cycles += real(waits * pixels_ * channels_) / b_.tile.width * kCopyVector;
     // Few pixels wait for weights from beyond L2.
-    const double bytes = real(depth_ * channels_ * kFloat);
-    if (bytes > real(caches_.l2)) {
-      b_.fma_cycles = std::max(
-          b_.fma_cycles, bytes * real(ceil_div(pixels_, b_.pixel_block)) * kWeightByte * cycle_);
+    const std::int64_t bytes = depth_ * channels_ * kFloat;
+    if (bytes > caches_.l2) {
+      const double read = real(bytes) * real(ceil_div(pixels_, b_.pixel_block));
+      b_.fma_cycles = std::max(b_.fma_cycles, read * kWeightByte * cycle_);
     }
     if (b_.lanes == Lanes::pixels && p_.y_strides[1] * kFloat >= 4096) {
       b_.store_cycles += real(ceil_div(pixels_, b_.tile.nr) * channels_) * kPage * cycle_;
     }
     // From beyond L2, which a first tile would wait for: 1280 to 1280 channels 1x1 at 8x8, NCHW,
     // 1967 -> 1838 us (AVX-512), 2516 -> 2039 (AVX2). One pixel's tile is the only one.
-    b_.fetch_weights = depth_ * channels_ * kFloat > caches_.l2 / 2 &&
-                       (b_.lanes == Lanes::pixels || pixels_ > b_.tile.mr);
+    const bool alone = b_.lanes == Lanes::channels && pixels_ <= b_.tile.mr;
+    b_.fetch_weights = bytes > caches_.l2 / 2 && !alone;
     // Stores that wait for memory hold up shallow tiles; where y is near, fetching costs 2 %. Short
-    // rows of adjacent channels come faster unasked: 1 to 64 channels 3x3 at 570x570, NHWC, AVX2
-    // 6880 -> 6400 us, 4 to 320 1x1 at 512x512 30.0 -> 26.8 ms.
-    constexpr std::int64_t kLongRow = 64;  // floats
-    b_.fetch_y = pixels_ * p_.k * kFloat > 8 * caches_.l2 &&
-                 (b_.lanes == Lanes::pixels || (b_.wide ? 2 : 1) * b_.tile.nr >= kLongRow);
+    // rows of channels come faster unasked: 1 to 64 3x3 at 570x570, NHWC, AVX2 6880 -> 6400 us.
+    const bool long_rows = b_.lanes == Lanes::pixels || (b_.wide ? 2 : 1) * b_.tile.nr >= 4 * kLine;
+    b_.fetch_y = pixels_ * p_.k * kFloat > 8 * caches_.l2 && long_rows;
     return true;
   }
 
@@ -367,9 +364,8 @@ class Candidate {
     if (b_.has_border) add_border();
     // Windows of rows and columns wait for lines that a copy takes in one sweep: 32 to 64 channels
     // 3x3 stride 2 at 320x320 10250 -> 9710 us (AVX-512), 10100 -> 9260 (AVX2). 1x3 to 7x1 lose.
-    const Pair kernel = window.kernel_size;
-    const bool far = p_.c * p_.h * p_.w * kFloat > 4 * caches_.l2;
-    if (far && kernel.h > 1 && kernel.w > 1 && p_.x_strides[3] >= kLine) {
+    const bool far = p_.c * p_.h * p_.w * kFloat > 4 * caches_.l2 && p_.x_strides[3] >= kLine;
+    if (far && window.kernel_size.h > 1 && window.kernel_size.w > 1) {
       b_.pack_cycles += real(p_.c_per_group() * p_.h * p_.w / kLine) * kLineFar;
     }
     // Those of tiles one below the other follow on: 256 to 21 channels at 129x129 3310 -> 2730 us

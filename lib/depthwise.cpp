@@ -99,9 +99,8 @@ bool has_planes(const Problem& p) noexcept {
 // Are x and y more than so many times L2? Those of a batch together where vectors are short: 32
 // images of 128 channels, 28x28, AVX2 2930 -> 2080 us (NHWC), 3430 -> 2350 (NCHW). Long ones take
 // up to 10 % longer for it, strided 5x5 filters 20 %.
-bool is_far(const Problem& p, std::int64_t times, const Tile& tile,
-            const CacheSizes& caches) noexcept {
-  const std::int64_t images = tile.width < kMaxWidth && p.window.stride.w == 1 ? p.n : 1;
+bool is_far(const Problem& p, std::int64_t times, int width, const CacheSizes& caches) noexcept {
+  const std::int64_t images = width < kMaxWidth && p.window.stride.w == 1 ? p.n : 1;
   return images * (p.c * p.h * p.w + p.k * p.oh * p.ow) * kFloat > times * caches.l2;
 }
 
@@ -120,7 +119,7 @@ void choose_pixels(const Problem& p, const Tile& tile, const CacheSizes& caches,
   const bool many = kernel.w >= 5 || (kernel.w >= 3 && dilation.w > 1);
   const std::int64_t apart = p.x_strides[3] * column_phases(p, b.pixels);
   b.copied = !transposed && many && apart % crowd == 0 && has_patch(p);
-  b.fetch = !transposed && !b.copied && is_far(p, 14, tile, caches);
+  b.fetch = !transposed && !b.copied && is_far(p, 14, tile.width, caches);
   b.channels = std::min<std::int64_t>(p.k, transposed || b.copied ? tile.nr : kChannels);
   const bool shared = stride.w <= 2 && (kernel.w == 3 || kernel.w == 5 || kernel.w >= 7);
   const double step = p.k_per_group() > 1 ? kFmaSpread : shared ? kFma : 2 * kFma;
@@ -158,7 +157,7 @@ void choose_planes(const Problem& p, const Tile& tile, const CacheSizes& caches,
   b.fma_cycles = vectors * real(p.taps()) * tap;
   // 128 channels of 147x147: 6000 -> 3600 us (AVX2), 3450 -> 2900 (AVX-512). What is nearer takes
   // 3 to 8 % longer for it, and with stride 2, whose streams are few, also what is twice as far.
-  b.fetch = is_far(p, 5 * stride.w, tile, caches);
+  b.fetch = is_far(p, 5 * stride.w, tile.width, caches);
   b.store_cycles = vectors * (kStoreVector + (shared ? 0.0 : kTileApart * core_cycle(tile.width)));
 }
 

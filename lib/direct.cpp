@@ -141,8 +141,8 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
     b.columns = round_up(ceil_div(b.columns, 2), tile.width);
     rows = tallest();
   }
-  const std::int64_t least = std::min(p.oh, kTileRows);
-  b.rows = rows > 0 ? rows : b.in_place || fits(least, caches.l2) ? least : 1;
+  const std::int64_t tile_rows = std::min(p.oh, kTileRows);
+  b.rows = rows > 0 ? rows : b.in_place || fits(tile_rows, caches.l2) ? tile_rows : 1;
   set_buffers(p, b);
 
   const double images = real(p.groups);
