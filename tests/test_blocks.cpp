@@ -32,6 +32,9 @@ TEST_SUITE("blocks") {
         problem(2, 3, 1, 3, 1, 1, {150, 160}, 2),
         problem(300, 280, 2, 3, 1, 1, {7, 9}),  // groups of many channels
         problem(16, 16, 16, 5, 1, 2, {70, 300}),
+        problem(600, 2, 1, 5, 1, 0, {12, 13}, 2),  // few output channels of many
+        problem(620, 6, 2, 3, 1, 1, {9, 20}),
+        problem(15000, 8, 1, 3, 1, 1, {2, 2}),  // whose weights are written past the caches
     };
     std::uint64_t seed = 0;
     for (const Problem& p : problems) {

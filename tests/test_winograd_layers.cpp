@@ -364,7 +364,8 @@ TEST_SUITE("winograd") {
     for (const Pair& kernel : kWinogradKernels) {
       const Padding same{kernel.h / 2, kernel.w / 2};
       CHECK(planned(conv_of(64, 64, kernel, same), 56, options) == only_algorithm(kernel));
-      CHECK(planned(conv_of(8, 4, kernel, same), 56, options) != only_algorithm(kernel));
+      CHECK(planned(conv_of(64, 3, kernel, same), 56, options) != only_algorithm(kernel));
+      CHECK(planned(conv_of(7, 64, kernel, same), 56, options) != only_algorithm(kernel));
     }
     Conv2d strided = conv_of(64, 64);
     strided.stride = 2;
