@@ -22,12 +22,12 @@ class BlockProduct {
         p_(operands.problem),
         b_(blocking),
         weight_nr_(operands.table.nr()),
+        skips_padding_(operands.skips_padding()),
+        skips_columns_(skips_padding_ && blocking.cuts_columns),
         depth_(p_.c_per_group() * p_.taps()),
         pixels_(static_cast<float*>(workspace)),
         tile_(blocking.tile),
         sums_(pixels_ + blocking.buffer_elements()),
-        skips_padding_(operands.skips_padding()),
-        skips_columns_(skips_padding_ && blocking.cuts_columns),
         segments_(p_, skips_padding_, skips_columns_) {
     x_ = g_.x + n * p_.x_strides[0] + group * p_.c_per_group() * p_.x_strides[1];
     y_ = g_.y + n * p_.y_strides[0] + group * p_.k_per_group() * p_.y_strides[1];
@@ -440,7 +440,11 @@ class BlockProduct {
   const Operands& g_;
   const Problem& p_;
   const Blocking& b_;
-  int weight_nr_;  // lanes of a panel of weights, a power of two
+  int weight_nr_;        // lanes of a panel of weights, a power of two
+  bool skips_padding_;   // rows of taps
+  bool skips_columns_;   // and columns of taps
+  bool may_be_wide_;     // tiles may span two panels
+  bool lanes_adjacent_;  // in y and the residual
   std::int64_t depth_;
   float* pixels_;
   const Tile& tile_;
@@ -462,12 +466,8 @@ class BlockProduct {
   std::int64_t first_channel_ = 0;
   std::int64_t cut_to_ = 0;
   Cut cut_{0, 0, 0}, cut_rest_{0, 0, 0};
-  bool skips_padding_;  // rows of taps
-  bool skips_columns_;  // and columns of taps
   std::int64_t column_cut_ = 0;
   WindowSegments segments_;
-  bool may_be_wide_;     // tiles may span two panels
-  bool lanes_adjacent_;  // in y and the residual
   // Rows of finished sums on their way to where lanes are apart, with the vector that scattering
   // may read behind them. Whole vectors of whole tiles.
   static constexpr std::int64_t kStagedRows = 112;
