@@ -19,6 +19,8 @@ struct Problem {
   std::int64_t c_per_group() const noexcept { return c / groups; }
   std::int64_t k_per_group() const noexcept { return k / groups; }
   std::int64_t taps() const noexcept { return window.kernel_size.h * window.kernel_size.w; }
+  // Of x and of y, of one image.
+  std::int64_t image_elements() const noexcept { return c * h * w + k * oh * ow; }
 };
 
 }  // namespace fastconv

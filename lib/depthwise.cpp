@@ -101,7 +101,7 @@ bool has_planes(const Problem& p) noexcept {
 // up to 10 % longer for it, strided 5x5 filters 20 %.
 bool is_far(const Problem& p, std::int64_t times, int width, const CacheSizes& caches) noexcept {
   const std::int64_t images = width < kMaxWidth && p.window.stride.w == 1 ? p.n : 1;
-  return images * (p.c * p.h * p.w + p.k * p.oh * p.ow) * kFloat > times * caches.l2;
+  return images * p.image_elements() * kFloat > times * caches.l2;
 }
 
 void choose_pixels(const Problem& p, const Tile& tile, const CacheSizes& caches, bool transposed,

@@ -127,7 +127,7 @@ WinogradBlocking choose_winograd(const Problem& p, int variant, bool owned, cons
   // Pixels a row of channels apart are more streams than a CPU follows by itself: 256 to 8 channels
   // at 96x96, NHWC, F(4 x 4), 3656 -> 2787 us (AVX-512), 3351 -> 2432 (AVX2), 64 to 128 at 112x112
   // 6139 -> 5022, 6051 -> 5473. What is nearer gains nothing.
-  b.fetch = (p.c * p.h * p.w + p.k * p.oh * p.ow) * kFloat > 4 * caches.l2;
+  b.fetch = p.image_elements() * kFloat > 4 * caches.l2;
 
   // Of one image: the choice must not depend on the batch.
   const std::int64_t in_vectors = ceil_div(p.c_per_group(), tile.width);
