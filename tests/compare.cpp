@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compare.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -101,18 +102,26 @@ std::vector<double> magnitudes(const Conv2d& d, const ConstTensorView& x,
   const Pair kernel = d.kernel_size;
   const std::int64_t oh = (x.shape[2] - d.dilation.h * (kernel.h - 1) - 1) / d.stride.h + 1;
   const std::int64_t ow = (x.shape[3] - d.dilation.w * (kernel.w - 1) - 1) / d.stride.w + 1;
-  std::vector<double> result;
-  for_each_index({x.shape[0], weights.shape[0], oh, ow}, [&](const Dims<4>& i) {
+  std::vector<double> result(static_cast<std::size_t>(x.shape[0] * weights.shape[0] * oh * ow));
+  double* sums = result.data();
+  for_each_index({x.shape[0], weights.shape[0], 1, 1}, [&](const Dims<4>& i) {
     const std::int64_t first_channel = i[1] / (d.out_channels / d.groups) * channels;
-    double sum = bias != nullptr ? std::fabs(static_cast<double>(bias[i[1]])) : 0.0;
+    const double start = bias != nullptr ? std::fabs(static_cast<double>(bias[i[1]])) : 0.0;
+    std::fill_n(sums, oh * ow, start);
     for_each_index({1, channels, kernel.h, kernel.w}, [&](const Dims<4>& tap) {
-      const float value =
-          at(x, {i[0], first_channel + tap[1], i[2] * d.stride.h + tap[2] * d.dilation.h,
-                 i[3] * d.stride.w + tap[3] * d.dilation.w});
-      const float weight = at(weights, {i[1], tap[1], tap[2], tap[3]});
-      sum += std::fabs(static_cast<double>(value) * static_cast<double>(weight));
+      const auto weight = static_cast<double>(at(weights, {i[1], tap[1], tap[2], tap[3]}));
+      const std::int64_t step = d.stride.w * x.strides[3];
+      for (std::int64_t row = 0; row < oh; ++row) {
+        const float* pixel =
+            x.data +
+            offset_of(x.strides, {i[0], first_channel + tap[1],
+                                  row * d.stride.h + tap[2] * d.dilation.h, tap[3] * d.dilation.w});
+        for (std::int64_t column = 0; column < ow; ++column) {
+          sums[row * ow + column] += std::fabs(static_cast<double>(pixel[column * step]) * weight);
+        }
+      }
     });
-    result.push_back(sum);
+    sums += oh * ow;
   });
   return result;
 }

@@ -181,9 +181,9 @@ Tensor::Tensor(const Dims<4>& shape, const Dims<4>& strides, Guard guard)
               guard) {
   const Span span = span_of(shape, strides);
   view_ = {buffer_.floats() - span.lowest, shape, strides, nullptr, -1};
-  for (std::int64_t i = 0; i < span.elements(); ++i) {
-    std::memcpy(buffer_.floats() + i, &kFiller, sizeof kFiller);
-  }
+  float filler = 0.0F;
+  std::memcpy(&filler, &kFiller, sizeof filler);
+  std::fill_n(buffer_.floats(), span.elements(), filler);
 }
 
 bool Tensor::gaps_are_untouched() const {
@@ -200,6 +200,13 @@ bool Tensor::gaps_are_untouched() const {
     if (reached[i] == 0 && bits_of(buffer_.floats()[i]) != kFiller) return false;
   }
   return true;
+}
+
+bool Tensor::is_copy_of(const Tensor& other) const {
+  const std::int64_t bytes = buffer_.bytes();
+  return view_.strides == other.view_.strides && bytes == other.buffer_.bytes() &&
+         (bytes == 0 ||
+          std::memcmp(buffer_.data(), other.buffer_.data(), static_cast<std::size_t>(bytes)) == 0);
 }
 
 bool Tensor::is_untouched() const {

@@ -77,7 +77,9 @@ class Tensor {
   }
   // The memory that the view does not reach is as the constructor left it.
   bool gaps_are_untouched() const;
-  // So is all of it.
+  // The memory is that of a tensor of the same strides, gaps included.
+  bool is_copy_of(const Tensor& other) const;
+  // The memory is as the constructor left it.
   bool is_untouched() const;
 
  private:
@@ -117,7 +119,7 @@ inline float at(const ConstTensorView& view, const Dims<4>& index) noexcept {
 
 // Calls function(index) for each element, the last axis fastest.
 template <class Function>
-void for_each_index(const Dims<4>& shape, Function function) {
+void for_each_index(Dims<4> shape, Function function) {
   Dims<4> i{};
   for (i[0] = 0; i[0] < shape[0]; ++i[0])
     for (i[1] = 0; i[1] < shape[1]; ++i[1])
