@@ -166,7 +166,7 @@ Plan::Plan() noexcept : state_{} { new (state_) PlanState(); }
 Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan,
                    int threads) const noexcept {
   if (packed_ == nullptr) {
-    return fail(StatusCode::invalid_argument, "layer: is empty; Layer::create makes one");
+    return fail(StatusCode::invalid_argument, "layer: is empty, none has been created");
   }
   if (threads < 1) {
     return fail(StatusCode::invalid_argument, "threads: must be at least 1, got %d", threads);

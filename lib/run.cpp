@@ -115,10 +115,10 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
                   const RunOptions& options) const noexcept {
   const PlanState& state = state_of(plan.state_);
   if (packed_ == nullptr) {
-    return fail(StatusCode::invalid_argument, "layer: is empty; Layer::create makes one");
+    return fail(StatusCode::invalid_argument, "layer: is empty, none has been created");
   }
   if (state.layer_id == 0) {
-    return fail(StatusCode::invalid_argument, "plan: is empty; Layer::plan makes one");
+    return fail(StatusCode::invalid_argument, "plan: is empty, no layer has made it");
   }
   if (state.layer_id != packed_->id) {
     return fail(StatusCode::invalid_argument, "plan: was not made by this layer");
@@ -131,8 +131,7 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
   const std::int64_t bytes = fastconv::workspace_bytes(state);
   if (bytes > 0 && (options.workspace == nullptr || options.workspace_bytes < bytes)) {
     return options.workspace == nullptr
-               ? fail(StatusCode::workspace_too_small,
-                      "workspace: is null, %lld bytes of RunOptions::workspace are needed",
+               ? fail(StatusCode::workspace_too_small, "workspace: is null, %lld bytes are needed",
                       ll(bytes))
                : fail(StatusCode::workspace_too_small, "workspace: %lld bytes are needed, got %lld",
                       ll(bytes), ll(options.workspace_bytes));

@@ -180,8 +180,7 @@ Status check_shape(const char* argument, const std::int64_t* shape, const std::i
                       offset <= kMaxElements;
     if (fits) reach += std::abs(offset);
     if (!fits || reach > kMaxElements) {
-      return fail(StatusCode::overflow, "%s: its strides reach over more than 2^60 elements",
-                  argument);
+      return fail(StatusCode::overflow, "%s: strides reach over more than 2^60 elements", argument);
     }
   }
   return {};
@@ -231,9 +230,9 @@ Status check_interleaved(const Footprint& source, const Footprint& destination) 
     case Answer::no:
       return {};
     case Answer::yes:
-      return fail(StatusCode::overlap, "%s: shares elements with %s, which starts %lld elements %s",
-                  destination.argument, source.argument, ll(std::abs(distance)),
-                  distance >= 0 ? "before it" : "behind it");
+      return fail(StatusCode::overlap,
+                  "%s: shares elements with %s; their lowest ones are %lld apart",
+                  destination.argument, source.argument, ll(std::abs(distance)));
     case Answer::undecided:
       break;
   }

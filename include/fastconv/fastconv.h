@@ -248,8 +248,8 @@ fastconv_explanation fastconv_plan_explain(const fastconv_plan* plan);
 
 /* Calls body(data, task, slot) exactly once for every task in [0, tasks), with different slots in
    [0, slots) for calls that overlap in time, and returns when all have ended. It must not throw or
-   jump out; a slot or task out of range, or tasks left out, are noticed when others have run, the
-   one refusal that may leave y written. */
+   jump out; a slot or task out of range, or more or fewer calls than tasks, are noticed when others
+   have run, the one refusal that may leave y written. */
 typedef void (*fastconv_body)(void* data, int64_t task, int slot);
 typedef struct fastconv_parallel_for {
   void (*run)(void* context, int64_t tasks, int slots, fastconv_body body, void* data);

@@ -21,7 +21,7 @@
 //
 //   Plan plan;
 //   status = layer.plan(nchw(x, 1, 64, 56, 56), nchw(y, 1, 128, 56, 56), plan);
-//   std::vector<char> scratch(plan.workspace_bytes());
+//   std::vector<char> scratch(static_cast<std::size_t>(plan.workspace_bytes()));
 //   status = layer.run(plan, x_view, y_view, {scratch.data(), plan.workspace_bytes()});
 
 #include <fastconv/version.h>

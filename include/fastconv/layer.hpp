@@ -90,8 +90,8 @@ struct LayerOptions {
   Epilogue epilogue{};
   // Only algorithms that sum as the definition does: no Winograd, which makes NaN of more than the
   // definition does. An infinity or NaN of x may make a NaN of every output in a tile that reads
-  // it, one of the weights of every output of its channel, and sums overflow where |x| is within a
-  // factor of 10 (f2, f4) or 100 (f6) of doing so by themselves.
+  // it, one of the weights of every output of its channel. Overflow may come early: with |x| from
+  // 1e37 on (f6: 1e36), weights from 2e37 on, sums within a factor of 10 (100) of it.
   bool strict = false;
   // Treat denormal inputs and results as zero during run, and restore the caller's mode.
   bool flush_denormals = false;
@@ -131,9 +131,9 @@ class Plan {
 // The caller's threads. `run` calls body(data, task, slot) exactly once for every task in
 // [0, tasks), in any order, on any threads, one after the other if it likes, and returns when all
 // have ended. Calls that overlap in time have different slots, each in [0, slots). No task waits
-// for another. It must not throw; a slot or task out of range, or tasks left out, are noticed when
-// others have run, the one refusal that may leave y written. fastconv/thread_pool.hpp and
-// fastconv/openmp.hpp have ready ones.
+// for another. It must not throw; a slot or task out of range, or more or fewer calls than tasks,
+// are noticed when others have run, the one refusal that may leave y written.
+// fastconv/thread_pool.hpp and fastconv/openmp.hpp have ready ones.
 struct ParallelFor {
   using Body = void (*)(void* data, std::int64_t task, int slot);
   void (*run)(void* context, std::int64_t tasks, int slots, Body body, void* data) = nullptr;
