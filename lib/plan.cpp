@@ -106,18 +106,23 @@ Status choose(const Tiles& tiles, bool merged, const PackedWinograd (&packed)[kW
 
 // A thread that gets less than this has spent as long waking up.
 constexpr double kFlopPerThread = 5e5;
-// Tasks per thread: enough that one that was held up leaves its share to the others.
-constexpr std::int64_t kTasksPerThread = 8;
+// Tasks per thread: enough that one that was held up leaves its share to the others, and of a large
+// problem more, so that nobody waits long for the last one.
+constexpr std::int64_t kTasksPerThread = 8, kMostTasksPerThread = 32;
+constexpr double kFlopPerTask = 2e6;  // of those beyond the least, which each have their set-up
 
 double flop(const Problem& p) noexcept {
   return 2.0 * real(p.c_per_group() * p.taps()) * real(p.k * p.oh * p.ow) * real(p.n);
 }
 
 void share_among_threads(int threads, const Engine& engine, PlanState& state) noexcept {
-  const double most = std::min(flop(state.problem) / kFlopPerThread, 1e6);
-  state.slots = std::clamp(static_cast<int>(most), 1, threads);
+  const double work = std::min(flop(state.problem), 1e12);
+  state.slots = std::clamp(static_cast<int>(work / kFlopPerThread), 1, threads);
   if (state.slots > 1) engine.split(state.slots, state);
-  state.tasks = std::min(engine.blocks(state), kTasksPerThread * state.slots);
+  const std::int64_t slots = state.slots;
+  const std::int64_t tasks = std::clamp(static_cast<std::int64_t>(work / kFlopPerTask),
+                                        kTasksPerThread * slots, kMostTasksPerThread * slots);
+  state.tasks = std::min(engine.blocks(state), tasks);
   state.slots = static_cast<int>(std::clamp<std::int64_t>(state.tasks, 1, state.slots));
 }
 
