@@ -47,9 +47,11 @@ constexpr double kTransposePixel = 3.5;   // the same of a part of a row at a ti
 constexpr double kScatter = 7.5;          // a vector of results on its way to where lanes are apart
 constexpr double kTileBlock = 900.0;      // set-up of a block of Winograd's tiles
 constexpr double kTileLine = 70.0;        // the same of a line of them, on each of its ways
-constexpr double kWeightByteFar = 0.03;   // of transformed weights from beyond the near caches
+constexpr double kWait = 0.85;            // a cycle in which a sum is waited for, beside an FMA's
+constexpr double kWeightByteFar = 0.015;  // of transformed weights from beyond the near caches
 constexpr double kWeightByte = 0.12;      // of weights that few pixels share, from beyond L2
 constexpr double kTileByteFar = 0.05;     // of transformed tiles from there
+constexpr double kTileByteStored = 0.15;  // and on its way there
 constexpr double kStoreScalar = 1.5;      // one element through a scratch tile
 
 // Four channels of one of many pixels on their way to or from four rows.

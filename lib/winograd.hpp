@@ -39,6 +39,7 @@ struct WinogradBlocking {
   int variant = -1;  // in kWinogradVariants
   WinogradAxis rows, columns;
   std::int64_t tiles = 0;           // of a block
+  std::int64_t near_tiles = 0;      // that L2 holds, transformed
   std::int64_t grids = 0;           // of columns that are copied at a time
   std::int64_t panels = 0;          // of a block
   std::int64_t pitch = 0;           // of a tile's channels

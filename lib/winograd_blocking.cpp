@@ -48,6 +48,13 @@ double product_cycles(const Problem& p, const WinogradBlocking& b, std::int64_t 
   return real(b.points()) * (steps(p.c_per_group()) - steps(0) / 2);
 }
 
+// What it takes more to store the transformed tiles of a group of an image where L2 does not hold
+// those of a block.
+double stored_cycles(const WinogradBlocking& b, std::int64_t tiles) noexcept {
+  const double bytes = real(b.tiles_of_image() * b.points() * b.pitch * kFloat);
+  return tiles > b.near_tiles ? bytes * kTileByteStored : 0.0;
+}
+
 }  // namespace
 
 WinogradAxis::WinogradAxis(std::int64_t outputs, std::int64_t size, std::int64_t kernel,
@@ -99,6 +106,7 @@ WinogradBlocking choose_winograd(const Problem& p, int variant, bool owned, cons
   // L3 it comes as fast, as long as that is not full of it.
   const std::int64_t of_image = b.tiles_of_image();
   const std::int64_t tile_bytes = b.points() * b.pitch * kFloat;
+  b.near_tiles = caches.l2 / tile_bytes;
   const std::int64_t least = owned ? kLeastTiles : 2 * kLeastTiles;
   std::int64_t limit = std::max<std::int64_t>(caches.l2 / 2 / tile_bytes, least);
   const std::int64_t near = caches.l2 * 2;
@@ -137,8 +145,13 @@ WinogradBlocking choose_winograd(const Problem& p, int variant, bool owned, cons
   const double transform =
       real(b.points()) * (kWinogradVariants[variant].square ? kTransform : cycle * kTransformAlong);
   const std::int64_t height = std::min(of_image, limit);
-  b.fma_cycles =
+  const double products =
       images * product_cycles(p, b, height, p.k_per_group(), tile) * real(of_image) / real(height);
+  const double multiply_adds =
+      images * real(of_image * b.points() * p.c_per_group() * out_vectors) * kFma;
+  // Those of few tiles wait for their own sums, and weights come meanwhile.
+  const double waits = std::max(0.0, products - multiply_adds);
+  b.fma_cycles = products - (1 - kWait) * waits;
   // What touches the border, or has no adjacent channels, is copied first.
   const auto inside = [](const WinogradAxis& axis, std::int64_t size) {
     const std::int64_t places = size - (axis.side - 1) * axis.step;
@@ -174,13 +187,15 @@ WinogradBlocking choose_winograd(const Problem& p, int variant, bool owned, cons
     b.weight_cycles = bytes < kNearWeights ? 0.0 : bytes * cycle * kWeightByteFar;
     // While the last ones are multiplied.
     again = std::max(0.0, b.weight_cycles - b.fma_cycles / blocks);
-    far_cycles = b.weight_cycles * real(b.points() - p.taps()) / real(b.points());
+    const double added = b.weight_cycles * real(b.points() - p.taps()) / real(b.points());
+    far_cycles = std::max(0.0, added - waits);
   } else {
     again = b.weight_cycles = weight_vectors * real(b.points() + p.taps()) * kTransformWeight;
     const std::int64_t bytes = height * tile_bytes;
     if (bytes > near) far_cycles = images * blocks * real(bytes * b.panels) * kTileByteFar;
   }
-  b.pack_cycles = b.input_cycles + blocks * (again + images * cycle * kTileBlock) + far_cycles;
+  b.pack_cycles = b.input_cycles + images * stored_cycles(b, std::min(of_image, b.tiles)) +
+                  blocks * (again + images * cycle * kTileBlock) + far_cycles;
   b.store_cycles = images * real(of_image) * real(out_vectors) *
                        (transform + real(outputs) * kStoreVector / 2 +
                         (p.y_strides[1] == 1
@@ -203,7 +218,8 @@ void split_for_threads(const Problem& p, const Tile& tile, int threads,
     const double of_tiles = real(t) / real(b.tiles_of_image()) / real(p.groups);
     const double of_panels = real(k) / real(panels);
     const double one = product_cycles(p, b, t, std::min(k * tile.nr, p.k_per_group()), tile) +
-                       b.input_cycles * of_tiles + b.weight_cycles / real(p.groups) * of_panels +
+                       (b.input_cycles + real(p.groups) * stored_cycles(b, t)) * of_tiles +
+                       b.weight_cycles / real(p.groups) * of_panels +
                        b.store_cycles * of_tiles * of_panels + core_cycle(tile.width) * kTileBlock;
     const double time = (real(ceil_div(blocks, threads)) + kLastBlock) * one;
     if (time >= least) return;
