@@ -228,63 +228,26 @@ class Block {
   }
 
   void transform_output(const Run& run, std::int64_t panel) noexcept {
-    const std::int64_t first = panel * nr_;
-    const std::int64_t step = b_.columns.step;
-    const std::int64_t rows = std::min(b_.rows.m, ceil_div(p_.oh - run.row, b_.rows.step));
-    const int channels = static_cast<int>(std::min<std::int64_t>(nr_, p_.k_per_group() - first));
-    const auto at = [&](const Dims<4>& s, std::int64_t column) {
-      return run.n * s[0] + (group_ * p_.k_per_group() + first) * s[1] + run.row * s[2] +
-             column * s[3];
-    };
-    // What steps nowhere may have a step too large to form.
-    const auto stride = [](std::int64_t count, std::int64_t between, std::int64_t unit) {
-      return count > 1 ? between * unit : 0;
-    };
-    const Dims<4>& ys = p_.y_strides;
-    const Dims<4>& rs = t_.residual_strides;
-    const bool has_residual = t_.residual != nullptr;
-    const bool in_place = ys[1] == 1 && (!has_residual || rs[1] == 1);
-    // Else staged: [rows][columns of a grid][grids][NR].
-    const std::int64_t staged_columns = run.along * b_.columns.m;
+    const bool in_place =
+        p_.y_strides[1] == 1 && (t_.residual == nullptr || t_.residual_strides[1] == 1);
     for_each_line(run, [&](const Line& line) {
       WinogradOutput out;
       out.m = m_ + line.at * nr_;
       out.point_stride = b_.m_stride;
       out.pitch = line.pitch * nr_;
       out.tiles = line.count;
-      out.rows = rows;
+      out.rows = rows_of(run);
       out.pixels = p_.ow - line.column;
-      out.column_pixels = step;
+      out.column_pixels = b_.columns.step;
       out.tile_pixels = line.step;
-      out.bias = t_.bias != nullptr ? t_.bias + group_ * t_.lanes_per_group + first : nullptr;
+      if (t_.bias != nullptr) out.bias = t_.bias + group_ * t_.lanes_per_group + panel * nr_;
       if (in_place) {
-        const std::int64_t columns = ceil_div(out.pixels, step);
-        out.channels = channels;
-        out.y = t_.y + at(ys, line.column);
-        out.y_row_stride = stride(rows, ys[2], b_.rows.step);
-        out.y_column_stride = stride(columns, ys[3], step);
-        out.y_tile_stride = stride(line.count, ys[3], line.step);
-        if (has_residual) {
-          out.residual = t_.residual + at(rs, line.column);
-          out.residual_row_stride = stride(rows, rs[2], b_.rows.step);
-          out.residual_column_stride = stride(columns, rs[3], step);
-          out.residual_tile_stride = stride(line.count, rs[3], line.step);
-        }
-        out.epilogue = &t_.epilogue;
-        out.fetch = b_.fetch;
+        store_to_y(run, line, panel, out);
       } else {
-        const bool along = run.along >= run.grids;
-        const std::int64_t tile = along ? line.column - run.column
-                                        : (line.at - run.at) / run.pitch * b_.columns.m * run.grids;
-        out.channels = static_cast<int>(round_up(channels, width_));
-        out.y = staged_ + tile * nr_;
-        out.y_row_stride = staged_columns * run.grids * nr_;
-        out.y_column_stride = run.grids * nr_;
-        out.y_tile_stride = (along ? b_.columns.m * run.grids : 1) * nr_;
-        out.epilogue = &kNoEpilogue;
+        store_to_stage(run, line, panel, out);
       }
       if (one_column_) {
-        out.pixels = rows;
+        out.pixels = out.rows;
         out.column_pixels = 1;
         out.tile_pixels = 0;
         out.rows = 1;
@@ -293,31 +256,91 @@ class Block {
       }
       t_.table.winograd_output[b_.variant](out);
     });
-    if (in_place) return;
-    // The same column of all grids is a stretch of y, and all columns are, of all grids. Those of
-    // one are steps apart.
+    if (!in_place) scatter_staged(run, panel);
+  }
+
+  std::int64_t rows_of(const Run& run) const noexcept {
+    return std::min(b_.rows.m, ceil_div(p_.oh - run.row, b_.rows.step));
+  }
+  int channels_of(std::int64_t panel) const noexcept {
+    return static_cast<int>(std::min<std::int64_t>(nr_, p_.k_per_group() - panel * nr_));
+  }
+  // Where a column of a run's first row is in a tensor of y's shape.
+  std::int64_t offset(const Run& run, std::int64_t panel, std::int64_t column,
+                      const Dims<4>& strides) const noexcept {
+    return run.n * strides[0] + (group_ * p_.k_per_group() + panel * nr_) * strides[1] +
+           run.row * strides[2] + column * strides[3];
+  }
+  // What steps nowhere may have a step too large to form.
+  static std::int64_t stride(std::int64_t count, std::int64_t between, std::int64_t unit) noexcept {
+    return count > 1 ? between * unit : 0;
+  }
+
+  void store_to_y(const Run& run, const Line& line, std::int64_t panel,
+                  WinogradOutput& out) const noexcept {
+    const std::int64_t columns = ceil_div(out.pixels, out.column_pixels);
+    const Dims<4>& ys = p_.y_strides;
+    out.channels = channels_of(panel);
+    out.y = t_.y + offset(run, panel, line.column, ys);
+    out.y_row_stride = stride(out.rows, ys[2], b_.rows.step);
+    out.y_column_stride = stride(columns, ys[3], out.column_pixels);
+    out.y_tile_stride = stride(line.count, ys[3], line.step);
+    if (t_.residual != nullptr) {
+      const Dims<4>& rs = t_.residual_strides;
+      out.residual = t_.residual + offset(run, panel, line.column, rs);
+      out.residual_row_stride = stride(out.rows, rs[2], b_.rows.step);
+      out.residual_column_stride = stride(columns, rs[3], out.column_pixels);
+      out.residual_tile_stride = stride(line.count, rs[3], line.step);
+    }
+    out.epilogue = &t_.epilogue;
+    out.fetch = b_.fetch;
+  }
+
+  // [rows][columns of a grid][grids][NR].
+  void store_to_stage(const Run& run, const Line& line, std::int64_t panel,
+                      WinogradOutput& out) const noexcept {
+    const bool along = run.along >= run.grids;
+    const std::int64_t first = along ? line.column - run.column
+                                     : (line.at - run.at) / run.pitch * b_.columns.m * run.grids;
+    out.channels = static_cast<int>(round_up(channels_of(panel), width_));
+    out.y = staged_ + first * nr_;
+    out.y_row_stride = staged_columns(run) * run.grids * nr_;
+    out.y_column_stride = run.grids * nr_;
+    out.y_tile_stride = (along ? b_.columns.m * run.grids : 1) * nr_;
+    out.epilogue = &kNoEpilogue;
+  }
+  // Of a grid.
+  std::int64_t staged_columns(const Run& run) const noexcept { return run.along * b_.columns.m; }
+
+  // The same column of all grids is a stretch of y, and all columns are, of all grids. Those of one
+  // are steps apart.
+  void scatter_staged(const Run& run, std::int64_t panel) const noexcept {
+    const std::int64_t step = b_.columns.step;
+    const std::int64_t columns = staged_columns(run);
     const bool joined = run.grids == 1 || run.grids == step;
-    const std::int64_t length = joined ? staged_columns * run.grids : run.grids;
+    const std::int64_t length = joined ? columns * run.grids : run.grids;
     const std::int64_t spacing = run.grids == 1 ? step : 1;
-    for (std::int64_t i = 0; i < (joined ? 1 : staged_columns); ++i) {
+    ScatterArguments scatter;
+    scatter.row_stride = columns * run.grids * nr_;
+    scatter.column_stride = nr_;
+    scatter.rows = rows_of(run);
+    scatter.lanes = channels_of(panel);
+    scatter.epilogue = &t_.epilogue;
+    for (std::int64_t i = 0; i < (joined ? 1 : columns); ++i) {
       const std::int64_t column = run.column + i * step;
       if (column >= p_.ow) break;
-      ScatterArguments scatter;
       scatter.sums = staged_ + i * run.grids * nr_;
-      scatter.row_stride = staged_columns * run.grids * nr_;
-      scatter.column_stride = nr_;
-      scatter.rows = rows;
       scatter.columns = std::min(length, ceil_div(p_.ow - column, spacing));
-      scatter.lanes = channels;
       const auto strides = [&](const Dims<4>& s) {
-        return Dims<3>{s[1], stride(rows, s[2], b_.rows.step),
+        return Dims<3>{s[1], stride(scatter.rows, s[2], b_.rows.step),
                        stride(scatter.columns, s[3], spacing)};
       };
-      scatter.y = t_.y + at(ys, column);
-      scatter.y_strides = strides(ys);
-      scatter.residual = has_residual ? t_.residual + at(rs, column) : nullptr;
-      scatter.residual_strides = strides(rs);
-      scatter.epilogue = &t_.epilogue;
+      scatter.y = t_.y + offset(run, panel, column, p_.y_strides);
+      scatter.y_strides = strides(p_.y_strides);
+      if (t_.residual != nullptr) {
+        scatter.residual = t_.residual + offset(run, panel, column, t_.residual_strides);
+      }
+      scatter.residual_strides = strides(t_.residual_strides);
       t_.table.scatter(scatter);
     }
   }

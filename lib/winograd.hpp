@@ -54,6 +54,7 @@ struct WinogradBlocking {
 
   std::int64_t points() const noexcept { return rows.side * columns.side; }
   std::int64_t tiles_of_image() const noexcept { return rows.tiles * columns.tiles; }
+  std::int64_t tile_bytes() const noexcept { return points() * pitch * kFloat; }
   double cycles() const noexcept { return fma_cycles + pack_cycles + store_cycles; }
 };
 

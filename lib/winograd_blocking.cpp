@@ -27,14 +27,18 @@ RunSize largest_run(const WinogradBlocking& b) noexcept {
   return {along, along * std::min(b.grids, b.tiles)};
 }
 
+// Of x that are copied under a run of tiles.
+std::int64_t copied_columns(const WinogradBlocking& b) noexcept {
+  const RunSize run = largest_run(b);
+  return b.columns.copied(run.along, run.tiles / run.along);
+}
+
 // Sizes that follow from the tiles of a block.
 void set_sizes(const Tile& tile, WinogradBlocking& b) noexcept {
   b.v_stride = winograd_point_stride(b.tiles * b.pitch);
   b.m_stride = winograd_point_stride(b.tiles * tile.nr);
-  const RunSize run = largest_run(b);
-  const std::int64_t columns = b.columns.copied(run.along, run.tiles / run.along);
-  b.patch_elements = round_up(b.rows.side * columns * b.patch_channels + tile.nr, kLine);
-  b.staged_elements = b.rows.m * run.tiles * b.columns.m * tile.nr;
+  b.patch_elements = round_up(b.rows.side * copied_columns(b) * b.patch_channels + tile.nr, kLine);
+  b.staged_elements = b.rows.m * largest_run(b).tiles * b.columns.m * tile.nr;
 }
 
 // Of the products of some tiles and channels out. Half of what a tile of the micro-kernel takes
@@ -48,11 +52,146 @@ double product_cycles(const Problem& p, const WinogradBlocking& b, std::int64_t 
   return real(b.points()) * (steps(p.c_per_group()) - steps(0) / 2);
 }
 
+// Tiles of a block at most. V takes half of L2, where it is read once a panel; or more, if it takes
+// more tiles to pay for the weights, which are read, and transformed unless the layer has done so,
+// once a block. From L3 it comes as fast, as long as that is not full of it.
+std::int64_t most_tiles(const Problem& p, bool owned, const CacheSizes& caches,
+                        const WinogradBlocking& b) noexcept {
+  const std::int64_t least = owned ? kLeastTiles : 2 * kLeastTiles;
+  const std::int64_t near = caches.l2 * 2;
+  const std::int64_t room = owned ? near : std::max(near, std::min(caches.l2 * 8, kFarBytes));
+  const std::int64_t most = std::max<std::int64_t>(caches.l2 / 2 / b.tile_bytes(), least);
+  return std::min(std::clamp<std::int64_t>(room / b.tile_bytes(), 1, most),
+                  std::max<std::int64_t>(p.n, 1) * b.tiles_of_image());
+}
+
+// Whole rows of tiles, or equal parts of one, if it can be of whole grids.
+std::int64_t even_tiles(std::int64_t most, const WinogradAxis& columns) noexcept {
+  const auto fit = [most](std::int64_t size, std::int64_t unit) {
+    return round_up(ceil_div(size, ceil_div(size, most / unit * unit)), unit);
+  };
+  return most >= columns.tiles   ? most / columns.tiles * columns.tiles
+         : most >= columns.grids ? fit(columns.tiles, columns.grids)
+                                 : fit(columns.grids, 1);
+}
+
+// What is copied at a time.
+void cut_patches(const Problem& p, const Tile& tile, const CacheSizes& caches,
+                 WinogradBlocking& b) noexcept {
+  // Neighbouring grids together, unless they are far more apart than they are many.
+  b.grids = b.columns.grids;
+  const std::int64_t columns = copied_columns(b);
+  if (columns > kSparse * largest_run(b).tiles * b.columns.side) b.grids = 1;
+  b.patch_channels = tile.width;
+  if (p.x_strides[1] == 1) {
+    const std::int64_t most = caches.l2 / 4 / (b.rows.side * columns * kFloat);
+    b.patch_channels = std::clamp<std::int64_t>(most / tile.width * tile.width, tile.width, 64);
+  }
+}
+
+// A vector of all points of a tile, into or out of Winograd's domain.
+double transform_cycles(const Tile& tile, const WinogradBlocking& b) noexcept {
+  const bool square = kWinogradVariants[b.variant].square;
+  return real(b.points()) * (square ? kTransform : core_cycle(tile.width) * kTransformAlong);
+}
+
+// A vector of a pixel's channels, where those of neighbouring pixels are `apart`.
+double transposed_cycles(std::int64_t apart, double element, const Tile& tile,
+                         const WinogradBlocking& b) noexcept {
+  if (b.grids == 1) apart *= b.columns.step;
+  return apart == 1 || apart == 2 ? kCopyVector + kTranspose
+                                  : tile.width * element * core_cycle(tile.width);
+}
+
+// Lines of tiles of an image: some are read from place and some copied, or copied first, by vectors
+// of channels.
+double lines_of_image(const WinogradBlocking& b) noexcept {
+  const std::int64_t grids = b.columns.grids;
+  const std::int64_t of_row =
+      b.grids == 1 ? grids : std::clamp<std::int64_t>(b.columns.tiles / grids, 1, grids);
+  return real(b.rows.tiles * of_row);
+}
+
+// Tiles of an axis that lie in the image, a share of them.
+double share_inside(const WinogradAxis& axis, std::int64_t size) noexcept {
+  const std::int64_t places = size - (axis.side - 1) * axis.step;
+  const double tiles = real(places) * real(axis.grids) / real(axis.m * axis.step);
+  return std::clamp(tiles / real(axis.tiles), 0.0, 1.0);
+}
+
 // What it takes more to store the transformed tiles of a group of an image where L2 does not hold
 // those of a block.
 double stored_cycles(const WinogradBlocking& b, std::int64_t tiles) noexcept {
-  const double bytes = real(b.tiles_of_image() * b.points() * b.pitch * kFloat);
-  return tiles > b.near_tiles ? bytes * kTileByteStored : 0.0;
+  return tiles > b.near_tiles ? real(b.tiles_of_image() * b.tile_bytes()) * kTileByteStored : 0.0;
+}
+
+// Of a group of an image.
+double input_cycles(const Problem& p, const Tile& tile, const WinogradBlocking& b) noexcept {
+  const bool adjacent = p.x_strides[1] == 1;
+  const double vectors = real(ceil_div(p.c_per_group(), tile.width));
+  // What touches the border, or has no adjacent channels, is copied first.
+  double copied = 0;
+  if (adjacent) {
+    const double inside = share_inside(b.rows, p.h) * share_inside(b.columns, p.w);
+    copied = (1 - inside) * real(b.points()) * kCopyVector;
+  } else {
+    const double columns =
+        b.grids == 1 ? real(b.columns.side) : real(copied_columns(b)) / real(largest_run(b).tiles);
+    copied = real(b.rows.side) * columns * transposed_cycles(p.x_strides[3], kCopyScalar, tile, b);
+  }
+  return real(b.tiles_of_image()) * vectors * (transform_cycles(tile, b) + copied) +
+         lines_of_image(b) * (adjacent ? 3 : 2 * vectors) * core_cycle(tile.width) * kTileLine;
+}
+
+double store_cycles(const Problem& p, const Tile& tile, const WinogradBlocking& b) noexcept {
+  const bool adjacent = p.y_strides[1] == 1;
+  const double outputs = real(b.rows.m * b.columns.m);
+  double vector = transform_cycles(tile, b) + outputs * kStoreVector / 2;
+  if (!adjacent) vector += outputs * transposed_cycles(p.y_strides[3], kStoreScalar, tile, b);
+  return real(b.tiles_of_image() * ceil_div(p.k_per_group(), tile.width)) * vector +
+         lines_of_image(b) * real(b.panels * (adjacent ? 1 : 2)) * core_cycle(tile.width) *
+             kTileLine;
+}
+
+// Of one image: the choice must not depend on the batch. Blocks have `most` tiles.
+void count_cycles(const Problem& p, bool owned, const Tile& tile, const CacheSizes& caches,
+                  std::int64_t most, WinogradBlocking& b) noexcept {
+  const double groups = real(p.groups);
+  const double cycle = core_cycle(tile.width);
+  const std::int64_t of_image = b.tiles_of_image();
+  const std::int64_t tiles = std::min(of_image, most);
+  const double blocks = real(ceil_div(of_image, tiles));
+  const double products =
+      groups * product_cycles(p, b, tiles, p.k_per_group(), tile) * real(of_image) / real(tiles);
+  const double multiply_adds =
+      groups * kFma *
+      real(of_image * b.points() * p.c_per_group() * ceil_div(p.k_per_group(), tile.width));
+  // Those of few tiles wait for their own sums, and weights come meanwhile.
+  const double waits = std::max(0.0, products - multiply_adds);
+  b.fma_cycles = products - (1 - kWait) * waits;
+
+  b.input_cycles = groups * input_cycles(p, tile, b);
+  const double weight_vectors =
+      groups * real(p.c_per_group()) * real(b.panels * tile.nr / tile.width);
+  double far_cycles = 0;  // for what comes from beyond the near caches, and gemm does not read
+  double again = 0;       // for a block's weights, once others have read them
+  if (owned) {
+    const double bytes = weight_vectors * real(b.points() * tile.width * kFloat);
+    b.weight_cycles = bytes < kNearWeights ? 0.0 : bytes * cycle * kWeightByteFar;
+    // While the last ones are multiplied.
+    again = std::max(0.0, b.weight_cycles - b.fma_cycles / blocks);
+    const double added = b.weight_cycles * real(b.points() - p.taps()) / real(b.points());
+    far_cycles = std::max(0.0, added - waits);
+  } else {
+    again = b.weight_cycles = weight_vectors * real(b.points() + p.taps()) * kTransformWeight;
+    const double v_bytes = real(tiles * b.tile_bytes());
+    if (v_bytes > real(caches.l2 * 2)) {
+      far_cycles = groups * blocks * v_bytes * real(b.panels) * kTileByteFar;
+    }
+  }
+  b.pack_cycles = b.input_cycles + groups * stored_cycles(b, std::min(of_image, b.tiles)) +
+                  blocks * (again + groups * cycle * kTileBlock) + far_cycles;
+  b.store_cycles = groups * store_cycles(p, tile, b);
 }
 
 }  // namespace
@@ -91,117 +230,26 @@ WinogradBlocking choose_winograd(const Problem& p, int variant, bool owned, cons
                                  const CacheSizes& caches) noexcept {
   WinogradBlocking b;
   const int m = kWinogradVariants[variant].m;
-  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  const Window& window = p.window;
   b.variant = variant;
-  b.rows = WinogradAxis(p.oh, m, kernel.h, dilation.h);
-  b.columns = WinogradAxis(p.ow, m, kernel.w, dilation.w);
+  b.rows = WinogradAxis(p.oh, m, window.kernel_size.h, window.dilation.h);
+  b.columns = WinogradAxis(p.ow, m, window.kernel_size.w, window.dilation.w);
   b.panels = ceil_div(p.k_per_group(), tile.nr);
   b.depth = owned ? p.c_per_group() : std::min(p.c_per_group(), kPartFloats / tile.nr);
   b.u_stride = winograd_point_stride(b.depth * tile.nr);
   b.u_elements = owned ? 0 : b.points() * b.u_stride;
   // An odd number of lines between tiles, as between the rows of any A.
   b.pitch = round_up(p.c_per_group(), 2 * kLine) + kLine;
-  // V takes half of L2, where it is read once a panel; or more, if it takes more tiles to pay for
-  // the weights, which are read, and transformed unless the layer has done so, once a block. From
-  // L3 it comes as fast, as long as that is not full of it.
-  const std::int64_t of_image = b.tiles_of_image();
-  const std::int64_t tile_bytes = b.points() * b.pitch * kFloat;
-  b.near_tiles = caches.l2 / tile_bytes;
-  const std::int64_t least = owned ? kLeastTiles : 2 * kLeastTiles;
-  std::int64_t limit = std::max<std::int64_t>(caches.l2 / 2 / tile_bytes, least);
-  const std::int64_t near = caches.l2 * 2;
-  const std::int64_t room = owned ? near : std::max(near, std::min(caches.l2 * 8, kFarBytes));
-  limit = std::clamp<std::int64_t>(room / tile_bytes, 1, limit);
-  limit = std::min(limit, std::max<std::int64_t>(p.n, 1) * of_image);
-  // Whole rows of tiles, or equal parts of one, if it can be of whole grids.
-  const auto fit = [limit](std::int64_t size, std::int64_t unit) {
-    const std::int64_t most = limit / unit * unit;
-    return round_up(ceil_div(size, ceil_div(size, most)), unit);
-  };
-  b.tiles = limit >= b.columns.tiles   ? limit / b.columns.tiles * b.columns.tiles
-            : limit >= b.columns.grids ? fit(b.columns.tiles, b.columns.grids)
-                                       : fit(b.columns.grids, 1);
-  // Neighbouring grids are copied together, unless they are far more apart than they are many.
-  b.grids = b.columns.grids;
-  const RunSize run = largest_run(b);
-  const std::int64_t copied_columns = b.columns.copied(run.along, run.tiles / run.along);
-  if (copied_columns > kSparse * run.tiles * b.columns.side) b.grids = 1;
-  b.patch_channels = tile.width;
-  if (p.x_strides[1] == 1) {
-    const std::int64_t most = caches.l2 / 4 / (b.rows.side * copied_columns * kFloat);
-    b.patch_channels = std::clamp<std::int64_t>(most / tile.width * tile.width, tile.width, 64);
-  }
+  b.near_tiles = caches.l2 / b.tile_bytes();
+  const std::int64_t most = most_tiles(p, owned, caches, b);
+  b.tiles = even_tiles(most, b.columns);
+  cut_patches(p, tile, caches, b);
   set_sizes(tile, b);
   // Pixels a row of channels apart are more streams than a CPU follows by itself: 256 to 8 channels
   // at 96x96, NHWC, F(4 x 4), 3656 -> 2787 us (AVX-512), 3351 -> 2432 (AVX2), 64 to 128 at 112x112
   // 6139 -> 5022, 6051 -> 5473. What is nearer gains nothing.
   b.fetch = p.image_elements() * kFloat > 4 * caches.l2;
-
-  // Of one image: the choice must not depend on the batch.
-  const std::int64_t in_vectors = ceil_div(p.c_per_group(), tile.width);
-  const std::int64_t out_vectors = ceil_div(p.k_per_group(), tile.width);
-  const double images = real(p.groups);
-  const double cycle = core_cycle(tile.width);
-  const double transform =
-      real(b.points()) * (kWinogradVariants[variant].square ? kTransform : cycle * kTransformAlong);
-  const std::int64_t height = std::min(of_image, limit);
-  const double products =
-      images * product_cycles(p, b, height, p.k_per_group(), tile) * real(of_image) / real(height);
-  const double multiply_adds =
-      images * real(of_image * b.points() * p.c_per_group() * out_vectors) * kFma;
-  // Those of few tiles wait for their own sums, and weights come meanwhile.
-  const double waits = std::max(0.0, products - multiply_adds);
-  b.fma_cycles = products - (1 - kWait) * waits;
-  // What touches the border, or has no adjacent channels, is copied first.
-  const auto inside = [](const WinogradAxis& axis, std::int64_t size) {
-    const std::int64_t places = size - (axis.side - 1) * axis.step;
-    const double tiles = real(places) * real(axis.grids) / real(axis.m * axis.step);
-    return std::clamp(tiles / real(axis.tiles), 0.0, 1.0);
-  };
-  const std::int64_t outputs = b.rows.m * b.columns.m;
-  const double run_columns =
-      real(b.grids == 1 ? b.columns.side : copied_columns) / real(b.grids == 1 ? 1 : run.tiles);
-  // A vector of a pixel's channels, where those of neighbouring pixels are apart.
-  const auto transposed = [&](std::int64_t apart, double element) {
-    return apart == 1 || apart == 2 ? kCopyVector + kTranspose : tile.width * element * cycle;
-  };
-  const std::int64_t step = b.grids == 1 ? b.columns.step : 1;
-  const double copied =
-      p.x_strides[1] == 1
-          ? (1 - inside(b.rows, p.h) * inside(b.columns, p.w)) * real(b.points()) * kCopyVector
-          : real(b.rows.side) * run_columns * transposed(step * p.x_strides[3], kCopyScalar);
-  // Tiles go in lines, some from place and some copied, or by vectors of channels, copied first.
-  const std::int64_t grids = b.columns.grids;
-  const std::int64_t lines_of_row =
-      b.grids == 1 ? grids : std::clamp<std::int64_t>(b.columns.tiles / grids, 1, grids);
-  const double lines = images * real(b.rows.tiles * lines_of_row);
-  b.input_cycles = images * real(of_image) * real(in_vectors) * (transform + copied) +
-                   lines * real(p.x_strides[1] == 1 ? 3 : 2 * in_vectors) * cycle * kTileLine;
-  const double weight_vectors =
-      images * real(p.c_per_group()) * real(b.panels * tile.nr / tile.width);
-  const double blocks = real(ceil_div(of_image, height));
-  double far_cycles = 0;  // for what comes from beyond the near caches, and gemm does not read
-  double again = 0;       // for a block's weights, once others have read them
-  if (owned) {
-    const double bytes = weight_vectors * real(b.points() * tile.width * kFloat);
-    b.weight_cycles = bytes < kNearWeights ? 0.0 : bytes * cycle * kWeightByteFar;
-    // While the last ones are multiplied.
-    again = std::max(0.0, b.weight_cycles - b.fma_cycles / blocks);
-    const double added = b.weight_cycles * real(b.points() - p.taps()) / real(b.points());
-    far_cycles = std::max(0.0, added - waits);
-  } else {
-    again = b.weight_cycles = weight_vectors * real(b.points() + p.taps()) * kTransformWeight;
-    const std::int64_t bytes = height * tile_bytes;
-    if (bytes > near) far_cycles = images * blocks * real(bytes * b.panels) * kTileByteFar;
-  }
-  b.pack_cycles = b.input_cycles + images * stored_cycles(b, std::min(of_image, b.tiles)) +
-                  blocks * (again + images * cycle * kTileBlock) + far_cycles;
-  b.store_cycles = images * real(of_image) * real(out_vectors) *
-                       (transform + real(outputs) * kStoreVector / 2 +
-                        (p.y_strides[1] == 1
-                             ? 0.0
-                             : real(outputs) * transposed(step * p.y_strides[3], kStoreScalar))) +
-                   lines * real(b.panels * (p.y_strides[1] == 1 ? 1 : 2)) * cycle * kTileLine;
+  count_cycles(p, owned, tile, caches, most, b);
   return b;
 }
 
