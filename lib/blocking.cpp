@@ -122,8 +122,10 @@ class Candidate {
     }
     // From beyond L2, which a first tile would wait for: 1280 to 1280 channels 1x1 at 8x8, NCHW,
     // 1967 -> 1838 us (AVX-512), 2516 -> 2039 (AVX2). One pixel's tile is the only one.
-    const bool alone = b_.lanes == Lanes::channels && pixels_ <= b_.tile.mr;
-    b_.fetch_weights = bytes > caches_.l2 / 2 && !alone;
+    b_.fetch_weights =
+        bytes > caches_.l2 / 2 && (b_.lanes == Lanes::pixels || pixels_ > b_.tile.mr);
+    const std::int64_t panels = p_.groups * round_up(channels_, weight_nr_) * depth_;
+    b_.groups_within = p_.x_strides[1] == 1 && panels * kFloat <= caches_.l2 / 4;
     // Stores that wait for memory hold up shallow tiles; where y is near, fetching costs 2 %. Short
     // rows of channels come faster unasked: 1 to 64 3x3 at 570x570, NHWC, AVX2 6880 -> 6400 us.
     const bool long_rows = b_.lanes == Lanes::pixels || (b_.wide ? 2 : 1) * b_.tile.nr >= 4 * kLine;
@@ -324,8 +326,7 @@ class Candidate {
     const double rows = real(patch.rows) * blocks;
     if (adjacent) {
       // Pixels that do not follow each other are copied one by one.
-      const bool touching =
-          step.w * p_.x_strides[3] == p_.c_per_group() && b_.pitch == p_.c_per_group();
+      const bool touching = step.w * p_.x_strides[3] == channels && b_.pitch == channels;
       const double runs = touching ? 1.0 : real(patch.columns) / 2;
       b_.pack_cycles += rows * (real(patch.columns * channels) * kCopyVector / b_.tile.width +
                                 runs * kRun * cycle_);
@@ -354,9 +355,8 @@ class Candidate {
     const Window& window = p_.window;
     const Inside inside(p_);
     b_.has_border = !windows_inside(p_);
-    if (b_.has_border) {
-      if (inside.begin.h >= inside.end.h || inside.begin.w >= inside.end.w) return false;
-    }
+    const bool none = inside.begin.h >= inside.end.h || inside.begin.w >= inside.end.w;
+    if (b_.has_border && none) return false;
     b_.tile.mr = rows_beside(window.stride.w * p_.x_strides[3], b_.tile.mr);
     if (!block_rows(p_.x_strides[3])) return false;
     b_.pitch = p_.c_per_group();

@@ -45,6 +45,7 @@ struct Blocking {
   bool whole_rows = false;         // a block is whole output rows or part of one
   bool has_border = false;         // windows in place, of which some reach into the padding: in
                                    // parts, from patches unless padding may be left out
+  bool groups_within = false;      // a block of pixels is of all groups: they share lines of x
   bool cuts_columns = false;       // tiles pass over columns of taps in the padding, see column_cut
   bool fetch_weights = false;      // of the next panel, by the first tile over one
   bool fetch_pixels = false;       // of the next tile
