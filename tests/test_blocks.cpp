@@ -34,6 +34,7 @@ TEST_SUITE("blocks") {
         problem(16, 16, 16, 5, 1, 2, {70, 300}),
         problem(600, 2, 1, 5, 1, 0, {12, 13}, 2),  // few output channels of many
         problem(620, 6, 2, 3, 1, 1, {9, 20}),
+        problem(1500, 1500, 500, {1, 3}, 1, 0, {3, 400}),  // all groups of a row are too many
         problem(15000, 8, 1, 3, 1, 1, {2, 2}),  // whose weights are written past the caches
     };
     std::uint64_t seed = 0;
