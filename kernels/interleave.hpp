@@ -129,6 +129,20 @@ void split_channels(float* out, std::int64_t plane, const float* in, std::int64_
         element);
     return;
   }
+  // Where a row is too short for a vector of pixels, four of a vector of channels.
+  if (count >= 4 && count < V::width && channels >= V::width) {
+    for (std::int64_t pixel = 0; pixel < count; pixel += 4) {
+      if (pixel + 4 > count) pixel = count - 4;
+      for (std::int64_t c = 0; c < channels; c += V::width) {
+        if (c + V::width > channels) c = channels - V::width;
+        const float* from = in + pixel * step + c;
+        const V quad[4] = {V::load(from), V::load(from + step), V::load(from + 2 * step),
+                           V::load(from + 3 * step)};
+        V::store_quads(quad, out + c * plane + pixel, plane);
+      }
+    }
+    return;
+  }
   cover_pixels<V::width>(
       count, true,
       [&](std::int64_t pixel) __attribute__((always_inline)) {

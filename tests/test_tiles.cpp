@@ -218,6 +218,21 @@ TEST_SUITE("tiles") {
     }
   }
 
+  TEST_CASE("few channels: groups of many channels copied together, rows shorter than a vector") {
+    Sweep sweep(false);
+    std::uint64_t seed = 0;
+    for (const auto& [in, out] : {Pair{23, 6}, Pair{16, 1}, Pair{9, 20}, Pair{4, 5}}) {
+      for (const std::int64_t groups : {1, 7}) {
+        for (const std::int64_t columns : {3, 4, 5, 7, 13, 15}) {
+          Conv2d conv = conv_of(groups * in, groups * out, 2, 1, groups);
+          conv.stride = ++seed % 2 == 0 ? 1 : 3;
+          const std::int64_t width = columns * conv.stride.w;
+          run_both_ways(sweep, problem_of(conv, 1 + width % 2, 9, width), seed, seed % 3 == 0);
+        }
+      }
+    }
+  }
+
   TEST_CASE("few channels: windows side by side") {
     Sweep sweep(false);
     std::uint64_t seed = 0;
