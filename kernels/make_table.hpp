@@ -70,6 +70,7 @@ constexpr KernelTable make_table(Isa isa) noexcept {
   table.pack_planes = pack_planes<Arch>;
   table.copy_planes = copy_planes<Arch>;
   table.depthwise = depthwise<Arch>;
+  table.repeat_channels = repeat_channels<Arch>;
   table.depthwise_planes = depthwise_planes<Arch>;
   fill_winograd<Arch>(table);
   table.scatter = scatter<Arch>;

@@ -271,6 +271,9 @@ struct KernelTable {
   void (*copy_planes)(const PlaneCopy& copy);
 
   void (*depthwise)(const DepthwiseArguments& arguments);
+  // Of pixels `pitch` apart, to `channels` of them. The multiplier divides the width.
+  void (*repeat_channels)(float* pixels, std::int64_t count, std::int64_t pitch, int channels,
+                          int multiplier);
   void (*depthwise_planes)(const PlaneArguments& arguments);
 
   // By place in kWinogradVariants.

@@ -10,22 +10,26 @@ namespace fastconv {
 // scalars and quads fit 277 layers of few channels, those of direct's tiles and steps 440 random
 // ones, each algorithm timed by name (Zen 4, AVX2 and AVX-512): predicted over measured times of
 // the latter scatter by 0.14 to 0.27, where all tiles were thought alike by 0.16 to 0.41.
-constexpr double kFma = 0.5;         // one vector FMA
-constexpr double kFmaSpread = 0.75;  // the same of what is permuted first
-constexpr double kTapShared = 0.8;   // the same of pixels loaded for all rows that they are under
+constexpr double kFma = 0.5;            // one vector FMA
+constexpr double kFmaSpread = 0.75;     // the same of what is permuted first
+constexpr double kTapSpread = 1.9;      // and loaded and permuted for it alone
+constexpr double kTapAlone = 1.0;       // one vector FMA of a pixel loaded for it alone
+constexpr double kTapShared = 0.8;      // of pixels loaded for all rows, or for three taps
 constexpr double kTapSeparated = 1.45;  // and separated into even and odd columns
 constexpr double kFmaLatency = 4.0;     // a tile's k-step takes at least this
 constexpr double kTile = 28.0;          // what a tile takes beyond its steps
 constexpr double kSegment = 8.0;        // and where taps are cut for each stretch after the first
-constexpr double kTileApart = 18.0;   // the same of one vector of planes whose rows share no loads
-constexpr double kProduct = 450.0;    // what a block takes beyond its tiles
-constexpr double kStepInPlace = 6.0;  // a step where the next one's pixels are a page away
-constexpr double kStepCopied = 3.0;   // what a step takes more that is packed meanwhile
-constexpr double kL1Bytes = 64.0;     // that L1 gives a cycle
-constexpr double kL2Bytes = 20.0;     // and L2
+constexpr double kTileApart = 18.0;    // the same of one vector of planes whose rows share no loads
+constexpr double kPixelBlock = 300.0;  // what a block of depthwise pixels takes beyond its tiles
+constexpr double kProduct = 450.0;     // what a block takes beyond its tiles
+constexpr double kStepInPlace = 6.0;   // a step where the next one's pixels are a page away
+constexpr double kStepCopied = 3.0;    // what a step takes more that is packed meanwhile
+constexpr double kL1Bytes = 64.0;      // that L1 gives a cycle
+constexpr double kL2Bytes = 20.0;      // and L2
 constexpr double kLoadUnaligned = 0.75;  // one vector load, every second of which splits a line
 constexpr double kLoadScalar = 0.5;      // one broadcast
 constexpr double kCopyVector = 2.0;      // load and store while packing
+constexpr double kRepeat = 2.0;          // load, permutation and store
 constexpr double kCopyScalar = 0.9;      // one element of a gather
 constexpr double kQuads = 10.5;          // four channels of a vector of pixels to or from four rows
 constexpr double kLineUnused = 2.0;      // a line of which few channels of a pixel are taken

@@ -4,63 +4,10 @@
 #include <algorithm>
 
 #include "../kernels/padding.hpp"
-#include "costs.hpp"
-#include "integers.hpp"
+#include "depthwise_blocks.hpp"
 
 namespace fastconv {
 namespace {
-
-// Output rows and pixels of a block: bound the pointers, of which neighbouring output rows share
-// most. Multiples of seven, as most networks' sizes and the kernel's tiles are.
-constexpr std::int64_t kRows = kMaxDepthwiseRows;
-constexpr std::int64_t kPixels = 56;
-constexpr std::int64_t kChannels = 512;  // 240 in parts of 128 take 5 to 9 % longer
-
-// Rows that a dilated filter visits are an image of their own, in which it is dense: one of every
-// so many rows.
-std::int64_t row_phases(const Problem& p, const DepthwiseBlocking& b) noexcept {
-  return b.lanes == Lanes::channels ? std::min(p.window.dilation.h, p.oh) : 1;
-}
-
-std::int64_t row_blocks(const Problem& p, const DepthwiseBlocking& b) noexcept {
-  const std::int64_t phases = row_phases(p, b);
-  return phases * ceil_div(ceil_div(p.oh, phases), b.rows);
-}
-
-// Rows of pointers of a block.
-std::int64_t rows_of(const Problem& p, std::int64_t rows) noexcept {
-  return (rows - 1) * p.window.stride.h + p.window.kernel_size.h;
-}
-
-// Columns of the padded image under a block.
-std::int64_t columns_of(const Problem& p, std::int64_t pixels) noexcept {
-  const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  return (pixels - 1) * stride.w + (kernel.w - 1) * dilation.w + 1;
-}
-
-// What a block needs of scratch memory, in bytes, one behind the other: zeros, pointers, and of a
-// transposed or copied block the patch of the image under it, and of the former its outputs.
-struct Scratch {
-  std::int64_t zeros = 0, pointers = 0, patch = 0, outputs = 0;
-  std::int64_t patch_pitch = 0, output_pitch = 0;  // floats from a pixel to the next
-
-  Scratch(const Problem& p, const DepthwiseBlocking& b) noexcept {
-    if (b.lanes == Lanes::pixels) return;
-    output_pitch = round_up(b.channels, kMaxWidth);
-    patch_pitch = round_up(b.channels / p.k_per_group() * p.c_per_group(), kMaxWidth);
-    zeros = output_pitch * kFloat;
-    const std::int64_t pixels = rows_of(p, b.rows) * columns_of(p, b.pixels);
-    pointers = round_up(pixels * static_cast<std::int64_t>(sizeof(const float*)), 64);
-    if (!b.transposed && !b.copied) return;
-    const std::int64_t rows = std::min(rows_of(p, b.rows), p.h);
-    const std::int64_t columns = std::min(columns_of(p, b.pixels), p.w);
-    // Packing may write up to a vector behind its end.
-    patch = (rows * columns * patch_pitch + kMaxWidth) * kFloat;
-    if (b.transposed) outputs = b.rows * b.pixels * output_pitch * kFloat;
-  }
-
-  std::int64_t bytes() const noexcept { return zeros + pointers + patch + outputs; }
-};
 
 // Do pixels of x and y agree in the address bits by which a CPU tells loads from stores before
 // them? Tensors often begin alike in their pages.
@@ -72,132 +19,8 @@ bool aliases(const Problem& p, std::int64_t phases, const float* x, const float*
          bytes % 1024 < 64;
 }
 
-// Columns that a dilated filter visits lie side by side, so that to the kernel it is dense; a part
-// of a row is then one of every so many pixels.
-std::int64_t column_phases(const Problem& p, std::int64_t pixels) noexcept {
-  const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  return stride.w == 1 && pixels >= 3 * dilation.w ? dilation.w : 1;
-}
-
 // Floats from a pixel to the next with which a row's pixels lie in four sets of L1 or fewer.
 constexpr std::int64_t kCrowded = 256;
-
-// Of the zeros around an image a patch holds nothing.
-bool has_patch(const Problem& p) noexcept {
-  return p.window.padding_mode == PaddingMode::zeros || !p.window.padding.any();
-}
-
-// Does the kernel for adjacent columns serve the problem?
-bool has_planes(const Problem& p) noexcept {
-  const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  return p.c_per_group() == 1 && (p.x_strides[3] == 1 || p.w == 1) &&
-         (p.y_strides[3] == 1 || p.ow == 1) && has_patch(p) && stride.h <= 2 &&
-         (stride.w == 1 || (stride.w == 2 && dilation.w == 1)) && kernel.h <= kMaxPlaneTaps &&
-         kernel.w <= kMaxPlaneTaps && (kernel.w - 1) * dilation.w <= kMaxPlaneReach;
-}
-
-// Are x and y more than so many times L2? Those of a batch together where vectors are short: 32
-// images of 128 channels, 28x28, AVX2 2930 -> 2080 us (NHWC), 3430 -> 2350 (NCHW). Long ones take
-// up to 10 % longer for it, strided 5x5 filters 20 %.
-bool is_far(const Problem& p, std::int64_t times, int width, const CacheSizes& caches) noexcept {
-  const std::int64_t images = width < kMaxWidth && p.window.stride.w == 1 ? p.n : 1;
-  return images * p.image_elements() * kFloat > times * caches.l2;
-}
-
-void choose_pixels(const Problem& p, const Tile& tile, const CacheSizes& caches, bool transposed,
-                   DepthwiseBlocking& b) noexcept {
-  b.lanes = Lanes::channels;
-  b.transposed = transposed;
-  // Strides that leave many rows out share few.
-  b.rows = p.window.stride.h <= 2 ? std::min(ceil_div(p.oh, row_phases(p, b)), kRows) : 1;
-  b.pixels = std::min(p.ow, kPixels);
-  const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  // Where pixels crowd, what is under a tile would not stay in L1 until all of its lines have been
-  // read: of wide filters, the longer the shorter vectors are, and of dilated ones of three taps if
-  // all pixels that they visit share one set. (Of 1024 channels at 7x7, dense, copies lose 15 %.)
-  const std::int64_t crowd = kernel.w >= 5 ? 32 * tile.width : 1024;
-  const bool many = kernel.w >= 5 || (kernel.w >= 3 && dilation.w > 1);
-  const std::int64_t apart = p.x_strides[3] * column_phases(p, b.pixels);
-  b.copied = !transposed && many && apart % crowd == 0 && has_patch(p);
-  b.fetch = !transposed && !b.copied && is_far(p, 14, tile.width, caches);
-  b.channels = std::min<std::int64_t>(p.k, transposed || b.copied ? tile.nr : kChannels);
-  const bool shared = stride.w <= 2 && (kernel.w == 3 || kernel.w == 5 || kernel.w >= 7);
-  const double step = p.k_per_group() > 1 ? kFmaSpread : shared ? kFma : 2 * kFma;
-  const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
-  b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * step;
-  b.pack_cycles =
-      real(row_blocks(p, b)) * real(rows_of(p, b.rows)) * real(columns_of(p, p.ow)) * kCopyScalar;
-  b.store_cycles = vectors * kStoreVector;
-  if (transposed) {
-    b.pack_cycles += real(p.h * p.w * ceil_div(p.c, tile.width)) * kTransposePixel;
-    b.store_cycles += vectors * kTransposePixel;
-  } else {
-    if (b.copied) b.pack_cycles += real(p.h * p.w * ceil_div(p.c, tile.width)) * kCopyVector;
-    // Part of a vector; those of kMaxWidth have masks that take no time.
-    const std::int64_t lanes = tile.width < kMaxWidth ? p.k % tile.width : 0;
-    const bool loads_taps = lanes > 0 && p.k_per_group() == 1 && shared && kernel.w > 3;
-    b.fma_cycles += loads_taps ? real(p.oh * p.ow * p.taps()) * kFma : 0.0;
-    b.store_cycles += real(p.oh * p.ow * lanes) * kStoreScalar;
-  }
-}
-
-// A block's planes of x and y together fit L1; its rows are whole tiles.
-void choose_planes(const Problem& p, const Tile& tile, const CacheSizes& caches,
-                   DepthwiseBlocking& b) noexcept {
-  constexpr std::int64_t kOutputs = 4096;
-  b.lanes = Lanes::pixels;
-  b.pixels = p.ow;
-  b.rows = std::min(p.oh, std::max(kRows, kOutputs / p.ow / kRows * kRows));
-  b.channels = std::clamp<std::int64_t>(kOutputs / (b.rows * p.ow), 1, p.k);
-  const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  const bool shared = kernel.h == kernel.w && stride.h == stride.w &&
-                      (kernel.w == 3 || kernel.w == 5 || kernel.w == 7);
-  const double tap = !shared ? kFma + kLoadUnaligned : stride.w == 1 ? kTapShared : kTapSeparated;
-  const double vectors = real(p.k * p.oh * ceil_div(p.ow, tile.width));
-  b.fma_cycles = vectors * real(p.taps()) * tap;
-  // 128 channels of 147x147: 6000 -> 3600 us (AVX2), 3450 -> 2900 (AVX-512). What is nearer takes
-  // 3 to 8 % longer for it, and with stride 2, whose streams are few, also what is twice as far.
-  b.fetch = is_far(p, 5 * stride.w, tile.width, caches);
-  b.store_cycles = vectors * (kStoreVector + (shared ? 0.0 : kTileApart * core_cycle(tile.width)));
-}
-
-}  // namespace
-
-bool is_depthwise(std::int64_t in_per_group, std::int64_t out_per_group, int width) noexcept {
-  return (in_per_group == 1 && out_per_group == 1) ||
-         (2 * out_per_group <= width && width % out_per_group == 0 &&
-          in_per_group <= out_per_group);
-}
-
-bool choose_depthwise(const Problem& p, const Tile& tile, const CacheSizes& caches,
-                      DepthwiseBlocking& b) noexcept {
-  if (!is_depthwise(p.c_per_group(), p.k_per_group(), tile.width)) return false;
-  const bool adjacent = p.x_strides[1] == 1 && p.y_strides[1] == 1;
-  if (adjacent || has_patch(p)) choose_pixels(p, tile, caches, !adjacent, b);
-  if (!adjacent && has_planes(p)) {
-    DepthwiseBlocking planes;
-    choose_planes(p, tile, caches, planes);
-    if (b.rows == 0 || planes.cycles() < b.cycles()) b = planes;
-  }
-  return b.rows > 0;
-}
-
-void split_for_threads(const Problem& p, int threads, DepthwiseBlocking& b) noexcept {
-  constexpr std::int64_t kPanel = kMaxVectors * kMaxWidth;  // blocks begin with one
-  while (depthwise_blocks(p, b) < 3 * std::int64_t{threads} && b.channels > 2 * kPanel) {
-    b.channels = round_up(ceil_div(b.channels, 2), kPanel);
-  }
-}
-
-std::int64_t depthwise_workspace_bytes(const Problem& p, const DepthwiseBlocking& b) noexcept {
-  return Scratch(p, b).bytes();
-}
-
-std::int64_t depthwise_blocks(const Problem& p, const DepthwiseBlocking& b) noexcept {
-  return p.n * row_blocks(p, b) * ceil_div(p.ow, b.pixels) * ceil_div(p.k, b.channels);
-}
-
-namespace {
 
 // Output pixels of some channels.
 struct Part {
@@ -263,8 +86,8 @@ class PixelBlocks {
     const std::int64_t columns = columns_of(p_, part.pixels);
     const std::int64_t apart = row_phases(p_, b_);  // output rows of a block
     const std::int64_t phases = column_phases(p_, part.pixels);
-    const float* x = t_.x + part.n * p_.x_strides[0] +
-                     part.channel / p_.k_per_group() * p_.c_per_group() * p_.x_strides[1];
+    const float* x =
+        t_.x + part.n * p_.x_strides[0] + inputs_of(p_, part.channel) * p_.x_strides[1];
     const std::int64_t top = part.oh * stride.h - padding.top;
     if (b_.transposed || b_.copied) {
       read_patch(part, x, phases);
@@ -289,7 +112,7 @@ class PixelBlocks {
     d.stride_w = stride.w;
     d.dilation_w = dilation.w / phases;
     d.group_in = static_cast<int>(p_.c_per_group());
-    d.group_out = static_cast<int>(p_.k_per_group());
+    d.group_out = b_.repeated ? 1 : static_cast<int>(p_.k_per_group());
     d.weights = t_.weights + part.channel * p_.taps() * d.group_in;
     d.bias = t_.bias != nullptr ? t_.bias + part.channel : nullptr;
     d.rows = part.rows;
@@ -393,7 +216,7 @@ class PixelBlocks {
     RegionArguments region;
     region.problem = &image;
     region.x = x;
-    region.channels = ceil_div(part.channels, p_.k_per_group()) * p_.c_per_group();
+    region.channels = inputs_of(p_, part.channels);
     region.first_row = top + first * apart;
     region.first_column = column;
     region.rows =
@@ -402,7 +225,14 @@ class PixelBlocks {
     region.row_step = apart;
     region.pitch = scratch_.patch_pitch;
     region.out = patch_;
-    if (region.rows > 0 && region.columns > 0) t_.table.pack_patch(region);
+    if (region.rows > 0 && region.columns > 0) {
+      t_.table.pack_patch(region);
+      if (b_.repeated) {
+        t_.table.repeat_channels(patch_, region.rows * region.columns, region.pitch,
+                                 static_cast<int>(part.channels),
+                                 static_cast<int>(p_.k_per_group()));
+      }
+    }
     point(part, phases, region.pitch, region.columns * region.pitch,
           patch_ - (first * region.columns + column) * region.pitch);
   }

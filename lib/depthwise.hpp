@@ -18,6 +18,7 @@ struct DepthwiseBlocking {
   Lanes lanes = Lanes::channels;
   bool transposed = false;  // channels, to a patch and from staged outputs
   bool copied = false;      // x alone, to a patch
+  bool repeated = false;    // there, an input channel for each of its output channels
   bool fetch = false;       // x and y lie beyond near caches
   std::int64_t rows = 0;
   std::int64_t pixels = 0;

@@ -453,6 +453,10 @@ TEST_SUITE("tiles") {
         }
       }
     }
+    for (const std::int64_t channels : {3, 33, 70}) {
+      const Conv2d conv = conv_of(channels, 4 * channels, 5, 2, channels);
+      run_both_ways(sweep, problem_of(conv, 2, 9, 61), ++seed);
+    }
     // More rows and channels than a block has.
     sweep.run(problem_of(conv_of(5, 5, 3, 1, 5), 2, 150, 61), Layout::nchw, Fill::integers, 1);
     sweep.run(problem_of(conv_of(700, 700, 3, 1, 700), 2, 6, 7), Layout::nchw, Fill::integers, 2);

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "costs.hpp"
+#include "depthwise_blocks.hpp"
+
+namespace fastconv {
+namespace {
+
+// Output rows and pixels of a block: bound the pointers, of which neighbouring output rows share
+// most. Multiples of seven, as most networks' sizes and the kernel's tiles are.
+constexpr std::int64_t kRows = kMaxDepthwiseRows;
+constexpr std::int64_t kPixels = 56;
+constexpr std::int64_t kChannels = 512;  // 240 in parts of 128 take 5 to 9 % longer
+
+// Of the zeros around an image a patch holds nothing.
+bool has_patch(const Problem& p) noexcept {
+  return p.window.padding_mode == PaddingMode::zeros || !p.window.padding.any();
+}
+
+// Is an input channel multiplied by filters of several output channels, and no other with it?
+bool multiplies(const Problem& p) noexcept { return p.c_per_group() == 1 && p.k_per_group() > 1; }
+
+// Does the kernel for adjacent columns serve the problem?
+bool has_planes(const Problem& p) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  return p.c_per_group() == 1 && (p.x_strides[3] == 1 || p.w == 1) &&
+         (p.y_strides[3] == 1 || p.ow == 1) && has_patch(p) && stride.h <= 2 &&
+         (stride.w == 1 || (stride.w == 2 && dilation.w == 1)) && kernel.h <= kMaxPlaneTaps &&
+         kernel.w <= kMaxPlaneTaps && (kernel.w - 1) * dilation.w <= kMaxPlaneReach;
+}
+
+// Are x and y more than so many times L2? Those of a batch together where vectors are short: 32
+// images of 128 channels, 28x28, AVX2 2930 -> 2080 us (NHWC), 3430 -> 2350 (NCHW). Long ones take
+// up to 10 % longer for it, strided 5x5 filters 20 %.
+bool is_far(const Problem& p, std::int64_t times, int width, const CacheSizes& caches) noexcept {
+  const std::int64_t images = width < kMaxWidth && p.window.stride.w == 1 ? p.n : 1;
+  return images * p.image_elements() * kFloat > times * caches.l2;
+}
+
+DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheSizes& caches,
+                                bool transposed, bool repeated) noexcept {
+  DepthwiseBlocking b;
+  b.lanes = Lanes::channels;
+  b.transposed = transposed;
+  b.repeated = repeated;
+  // Strides that leave many rows out share few.
+  b.rows = p.window.stride.h <= 2 ? std::min(ceil_div(p.oh, row_phases(p, b)), kRows) : 1;
+  b.pixels = std::min(p.ow, kPixels);
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  // Where pixels crowd, what is under a tile would not stay in L1 until all of its lines have been
+  // read: of wide filters, the longer the shorter vectors are, and of dilated ones of three taps if
+  // all pixels that they visit share one set. (Of 1024 channels at 7x7, dense, copies lose 15 %.)
+  const std::int64_t crowd = kernel.w >= 5 ? 32 * tile.width : 1024;
+  const bool many = kernel.w >= 5 || (kernel.w >= 3 && dilation.w > 1);
+  const std::int64_t apart = p.x_strides[3] * column_phases(p, b.pixels);
+  b.copied = !transposed && ((many && apart % crowd == 0 && has_patch(p)) || repeated);
+  b.fetch = !transposed && !b.copied && is_far(p, 14, tile.width, caches);
+  b.channels = std::min<std::int64_t>(p.k, transposed || b.copied ? tile.nr : kChannels);
+  const bool spreads = p.k_per_group() > 1 && !repeated;
+  const bool shared = stride.w <= 2 && (kernel.w == 3 || kernel.w == 5 || kernel.w >= 7);
+  const double step = spreads  ? p.c_per_group() == 1 ? kTapSpread : kFmaSpread
+                      : shared ? kernel.w == 3 ? kTapShared : kFma
+                               : kTapAlone;
+  const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
+  b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * step;
+  b.pack_cycles =
+      real(row_blocks(p, b)) * real(rows_of(p, b.rows)) * real(columns_of(p, p.ow)) * kCopyScalar;
+  const std::int64_t blocks =
+      row_blocks(p, b) * ceil_div(p.ow, b.pixels) * ceil_div(p.k, b.channels);
+  b.pack_cycles += real(blocks) * kPixelBlock * core_cycle(tile.width);
+  if (repeated) b.pack_cycles += real(p.h * p.w * ceil_div(p.k, tile.width)) * kRepeat;
+  b.store_cycles = vectors * kStoreVector;
+  if (transposed) {
+    b.pack_cycles += real(p.h * p.w * ceil_div(p.c, tile.width)) * kTransposePixel;
+    b.store_cycles += vectors * kTransposePixel;
+  } else {
+    if (b.copied) b.pack_cycles += real(p.h * p.w * ceil_div(p.c, tile.width)) * kCopyVector;
+    // Part of a vector; those of kMaxWidth have masks that take no time.
+    const std::int64_t lanes = tile.width < kMaxWidth ? p.k % tile.width : 0;
+    const bool loads_taps = lanes > 0 && !spreads && shared && kernel.w > 3;
+    b.fma_cycles += loads_taps ? real(p.oh * p.ow * p.taps()) * kFma : 0.0;
+    b.store_cycles += real(p.oh * p.ow * lanes) * kStoreScalar;
+  }
+  return b;
+}
+
+// A block's planes of x and y together fit L1; its rows are whole tiles.
+DepthwiseBlocking choose_planes(const Problem& p, const Tile& tile,
+                                const CacheSizes& caches) noexcept {
+  constexpr std::int64_t kOutputs = 4096;
+  DepthwiseBlocking b;
+  b.lanes = Lanes::pixels;
+  b.pixels = p.ow;
+  b.rows = std::min(p.oh, std::max(kRows, kOutputs / p.ow / kRows * kRows));
+  b.channels = std::clamp<std::int64_t>(kOutputs / (b.rows * p.ow), 1, p.k);
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  const bool shared = kernel.h == kernel.w && stride.h == stride.w &&
+                      (kernel.w == 3 || kernel.w == 5 || kernel.w == 7);
+  const double tap = !shared ? kFma + kLoadUnaligned : stride.w == 1 ? kTapShared : kTapSeparated;
+  const double vectors = real(p.k * p.oh * ceil_div(p.ow, tile.width));
+  b.fma_cycles = vectors * real(p.taps()) * tap;
+  // 128 channels of 147x147: 6000 -> 3600 us (AVX2), 3450 -> 2900 (AVX-512). What is nearer takes
+  // 3 to 8 % longer for it, and with stride 2, whose streams are few, also what is twice as far.
+  b.fetch = is_far(p, 5 * stride.w, tile.width, caches);
+  b.store_cycles = vectors * (kStoreVector + (shared ? 0.0 : kTileApart * core_cycle(tile.width)));
+  return b;
+}
+
+}  // namespace
+
+bool is_depthwise(std::int64_t in_per_group, std::int64_t out_per_group, int width) noexcept {
+  return (in_per_group == 1 && out_per_group == 1) ||
+         (2 * out_per_group <= width && width % out_per_group == 0 &&
+          in_per_group <= out_per_group);
+}
+
+bool choose_depthwise(const Problem& p, const Tile& tile, const CacheSizes& caches,
+                      DepthwiseBlocking& b) noexcept {
+  if (!is_depthwise(p.c_per_group(), p.k_per_group(), tile.width)) return false;
+  const bool adjacent = p.x_strides[1] == 1 && p.y_strides[1] == 1;
+  const auto consider = [&](const DepthwiseBlocking& other) {
+    if (b.rows == 0 || other.cycles() < b.cycles()) b = other;
+  };
+  for (const bool repeated : {false, true}) {
+    if (repeated ? multiplies(p) && has_patch(p) : adjacent || has_patch(p)) {
+      consider(choose_pixels(p, tile, caches, !adjacent, repeated));
+    }
+  }
+  if (!adjacent && has_planes(p)) consider(choose_planes(p, tile, caches));
+  return b.rows > 0;
+}
+
+void split_for_threads(const Problem& p, int threads, DepthwiseBlocking& b) noexcept {
+  constexpr std::int64_t kPanel = kMaxVectors * kMaxWidth;  // blocks begin with one
+  while (depthwise_blocks(p, b) < 3 * std::int64_t{threads} && b.channels > 2 * kPanel) {
+    b.channels = round_up(ceil_div(b.channels, 2), kPanel);
+  }
+}
+
+std::int64_t depthwise_workspace_bytes(const Problem& p, const DepthwiseBlocking& b) noexcept {
+  return Scratch(p, b).bytes();
+}
+
+std::int64_t depthwise_blocks(const Problem& p, const DepthwiseBlocking& b) noexcept {
+  return p.n * row_blocks(p, b) * ceil_div(p.ow, b.pixels) * ceil_div(p.k, b.channels);
+}
+
+}  // namespace fastconv

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+
+#include "depthwise.hpp"
+#include "integers.hpp"
+
+// What depthwise blocks are cut by and run on.
+
+namespace fastconv {
+
+// Rows that a dilated filter visits are an image of their own, in which it is dense: one of every
+// so many rows.
+inline std::int64_t row_phases(const Problem& p, const DepthwiseBlocking& b) noexcept {
+  return b.lanes == Lanes::channels ? std::min(p.window.dilation.h, p.oh) : 1;
+}
+
+inline std::int64_t row_blocks(const Problem& p, const DepthwiseBlocking& b) noexcept {
+  const std::int64_t phases = row_phases(p, b);
+  return phases * ceil_div(ceil_div(p.oh, phases), b.rows);
+}
+
+// Rows of pointers of a block.
+inline std::int64_t rows_of(const Problem& p, std::int64_t rows) noexcept {
+  return (rows - 1) * p.window.stride.h + p.window.kernel_size.h;
+}
+
+// Columns of the padded image under a block.
+inline std::int64_t columns_of(const Problem& p, std::int64_t pixels) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  return (pixels - 1) * stride.w + (kernel.w - 1) * dilation.w + 1;
+}
+
+// Input channels under so many output channels.
+inline std::int64_t inputs_of(const Problem& p, std::int64_t channels) noexcept {
+  return ceil_div(channels, p.k_per_group()) * p.c_per_group();
+}
+
+// What a block needs of scratch memory, in bytes, one behind the other: zeros, pointers, and of a
+// transposed or copied block the patch of the image under it, and of the former its outputs.
+struct Scratch {
+  std::int64_t zeros = 0, pointers = 0, patch = 0, outputs = 0;
+  std::int64_t patch_pitch = 0, output_pitch = 0;  // floats from a pixel to the next
+
+  Scratch(const Problem& p, const DepthwiseBlocking& b) noexcept {
+    if (b.lanes == Lanes::pixels) return;
+    output_pitch = round_up(b.channels, kMaxWidth);
+    patch_pitch = b.repeated ? output_pitch : round_up(inputs_of(p, b.channels), kMaxWidth);
+    zeros = output_pitch * kFloat;
+    const std::int64_t pixels = rows_of(p, b.rows) * columns_of(p, b.pixels);
+    pointers = round_up(pixels * static_cast<std::int64_t>(sizeof(const float*)), 64);
+    if (!b.transposed && !b.copied) return;
+    const std::int64_t rows = std::min(rows_of(p, b.rows), p.h);
+    const std::int64_t columns = std::min(columns_of(p, b.pixels), p.w);
+    // Packing may write up to a vector behind its end.
+    patch = (rows * columns * patch_pitch + kMaxWidth) * kFloat;
+    if (b.transposed) outputs = b.rows * b.pixels * output_pitch * kFloat;
+  }
+
+  std::int64_t bytes() const noexcept { return zeros + pointers + patch + outputs; }
+};
+
+// Columns that a dilated filter visits lie side by side, so that to the kernel it is dense; a part
+// of a row is then one of every so many pixels.
+inline std::int64_t column_phases(const Problem& p, std::int64_t pixels) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  return stride.w == 1 && pixels >= 3 * dilation.w ? dilation.w : 1;
+}
+
+}  // namespace fastconv
