@@ -405,6 +405,37 @@ void rolling_rows(const DepthwiseArguments& d) noexcept {
   });
 }
 
+// Filters of one tap: a call for each tile would take longer than what it does.
+template <class Arch>
+void scale_rows(const DepthwiseArguments& d) noexcept {
+  using V = Vector<Arch>;
+  for (std::int64_t row = 0; row < d.rows; ++row) {
+    const float* const* const inputs = d.inputs + row * d.stride_h * d.row_step;
+    cover_row<7, true>(d.pixels, [&](auto count, std::int64_t pixel) {
+      constexpr int P = decltype(count)::value;
+      const float* const* const in = inputs + pixel * d.stride_w;
+      const float* x[P];
+      for (int p = 0; p < P; ++p) x[p] = in[p * d.stride_w] + d.shift;
+      cover_channels<Arch>(0, d.channels, [&](auto partial, int channel, int lanes) {
+        constexpr bool Partial = decltype(partial)::value != 0;
+        if constexpr (P < 4) {
+          depthwise_tile<Arch, P, 1, 0, 0, Partial>(d, in, channel, lanes, row, pixel);
+        } else {
+          const V weight = V::load(d.weights + channel);
+          V sum[P][1];
+          FASTCONV_UNROLL
+          for (int p = 0; p < P; ++p) {
+            const V at = Partial ? V::load_first(x[p] + channel, lanes) : V::load(x[p] + channel);
+            sum[p][0] = V::fma(at, weight, V::zero());
+          }
+          float* y = d.y + row * d.y_row_stride + pixel * d.y_pixel_stride + channel;
+          finish_pixels<Arch>(d, channel, lanes, row, pixel, y, d.y_pixel_stride, sum);
+        }
+      });
+    });
+  }
+}
+
 template <class Arch>
 void grouped_rows(const DepthwiseArguments& d) noexcept {
   using V = Vector<Arch>;
@@ -427,22 +458,6 @@ void grouped_rows(const DepthwiseArguments& d) noexcept {
   }
 }
 
-// Each channel becomes `multiplier` of them, in place: the last ones first, which come to lie
-// behind those that are still to be read.
-template <class Arch>
-void repeat_channels(float* pixels, std::int64_t count, std::int64_t pitch, int channels,
-                     int multiplier) {
-  using V = Vector<Arch>;
-  int lane[V::width];
-  for (int i = 0; i < V::width; ++i) lane[i] = i / multiplier;
-  const auto lanes = V::lanes(lane);
-  for (; count > 0; --count, pixels += pitch) {
-    for (int channel = (channels - 1) / V::width * V::width; channel >= 0; channel -= V::width) {
-      V::permute(V::load(pixels + channel / multiplier), lanes).store(pixels + channel);
-    }
-  }
-}
-
 template <class Arch>
 void depthwise(const DepthwiseArguments& d) {
   const auto rows = [&](auto taps) {
@@ -453,6 +468,9 @@ void depthwise(const DepthwiseArguments& d) {
   // Image rows follow each other as filter rows do, and output rows as far apart as output pixels.
   const bool rolls =
       d.rows > 1 && d.kernel_h == 3 && d.stride_h == d.stride_w && !(d.x_crowds && d.stride_w == 2);
+  if constexpr (Vector<Arch>::free_masks) {
+    if (d.group_out == 1 && d.kernel_h * d.kernel_w == 1) return scale_rows<Arch>(d);
+  }
   if (d.group_out > 1) {
     grouped_rows<Arch>(d);
   } else if (shares && d.kernel_w == 3) {

@@ -34,6 +34,22 @@ void copy_planes(const PlaneCopy& copy) {
   }
 }
 
+// Each channel becomes `multiplier` of them, in place: the last ones first, which come to lie
+// behind those that are still to be read.
+template <class Arch>
+void repeat_channels(float* pixels, std::int64_t count, std::int64_t pitch, int channels,
+                     int multiplier) {
+  using V = Vector<Arch>;
+  int lane[V::width];
+  for (int i = 0; i < V::width; ++i) lane[i] = i / multiplier;
+  const auto lanes = V::lanes(lane);
+  for (; count > 0; --count, pixels += pitch) {
+    for (int channel = (channels - 1) / V::width * V::width; channel >= 0; channel -= V::width) {
+      V::permute(V::load(pixels + channel / multiplier), lanes).store(pixels + channel);
+    }
+  }
+}
+
 // The image under a block of output rows and columns, padded, as planes whose columns a stride
 // visits one after the other: [channels][rows][phases][pitch], of which those under a tap.
 template <class Arch>
