@@ -60,21 +60,21 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   const bool spreads = p.k_per_group() > 1 && !repeated;
   const bool shared = stride.w <= 2 && (kernel.w == 3 || kernel.w == 5 || kernel.w >= 7);
   const double step = spreads  ? p.c_per_group() == 1 ? kTapSpread : kFmaSpread
-                      : shared ? kernel.w == 3 ? kTapShared : kFma
+                      : shared ? kernel.w == 3 && !transposed ? kTapShared : kFma
                                : kTapAlone;
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
   b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * step;
   b.pack_cycles =
       real(row_blocks(p, b)) * real(rows_of(p, b.rows)) * real(columns_of(p, p.ow)) * kCopyScalar;
-  const std::int64_t blocks =
-      row_blocks(p, b) * ceil_div(p.ow, b.pixels) * ceil_div(p.k, b.channels);
-  b.pack_cycles += real(blocks) * kPixelBlock * core_cycle(tile.width);
   if (repeated) b.pack_cycles += real(p.h * p.w * ceil_div(p.k, tile.width)) * kRepeat;
   b.store_cycles = vectors * kStoreVector;
   if (transposed) {
     b.pack_cycles += real(p.h * p.w * ceil_div(p.c, tile.width)) * kTransposePixel;
     b.store_cycles += vectors * kTransposePixel;
   } else {
+    const std::int64_t blocks =
+        row_blocks(p, b) * ceil_div(p.ow, b.pixels) * ceil_div(p.k, b.channels);
+    b.pack_cycles += real(blocks) * kPixelBlock * core_cycle(tile.width);
     if (b.copied) b.pack_cycles += real(p.h * p.w * ceil_div(p.c, tile.width)) * kCopyVector;
     // Part of a vector; those of kMaxWidth have masks that take no time.
     const std::int64_t lanes = tile.width < kMaxWidth ? p.k % tile.width : 0;
