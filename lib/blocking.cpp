@@ -27,6 +27,8 @@ constexpr double kRowOfTiles = 150.0;
 // Cycles of a step of a tile with a row less than the tallest, beyond its share, where that leaves
 // hardly more sums than the FMAs' latency asks for.
 constexpr double kShortTile = 0.3;
+// Cycles of a call for some outputs of a tap, beyond its tile's.
+constexpr double kTapCall = 40.0;
 // Times L2: weights that take time to be read again by every product of a border.
 constexpr std::int64_t kFarWeights = 16;
 
@@ -100,6 +102,9 @@ class Candidate {
       case PixelForm::patch:
         if (!patch()) return false;
         break;
+      case PixelForm::taps:
+        if (!by_taps()) return false;
+        break;
       case PixelForm::in_place:
         if (b_.lanes == Lanes::pixels ? !panels_in_place() : !windows_in_place()) return false;
         break;
@@ -114,7 +119,7 @@ class Candidate {
     // Few pixels wait for weights from beyond L2.
     const std::int64_t bytes = depth_ * channels_ * kFloat;
     if (bytes > caches_.l2) {
-      const double read = real(bytes) * real(ceil_div(pixels_, b_.pixel_block));
+      const double read = real(bytes) * weights_read_ * real(ceil_div(pixels_, b_.pixel_block));
       b_.fma_cycles = std::max(b_.fma_cycles, read * kWeightByte * cycle_);
     }
     if (b_.lanes == Lanes::pixels && p_.y_strides[1] * kFloat >= 4096) {
@@ -375,6 +380,101 @@ class Candidate {
     return true;
   }
 
+  // Every tap by the outputs that find it in the image.
+  bool by_taps() noexcept {
+    constexpr double kMostInside = 0.8;
+    const double inside = share_of_rows_inside(p_) * share_of_columns_inside(p_);
+    if (p_.window.padding_mode != PaddingMode::zeros || p_.taps() == 1 || inside > kMostInside) {
+      return false;
+    }
+    const std::int64_t channels = p_.c_per_group();
+    const std::int64_t vectors = ceil_div(channels, b_.tile.width);
+    const bool adjacent = has_adjacent_channels(p_);
+    b_.kc = std::min<std::int64_t>(channels, kMaxKc);
+    b_.pitch = channels;
+    if (!adjacent && channels >= b_.tile.width) b_.pitch = vectors * b_.tile.width;
+    if (!adjacent && aliases(2 * b_.pitch)) b_.pitch += kLine;
+    const std::int64_t image = p_.h * p_.w * b_.pitch;
+    const std::int64_t most = std::min(caches_.l2 / 2 / kFloat / image, sums_limit() / pixels_);
+    if (most < 1) return false;
+    b_.pixel_block = b_.pack_block = pixels_;
+    b_.images = even_block(p_.n, most, 1);
+    b_.pack_elements = adjacent ? 0 : b_.images * image;
+    if (!adjacent) {
+      const double pixel = p_.x_strides[3] != 1 ? real(channels) * kCopyScalar * cycle_
+                           : channels < b_.tile.width
+                               ? real(ceil_div(channels, 4)) * quad_cycles(b_.tile.width)
+                               : real(vectors) * (kCopyVector + kTranspose);
+      b_.pack_cycles = real(p_.h * p_.w) * pixel;
+    }
+    const Tile tile = b_.tile;
+    Blocking best;
+    for (const Along along : {Along::images, Along::rows, Along::columns}) {
+      along_axis(along, tile);
+      if (best.kc == 0 || b_.fma_cycles < best.fma_cycles) best = b_;
+    }
+    b_ = best;
+    return true;
+  }
+
+  void along_axis(Along along, const Tile& tile) noexcept {
+    const Pair kernel = p_.window.kernel_size;
+    const std::int64_t channels = p_.c_per_group();
+    const std::int64_t image = b_.pack_elements > 0 ? p_.h * p_.w * b_.pitch : p_.x_strides[0];
+    const std::int64_t pixel = b_.pack_elements > 0 ? b_.pitch : p_.x_strides[3];
+    const std::int64_t row = b_.pack_elements > 0 ? p_.w * b_.pitch : p_.x_strides[2];
+    b_.along = along;
+    b_.tile = tile;
+    b_.tile.mr = rows_beside(along == Along::images ? image
+                             : along == Along::rows ? p_.window.stride.h * row
+                                                    : p_.window.stride.w * pixel,
+                             tile.mr);
+    const std::int64_t longest = along == Along::images ? b_.images
+                                 : along == Along::rows ? std::min(p_.oh, p_.h)
+                                                        : std::min(p_.ow, p_.w);
+    b_.wide = tile.wide_mr > 0 && longest <= tile.wide_mr && channels_ > tile.nr;
+    // Of tiles over one run of outputs, by so many calls.
+    const auto run_cycles = [&](std::int64_t depth, std::int64_t length, std::int64_t calls) {
+      const double lanes = real(ceil_div(channels_, b_.wide ? 2 * tile.nr : tile.nr));
+      return tile_cycles(depth, length, channels_, length, b_.tile) +
+             real(calls) * (lanes * kTapCall * cycle_ +
+                            real(length * ceil_div(channels_, tile.width)) * kCopyVector);
+    };
+    std::int64_t rows = 0, tap_rows = 0, columns = 0, tap_columns = 0;
+    for (std::int64_t r = 0; r < kernel.h; ++r) {
+      const Range found = output_rows_inside(p_, r);
+      const std::int64_t count = std::max<std::int64_t>(0, found.end - found.begin);
+      rows += count;
+      if (count > 0) ++tap_rows;
+    }
+    for (std::int64_t s = 0; s < kernel.w; ++s) {
+      const Range found = output_columns_inside(p_, s);
+      const std::int64_t count = std::max<std::int64_t>(0, found.end - found.begin);
+      columns += count;
+      if (count > 0) ++tap_columns;
+    }
+    b_.fma_cycles = 0;
+    if (along == Along::columns) {
+      for (std::int64_t s = 0; s < kernel.w; ++s) {
+        const Range found = output_columns_inside(p_, s);
+        if (found.begin < found.end) {
+          b_.fma_cycles += real(rows) * run_cycles(channels, found.end - found.begin, 1);
+        }
+      }
+    } else if (along == Along::rows) {
+      for (std::int64_t r = 0; r < kernel.h; ++r) {
+        const Range found = output_rows_inside(p_, r);
+        if (found.begin < found.end) {
+          b_.fma_cycles += run_cycles(channels * columns, found.end - found.begin, p_.ow);
+        }
+      }
+    } else {
+      b_.fma_cycles =
+          real(rows) * run_cycles(channels * columns, b_.images, p_.ow) / real(b_.images);
+    }
+    weights_read_ = real(tap_rows * tap_columns) / real(p_.taps() * b_.images);
+  }
+
   // Windows that find the same taps in the image are a product of their own.
   void add_border() noexcept {
     const Pair kernel = p_.window.kernel_size;
@@ -422,7 +522,8 @@ class Candidate {
   std::int64_t pixels_;
   std::int64_t channels_;
   std::int64_t depth_;
-  double cycle_;  // of the core
+  double cycle_;               // of the core
+  double weights_read_ = 1.0;  // by a pass over a block of pixels, of an image
   Blocking b_;
 };
 
@@ -448,7 +549,8 @@ bool make_blocking(const Problem& p, const Tiles& tiles, const CacheSizes& cache
   const bool adjacent = has_adjacent_channels(p);
   const bool serves = lanes == Lanes::pixels
                           ? form == PixelForm::columns || form == PixelForm::in_place
-                          : form == PixelForm::patch || (form != PixelForm::columns && adjacent);
+                          : form == PixelForm::patch || form == PixelForm::taps ||
+                                (form != PixelForm::columns && adjacent);
   if (!serves) return false;
   Candidate candidate(p, tiles, caches, lanes, form);
   if (!candidate.build()) return false;
@@ -456,11 +558,13 @@ bool make_blocking(const Problem& p, const Tiles& tiles, const CacheSizes& cache
   return true;
 }
 
-Blocking choose_blocking(const Problem& p, const Tiles& tiles, const CacheSizes& caches) noexcept {
+Blocking choose_blocking(const Problem& p, const Tiles& tiles, const CacheSizes& caches,
+                         bool finite) noexcept {
   Blocking best;
   for (const Lanes lanes : {Lanes::pixels, Lanes::channels}) {
-    for (const PixelForm form :
-         {PixelForm::columns, PixelForm::rows, PixelForm::patch, PixelForm::in_place}) {
+    for (const PixelForm form : {PixelForm::columns, PixelForm::rows, PixelForm::patch,
+                                 PixelForm::in_place, PixelForm::taps}) {
+      if (form == PixelForm::taps && !finite) continue;
       Blocking blocking;
       if (make_blocking(p, tiles, caches, lanes, form, blocking) &&
           (best.kc == 0 || blocking.cycles() < best.cycles())) {
@@ -473,16 +577,17 @@ Blocking choose_blocking(const Problem& p, const Tiles& tiles, const CacheSizes&
 
 void split_for_threads(const Problem& p, int weight_nr, int threads, Blocking& b) noexcept {
   const Tile& tile = b.tile;
-  const std::int64_t images = p.n * p.groups;
   const std::int64_t pixels = p.oh * p.ow;
   // Pixels are cut at what the form packs or reads as one.
-  const std::int64_t unit = b.whole_rows               ? std::min(b.pixel_block, p.ow)
+  const std::int64_t unit = b.form == PixelForm::taps  ? b.pixel_block
+                            : b.whole_rows             ? std::min(b.pixel_block, p.ow)
                             : b.lanes == Lanes::pixels ? tile.nr
                                                        : tile.mr;
   const auto halve = [](std::int64_t block, std::int64_t step) {
     return round_up(ceil_div(block, 2), step);
   };
-  while (images * ceil_div(pixels, b.pixel_block) * ceil_div(p.k_per_group(), b.channel_block) <
+  while (ceil_div(p.n, b.images) * p.groups * ceil_div(pixels, b.pixel_block) *
+             ceil_div(p.k_per_group(), b.channel_block) <
          3 * std::int64_t{threads}) {
     // A block of fewer pixels reads the weights more often, one of fewer channels packs more often.
     if (b.pixel_block > unit && b.pixel_block * tile.nr >= b.channel_block * tile.mr) {
@@ -491,6 +596,8 @@ void split_for_threads(const Problem& p, int weight_nr, int threads, Blocking& b
       if (b.pixel_block % b.pack_block != 0) b.pixel_block = round_up(b.pixel_block, b.pack_block);
     } else if (b.channel_block > weight_nr) {
       b.channel_block = halve(b.channel_block, weight_nr);
+    } else if (b.images > 1) {
+      b.images = halve(b.images, 1);
     } else {
       break;
     }

@@ -17,7 +17,11 @@ enum class PixelForm : std::int32_t {
   rows,      // the window of every pixel, with adjacent channels, copied to a panel
   patch,     // the padded image under a block of pixels copied, windows read from it
   in_place,  // read from x: adjacent pixels of a 1x1 kernel, or windows of adjacent channels
+  taps,      // tap by tap, from x or a copy without padding, those alone that find it in the image
 };
+
+// What of the output lies along a tile's rows, where they are multiplied tap by tap.
+enum class Along : std::int32_t { images, rows, columns };
 
 // The padded image under a block of output rows and columns, in steps that leave out what no
 // window reads.
@@ -38,6 +42,8 @@ struct Blocking {
   std::int64_t pack_block = 0;   // pixels packed at a time, to be used at once while they are in L1
   std::int64_t pixel_block = 0;  // pixels per pass over a k-block of the weights
   std::int64_t channel_block = 0;  // channels per pass
+  std::int64_t images = 1;         // of which a block has the pixels
+  Along along = Along::columns;    // of taps
   std::int64_t pitch = 0;          // floats from a packed pixel to the next, but for columns
   std::int64_t pack_elements = 0;  // of the buffer that a pack block fills
   bool wide = false;               // tiles span two panels where their lanes follow on in y
@@ -70,10 +76,10 @@ void split_for_threads(const Problem& problem, int weight_nr, int threads,
 bool make_blocking(const Problem& problem, const Tiles& tiles, const CacheSizes& caches,
                    Lanes lanes, PixelForm form, Blocking& blocking) noexcept;
 
-// The form that costs least. A pure function of its arguments. None of its results changes a bit of
-// the output: every output element is one chain of fma in ascending depth whatever the tile and the
-// blocks.
-Blocking choose_blocking(const Problem& problem, const Tiles& tiles,
-                         const CacheSizes& caches) noexcept;
+// The form that costs least for weights that are finite or not. A pure function of its arguments.
+// None of its results changes a bit of the output: every output element is one chain of fma in
+// ascending depth whatever the tile and the blocks.
+Blocking choose_blocking(const Problem& problem, const Tiles& tiles, const CacheSizes& caches,
+                         bool finite = true) noexcept;
 
 }  // namespace fastconv

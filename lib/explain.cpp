@@ -43,6 +43,8 @@ const char* form_name(PixelForm form) noexcept {
       return "read from a padded patch";
     case PixelForm::in_place:
       return "read in place";
+    case PixelForm::taps:
+      return "by the taps that they find in the image";
   }
   return "";
 }

@@ -5,6 +5,7 @@
 
 #include "block_product.hpp"
 #include "integers.hpp"
+#include "tap_product.hpp"
 #include "taps.hpp"
 
 namespace fastconv {
@@ -12,7 +13,7 @@ namespace fastconv {
 std::int64_t gemm_workspace_bytes(const Problem& p, const Blocking& b, int weight_nr) noexcept {
   const std::int64_t sums =
       p.c_per_group() * p.taps() > b.kc
-          ? round_up(b.pixel_block, b.tile.nr) * round_up(b.channel_block, weight_nr)
+          ? round_up(b.images * b.pixel_block, b.tile.nr) * round_up(b.channel_block, weight_nr)
           : 0;
   return round_up(b.buffer_elements() + sums, 16) * static_cast<std::int64_t>(sizeof(float));
 }
@@ -39,7 +40,7 @@ struct Grid {
 
 std::int64_t gemm_blocks(const Problem& p, const Blocking& b) noexcept {
   const Grid grid(p, b);
-  return p.n * p.groups * grid.rows * grid.blocks_per_row * grid.channel_blocks;
+  return ceil_div(p.n, b.images) * p.groups * grid.rows * grid.blocks_per_row * grid.channel_blocks;
 }
 
 namespace {
@@ -115,11 +116,14 @@ void gemm(const Operands& operands, const Blocking& b, std::int64_t begin, std::
     rest /= grid.rows;
     const std::int64_t groups_around = p.groups / groups_within;
     group += rest % groups_around;
-    const std::int64_t n = rest / groups_around;
+    const std::int64_t n = rest / groups_around * b.images;
     const std::int64_t channels = std::min(b.channel_block, p.k_per_group() - channel);
     const std::int64_t pixel = row * grid.row_pixels + in_row;
     const std::int64_t pixels = std::min(b.pixel_block, grid.row_pixels - in_row);
-    if (b.has_border) {
+    if (b.form == PixelForm::taps) {
+      const std::int64_t images = std::min(b.images, p.n - n);
+      TapProduct(operands, b, n, images, group, workspace).run(channel, channels);
+    } else if (b.has_border) {
       multiply_parts(operands, b, n, group, pixel, pixels, channel, channels, workspace);
     } else {
       BlockProduct(operands, b, n, group, workspace).run(pixel, pixels, channel, channels);

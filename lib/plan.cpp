@@ -50,8 +50,9 @@ constexpr Engine kWinograd{
        void* workspace) { winograd(t, s.winograd, begin, end, workspace); }};
 
 // The algorithm, by the cost model if not by name, and its blocks.
-Status choose(const Tiles& tiles, bool merged, const PackedWinograd (&packed)[kWinogradCount],
-              Algorithm asked, PlanState& state) noexcept {
+Status choose(const Tiles& tiles, bool merged, bool finite,
+              const PackedWinograd (&packed)[kWinogradCount], Algorithm asked,
+              PlanState& state) noexcept {
   const Problem& p = state.problem;
   const CacheSizes caches = detected_caches();
   const bool any = asked == Algorithm::automatic;
@@ -63,7 +64,7 @@ Status choose(const Tiles& tiles, bool merged, const PackedWinograd (&packed)[kW
     if (cycles < best.cycles) best = {algorithm, cycles};
   };
   if ((any && !merged) || asked == Algorithm::gemm) {
-    state.gemm = choose_blocking(p, tiles, caches);
+    state.gemm = choose_blocking(p, tiles, caches, finite);
     consider(Algorithm::gemm, state.gemm.cycles() * real(p.groups));
   }
   if (any || asked == Algorithm::direct) {
@@ -92,12 +93,12 @@ Status choose(const Tiles& tiles, bool merged, const PackedWinograd (&packed)[kW
     }
   }
   bool winograd = best.cycles < direct_sums.cycles;
-  if (any && state.winograd.variant >= 0 && state.axes[0] != 0 && state.asked.n > 1) {
-    // Its bits are others, and must not depend on a batch whose images are rows of the problem.
+  if (any && state.winograd.variant >= 0 && state.asked.n > 1) {
+    // Its bits are others, and must not depend on a batch whose images are rows of a tile.
     PlanState alone = state;
     alone.asked.n = 1;
     alone.problem = permuted(alone.asked, alone.axes);
-    FASTCONV_TRY(choose(tiles, merged, packed, asked, alone));
+    FASTCONV_TRY(choose(tiles, merged, finite, packed, asked, alone));
     winograd = winograd_size(alone.algorithm) != 0;
   }
   state.algorithm = (winograd ? best : direct_sums).algorithm;
@@ -195,7 +196,7 @@ Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan,
   if (uses_panels(asked) && !empty) state.axes = useful_axes(state.asked);
   state.problem = permuted(state.asked, state.axes);
   if (uses_panels(asked) && !empty) {
-    FASTCONV_TRY(choose(tiles, packed_->merged, packed_->winograd, asked, state));
+    FASTCONV_TRY(choose(tiles, packed_->merged, packed_->finite, packed_->winograd, asked, state));
     share_among_threads(threads, *find_engine(state.algorithm), state);
   } else {
     state.algorithm = empty && asked == Algorithm::automatic ? Algorithm::gemm : asked;

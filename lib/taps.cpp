@@ -27,6 +27,14 @@ TapRange taps_inside(std::int64_t size, std::int64_t kernel, std::int64_t stride
   return taps;
 }
 
+Range outputs_inside(std::int64_t size, std::int64_t stride, std::int64_t before,
+                     std::int64_t dilation, std::int64_t outputs, std::int64_t tap) noexcept {
+  const std::int64_t first = before - tap * dilation;  // of the image, from the first window on
+  const std::int64_t last = size - 1 + first;
+  return {std::max<std::int64_t>(0, ceil_div(first, stride)),
+          last < 0 ? 0 : std::min(outputs, last / stride + 1)};
+}
+
 double share_inside(TapRange (*inside)(const Problem&, std::int64_t) noexcept, const Problem& p,
                     std::int64_t outputs, std::int64_t taps, std::int64_t together) noexcept {
   std::int64_t sum = 0;
@@ -49,6 +57,16 @@ TapRange tap_rows_inside(const Problem& p, std::int64_t output_row) noexcept {
 TapRange tap_columns_inside(const Problem& p, std::int64_t output_column) noexcept {
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
   return taps_inside(p.w, kernel.w, stride.w, padding.left, dilation.w, p.ow, output_column);
+}
+
+Range output_rows_inside(const Problem& p, std::int64_t tap_row) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  return outputs_inside(p.h, stride.h, padding.top, dilation.h, p.oh, tap_row);
+}
+
+Range output_columns_inside(const Problem& p, std::int64_t tap_column) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  return outputs_inside(p.w, stride.w, padding.left, dilation.w, p.ow, tap_column);
 }
 
 double share_of_rows_inside(const Problem& p) noexcept {

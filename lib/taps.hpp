@@ -15,7 +15,15 @@ struct TapRange {
 TapRange tap_rows_inside(const Problem& problem, std::int64_t output_row) noexcept;
 TapRange tap_columns_inside(const Problem& problem, std::int64_t output_column) noexcept;
 
-// The share of them over all outputs; of columns, if so many outputs share what one of them finds.
+// Output rows or columns, [begin, end), that find a row or column of a filter's taps in the image.
+struct Range {
+  std::int64_t begin, end;
+};
+Range output_rows_inside(const Problem& problem, std::int64_t tap_row) noexcept;
+Range output_columns_inside(const Problem& problem, std::int64_t tap_column) noexcept;
+
+// The share of taps inside over all outputs; of columns, if so many outputs share what one of them
+// finds.
 double share_of_rows_inside(const Problem& problem) noexcept;
 double share_of_columns_inside(const Problem& problem, std::int64_t together = 1) noexcept;
 

@@ -46,6 +46,12 @@ constexpr Case kCases[] = {
     {"mb1ic62ih2iw57oc32kh1kw3ph0pw60dw59"},
     {"mb1ic120ih9iw57oc33kh3kw3ph7pw7dh6dw6"},
     {"mb2ic300ih1oc40kh3ph1"},
+    // Filters that are large beside the image: tiles along images, rows and columns of the output.
+    {"mb5g2ic62ih2oc66kh7ph3"},
+    {"mb2g3ic15ih16iw3oc27kh9kw9ph4pw4"},
+    {"mb1ic37ih3iw19oc40kh5kw9ph2pw7"},
+    {"mb3ic20ih6iw5oc70kh4kw5ph6pw9sh2sw3dh2dw1"},
+    {"mb2ic9ih1iw2oc5kh4kw300ph2pw299"},
     {"mb1ic40iw50oc20kw9pw4"},
     {"mb5ic20iw50oc40kw9pw4"},
     {"mb3ic20ih50iw1oc40kh5kw1ph2pw0"},
@@ -149,7 +155,7 @@ constexpr Place kPlaces[] = {
 
 // Every form of the pixels that can serve a problem, whatever the model makes of it.
 void check_forms(const Problem& p, const Operands& operands, const Place& place, Isa isa,
-                 const Tensor& sums, Guard guard, int (&forms)[2][4]) {
+                 const Tensor& sums, Guard guard, int (&forms)[2][5]) {
   const Dims<4>& shape = sums.view().shape;
   const Tensor x(place.x, operands.x.view().shape, guard);
   copy(operands.x.view(), x.view());
@@ -181,8 +187,8 @@ void check_forms(const Problem& p, const Operands& operands, const Place& place,
   if (place.has_residual) epilogue.activation = Activation::relu;
 
   for (const Lanes along : {Lanes::pixels, Lanes::channels}) {
-    for (const PixelForm form :
-         {PixelForm::columns, PixelForm::rows, PixelForm::patch, PixelForm::in_place}) {
+    for (const PixelForm form : {PixelForm::columns, PixelForm::rows, PixelForm::patch,
+                                 PixelForm::in_place, PixelForm::taps}) {
       CAPTURE(static_cast<int>(along));
       CAPTURE(static_cast<int>(form));
       const Tensor y(place.y, shape, guard);
@@ -268,7 +274,7 @@ TEST_SUITE("bits") {
   }
 
   TEST_CASE("every form of the pixels has those bits, wherever outputs and a residual lie") {
-    int forms[2][4] = {};
+    int forms[2][5] = {};
     for (const Case& c : kCases) {
       const Problem p = parsed(c);
       CAPTURE(std::string(c.descriptor));
@@ -293,6 +299,7 @@ TEST_SUITE("bits") {
     CHECK(runs(Lanes::channels, PixelForm::rows) > 0);
     CHECK(runs(Lanes::channels, PixelForm::patch) > 0);
     CHECK(runs(Lanes::channels, PixelForm::in_place) > 0);
+    CHECK(runs(Lanes::channels, PixelForm::taps) > 0);
   }
 
   TEST_CASE("an image alone has the bits it has in a batch") {
