@@ -12,12 +12,6 @@
 namespace fastconv {
 namespace {
 
-// Cuts `size` into equal blocks of at most `limit`, each a multiple of `unit` but the last.
-std::int64_t even_block(std::int64_t size, std::int64_t limit, std::int64_t unit) noexcept {
-  limit = std::max(unit, limit / unit * unit);
-  return std::min(round_up(ceil_div(size, ceil_div(size, limit)), unit), round_up(size, unit));
-}
-
 // Depth up to which stores take a good part of a tile's time.
 constexpr std::int64_t kShallow = 128;
 // Pixels in place that are at most this many pages take no longer than packed ones.
@@ -27,24 +21,12 @@ constexpr double kRowOfTiles = 150.0;
 // Cycles of a step of a tile with a row less than the tallest, beyond its share, where that leaves
 // hardly more sums than the FMAs' latency asks for.
 constexpr double kShortTile = 0.3;
-// Cycles of a call for some outputs of a tap, beyond its tile's.
-constexpr double kTapCall = 40.0;
 // Times L2: weights that take time to be read again by every product of a border.
 constexpr std::int64_t kFarWeights = 16;
 
 // Pixels of a block that keep the FMAs busy while its weights come from memory: 2048 to 512
 // channels 3x3 stride 2 at 7x7, NCHW, 15.5 -> 9.0 ms (AVX-512), 23.5 -> 10.1 (AVX2).
 constexpr std::int64_t kFewPixels = 64;
-
-// Rows so many floats apart that L1 holds a line of each of, at the same offset, and one of
-// weights: eight lines whose addresses differ by pages share a set. Of 1024 channels, pixels in
-// place on tiles of 14 rows take 1.27 times as long as copied ones (AVX-512).
-int rows_beside(std::int64_t pitch, int most) noexcept {
-  constexpr std::int64_t ways = 8;
-  constexpr std::int64_t page = 4096 / kFloat;
-  const std::int64_t apart = page / std::gcd(pitch, page);
-  return static_cast<int>(std::min<std::int64_t>(most, (ways - 1) * apart));
-}
 
 bool has_far_columns(const Window& window) noexcept {
   return window.kernel_size.w > 1 && window.dilation.w / window.stride.w >= 4;
@@ -58,10 +40,6 @@ bool cuts_columns(const Problem& p, int mr) noexcept {
   if (has_far_columns(p.window)) return true;
   return p.window.kernel_size.w >= 2 * mr && p.c_per_group() >= kLeastChannels &&
          share_of_columns_inside(p, column_cut(p, mr)) < 0.9;
-}
-
-bool has_adjacent_channels(const Problem& p) noexcept {
-  return p.x_strides[1] == 1 || p.c_per_group() == 1;
 }
 
 // One candidate: what choose_blocking compares.
@@ -103,23 +81,24 @@ class Candidate {
         if (!patch()) return false;
         break;
       case PixelForm::taps:
-        if (!by_taps()) return false;
+        if (!block_taps(p_, caches_, b_)) return false;
         break;
       case PixelForm::in_place:
         if (b_.lanes == Lanes::pixels ? !panels_in_place() : !windows_in_place()) return false;
         break;
     }
-    b_.pack_cycles =
-        b_.pack_cycles * real(ceil_div(channels_, b_.channel_block)) + kProduct * cycle_;
+    b_.pack_cycles = b_.pack_cycles * real(ceil_div(channels_, b_.channel_block)) +
+                     kProduct * cycle_ / real(b_.images);
     const std::int64_t unit = b_.lanes == Lanes::pixels ? p_.y_strides[3] : p_.y_strides[1];
     b_.store_cycles = real(pixels_ * channels_) / b_.tile.width * kStoreVector;
     if (unit != 1) b_.store_cycles += scattered();
-    const std::int64_t waits = ceil_div(depth_, b_.kc) - 1;  // of sums in L2
+    // Of sums in L2; those of taps are with their calls.
+    const std::int64_t waits = b_.form == PixelForm::taps ? 0 : ceil_div(depth_, b_.kc) - 1;
     b_.store_cycles += real(waits * pixels_ * channels_) / b_.tile.width * kCopyVector;
     // Few pixels wait for weights from beyond L2.
     const std::int64_t bytes = depth_ * channels_ * kFloat;
-    if (bytes > caches_.l2) {
-      const double read = real(bytes) * weights_read_ * real(ceil_div(pixels_, b_.pixel_block));
+    if (bytes > caches_.l2 && b_.form != PixelForm::taps) {
+      const double read = real(bytes) * real(ceil_div(pixels_, b_.pixel_block));
       b_.fma_cycles = std::max(b_.fma_cycles, read * kWeightByte * cycle_);
     }
     if (b_.lanes == Lanes::pixels && p_.y_strides[1] * kFloat >= 4096) {
@@ -380,101 +359,6 @@ class Candidate {
     return true;
   }
 
-  // Every tap by the outputs that find it in the image.
-  bool by_taps() noexcept {
-    constexpr double kMostInside = 0.8;
-    const double inside = share_of_rows_inside(p_) * share_of_columns_inside(p_);
-    if (p_.window.padding_mode != PaddingMode::zeros || p_.taps() == 1 || inside > kMostInside) {
-      return false;
-    }
-    const std::int64_t channels = p_.c_per_group();
-    const std::int64_t vectors = ceil_div(channels, b_.tile.width);
-    const bool adjacent = has_adjacent_channels(p_);
-    b_.kc = std::min<std::int64_t>(channels, kMaxKc);
-    b_.pitch = channels;
-    if (!adjacent && channels >= b_.tile.width) b_.pitch = vectors * b_.tile.width;
-    if (!adjacent && aliases(2 * b_.pitch)) b_.pitch += kLine;
-    const std::int64_t image = p_.h * p_.w * b_.pitch;
-    const std::int64_t most = std::min(caches_.l2 / 2 / kFloat / image, sums_limit() / pixels_);
-    if (most < 1) return false;
-    b_.pixel_block = b_.pack_block = pixels_;
-    b_.images = even_block(p_.n, most, 1);
-    b_.pack_elements = adjacent ? 0 : b_.images * image;
-    if (!adjacent) {
-      const double pixel = p_.x_strides[3] != 1 ? real(channels) * kCopyScalar * cycle_
-                           : channels < b_.tile.width
-                               ? real(ceil_div(channels, 4)) * quad_cycles(b_.tile.width)
-                               : real(vectors) * (kCopyVector + kTranspose);
-      b_.pack_cycles = real(p_.h * p_.w) * pixel;
-    }
-    const Tile tile = b_.tile;
-    Blocking best;
-    for (const Along along : {Along::images, Along::rows, Along::columns}) {
-      along_axis(along, tile);
-      if (best.kc == 0 || b_.fma_cycles < best.fma_cycles) best = b_;
-    }
-    b_ = best;
-    return true;
-  }
-
-  void along_axis(Along along, const Tile& tile) noexcept {
-    const Pair kernel = p_.window.kernel_size;
-    const std::int64_t channels = p_.c_per_group();
-    const std::int64_t image = b_.pack_elements > 0 ? p_.h * p_.w * b_.pitch : p_.x_strides[0];
-    const std::int64_t pixel = b_.pack_elements > 0 ? b_.pitch : p_.x_strides[3];
-    const std::int64_t row = b_.pack_elements > 0 ? p_.w * b_.pitch : p_.x_strides[2];
-    b_.along = along;
-    b_.tile = tile;
-    b_.tile.mr = rows_beside(along == Along::images ? image
-                             : along == Along::rows ? p_.window.stride.h * row
-                                                    : p_.window.stride.w * pixel,
-                             tile.mr);
-    const std::int64_t longest = along == Along::images ? b_.images
-                                 : along == Along::rows ? std::min(p_.oh, p_.h)
-                                                        : std::min(p_.ow, p_.w);
-    b_.wide = tile.wide_mr > 0 && longest <= tile.wide_mr && channels_ > tile.nr;
-    // Of tiles over one run of outputs, by so many calls.
-    const auto run_cycles = [&](std::int64_t depth, std::int64_t length, std::int64_t calls) {
-      const double lanes = real(ceil_div(channels_, b_.wide ? 2 * tile.nr : tile.nr));
-      return tile_cycles(depth, length, channels_, length, b_.tile) +
-             real(calls) * (lanes * kTapCall * cycle_ +
-                            real(length * ceil_div(channels_, tile.width)) * kCopyVector);
-    };
-    std::int64_t rows = 0, tap_rows = 0, columns = 0, tap_columns = 0;
-    for (std::int64_t r = 0; r < kernel.h; ++r) {
-      const Range found = output_rows_inside(p_, r);
-      const std::int64_t count = std::max<std::int64_t>(0, found.end - found.begin);
-      rows += count;
-      if (count > 0) ++tap_rows;
-    }
-    for (std::int64_t s = 0; s < kernel.w; ++s) {
-      const Range found = output_columns_inside(p_, s);
-      const std::int64_t count = std::max<std::int64_t>(0, found.end - found.begin);
-      columns += count;
-      if (count > 0) ++tap_columns;
-    }
-    b_.fma_cycles = 0;
-    if (along == Along::columns) {
-      for (std::int64_t s = 0; s < kernel.w; ++s) {
-        const Range found = output_columns_inside(p_, s);
-        if (found.begin < found.end) {
-          b_.fma_cycles += real(rows) * run_cycles(channels, found.end - found.begin, 1);
-        }
-      }
-    } else if (along == Along::rows) {
-      for (std::int64_t r = 0; r < kernel.h; ++r) {
-        const Range found = output_rows_inside(p_, r);
-        if (found.begin < found.end) {
-          b_.fma_cycles += run_cycles(channels * columns, found.end - found.begin, p_.ow);
-        }
-      }
-    } else {
-      b_.fma_cycles =
-          real(rows) * run_cycles(channels * columns, b_.images, p_.ow) / real(b_.images);
-    }
-    weights_read_ = real(tap_rows * tap_columns) / real(p_.taps() * b_.images);
-  }
-
   // Windows that find the same taps in the image are a product of their own.
   void add_border() noexcept {
     const Pair kernel = p_.window.kernel_size;
@@ -522,8 +406,7 @@ class Candidate {
   std::int64_t pixels_;
   std::int64_t channels_;
   std::int64_t depth_;
-  double cycle_;               // of the core
-  double weights_read_ = 1.0;  // by a pass over a block of pixels, of an image
+  double cycle_;  // of the core
   Blocking b_;
 };
 

@@ -32,6 +32,10 @@ struct Patch {
   std::int64_t rows, columns;
 };
 
+inline bool has_adjacent_channels(const Problem& p) noexcept {
+  return p.x_strides[1] == 1 || p.c_per_group() == 1;
+}
+
 // How an implicit GEMM is cut. Per image and group it multiplies weights (gemm_m = K/groups) by the
 // im2col matrix (gemm_n = OH*OW) over gemm_k = C/groups*R*S.
 struct Blocking {
@@ -75,6 +79,9 @@ void split_for_threads(const Problem& problem, int weight_nr, int threads,
 // The blocks of one form; false if it cannot serve the problem.
 bool make_blocking(const Problem& problem, const Tiles& tiles, const CacheSizes& caches,
                    Lanes lanes, PixelForm form, Blocking& blocking) noexcept;
+
+// The same of the form `taps`, for tiles and blocks of channels that are set.
+bool block_taps(const Problem& problem, const CacheSizes& caches, Blocking& blocking) noexcept;
 
 // The form that costs least for weights that are finite or not. A pure function of its arguments.
 // None of its results changes a bit of the output: every output element is one chain of fma in

@@ -2,6 +2,7 @@
 #include "tiles.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 #include "integers.hpp"
 
@@ -16,6 +17,13 @@ Tiles::Tiles(const KernelTable& table) noexcept {
   };
   channels = tile(AForm::rows, table.vectors);
   pixels = tile(AForm::columns, table.pixel_vectors);
+}
+
+int rows_beside(std::int64_t pitch, int most) noexcept {
+  constexpr std::int64_t ways = 8;
+  constexpr std::int64_t page = 4096 / kFloat;
+  const std::int64_t apart = page / std::gcd(pitch, page);
+  return static_cast<int>(std::min<std::int64_t>(most, (ways - 1) * apart));
 }
 
 std::int64_t tile_lanes(std::int64_t rows, std::int64_t rest, const Tile& tile) noexcept {

@@ -35,6 +35,11 @@ struct Tiles {
   }
 };
 
+// Rows so many floats apart that L1 holds a line of each of, at the same offset, and one of
+// weights: eight lines whose addresses differ by pages share a set. Of 1024 channels, pixels in
+// place on tiles of 14 rows take 1.27 times as long as copied ones (AVX-512).
+int rows_beside(std::int64_t pitch, int most) noexcept;
+
 // Lanes of the next of the tiles that cover `rows` x `rest`: of one panel, or of two where the
 // vectors of one would wait for their own sums.
 std::int64_t tile_lanes(std::int64_t rows, std::int64_t rest, const Tile& tile) noexcept;

@@ -201,13 +201,17 @@ void check_forms(const Problem& p, const Operands& operands, const Place& place,
       }
       const ConstTensorView from = residual.view();
       for (const bool finite : {true, false}) {  // weights, as far as gemm knows
-        const GuardedBuffer workspace(gemm_workspace_bytes(problem, blocking, table.nr()), guard);
-        gemm({problem, table, x.view().data, weights.floats(), lanes, finite, bias.floats(),
-              y.view().data, place.has_residual ? from.data : nullptr, from.strides, epilogue},
-             blocking, 0, gemm_blocks(problem, blocking), workspace.data());
-        const Difference difference = compare_bits(y.view(), expected.view());
-        CHECK_MESSAGE(difference.none(), difference.text());
-        CHECK(y.gaps_are_untouched());
+        for (const Along tiles : {Along::rows, Along::columns, Along::images}) {
+          if (form == PixelForm::taps) blocking.along = tiles;
+          const GuardedBuffer workspace(gemm_workspace_bytes(problem, blocking, table.nr()), guard);
+          gemm({problem, table, x.view().data, weights.floats(), lanes, finite, bias.floats(),
+                y.view().data, place.has_residual ? from.data : nullptr, from.strides, epilogue},
+               blocking, 0, gemm_blocks(problem, blocking), workspace.data());
+          const Difference difference = compare_bits(y.view(), expected.view());
+          CHECK_MESSAGE(difference.none(), difference.text());
+          CHECK(y.gaps_are_untouched());
+          if (form != PixelForm::taps) break;
+        }
       }
       ++forms[static_cast<int>(along)][static_cast<int>(form)];
     }

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "blocking.hpp"
+#include "costs.hpp"
+#include "taps.hpp"
+
+namespace fastconv {
+namespace {
+
+// Cycles of a call for some outputs of a tap, beyond its tiles', and of a vector of their sums.
+constexpr double kTapCall = 40.0;
+constexpr double kTapSum = 2.0;
+
+// Taps of an axis that some output finds, outputs that find any, and pairs of both.
+struct Found {
+  std::int64_t taps = 0, outputs = 0, pairs = 0;
+
+  template <class Inside>
+  Found(const Problem& p, std::int64_t kernel, Inside outputs_inside) noexcept {
+    std::int64_t begin = 0, end = 0;
+    for (std::int64_t tap = 0; tap < kernel; ++tap) {
+      const Range range = outputs_inside(p, tap);
+      if (range.begin >= range.end) continue;
+      begin = taps == 0 ? range.begin : std::min(begin, range.begin);
+      end = std::max(end, range.end);
+      ++taps;
+      pairs += range.end - range.begin;
+    }
+    outputs = end - begin;
+  }
+};
+
+// Of an image, by tiles of `b` whose rows lie along `b.along`.
+double tap_cycles(const Problem& p, const CacheSizes& caches, const Blocking& b) noexcept {
+  const Pair kernel = p.window.kernel_size;
+  const Found rows(p, kernel.h, output_rows_inside);
+  const Found columns(p, kernel.w, output_columns_inside);
+  const std::int64_t channels = p.c_per_group();
+  const std::int64_t lanes = p.k_per_group();
+  const double cycle = core_cycle(b.tile.width);
+  const double panels = real(ceil_div(lanes, b.wide ? 2 * b.tile.nr : b.tile.nr));
+  const double vectors = real(ceil_div(lanes, b.tile.width));
+  const bool by_columns = b.along != Along::columns;
+  const std::int64_t weights = channels * (by_columns ? columns.taps : 1) * b.tile.nr * kFloat;
+  const double from = weights <= caches.l1 / 2 ? kL1Bytes : kL2Bytes;
+  // Of the calls for as many outputs.
+  const auto run = [&](std::int64_t depth, const Range& range, std::int64_t calls) {
+    const std::int64_t length = range.end - range.begin;
+    if (length <= 0) return 0.0;
+    return tile_cycles(depth, length, lanes, length, b.tile, 1, kFmaLatency, from) +
+           real(calls) * (panels * kTapCall * cycle + real(length) * vectors * kTapSum);
+  };
+  double cycles = 0.0;
+  if (!by_columns) {
+    for (std::int64_t s = 0; s < kernel.w; ++s) {
+      cycles += real(rows.pairs) * run(channels, output_columns_inside(p, s), 1);
+    }
+  } else if (b.along == Along::rows) {
+    for (std::int64_t r = 0; r < kernel.h; ++r) {
+      cycles += run(channels * columns.pairs, output_rows_inside(p, r), columns.outputs);
+    }
+  } else if (!b.tile.straddles) {
+    cycles = real(rows.pairs) / real(b.images) *
+             run(channels * columns.pairs, {0, b.images}, columns.outputs);
+  } else {
+    for (std::int64_t r = 0; r < kernel.h; ++r) {
+      const auto [begin, end] = output_rows_inside(p, r);
+      cycles += run(channels * columns.pairs, {begin * b.images, end * b.images}, columns.outputs) /
+                real(b.images);
+    }
+  }
+  const std::int64_t read = rows.taps * columns.taps * channels * lanes * kFloat;
+  if (read <= caches.l2) return cycles;
+  return std::max(cycles, real(read / b.images) * kWeightByte * cycle);
+}
+
+}  // namespace
+
+bool block_taps(const Problem& p, const CacheSizes& caches, Blocking& b) noexcept {
+  constexpr double kMostInside = 0.8;  // of the taps, or what is passed over is not worth a call
+  if (p.window.padding_mode != PaddingMode::zeros || p.taps() == 1 ||
+      share_of_rows_inside(p) * share_of_columns_inside(p) > kMostInside) {
+    return false;
+  }
+  const std::int64_t channels = p.c_per_group();
+  const std::int64_t vectors = ceil_div(channels, b.tile.width);
+  const std::int64_t pixels = p.oh * p.ow;
+  const bool in_place = has_adjacent_channels(p);
+  const bool dense = in_place || channels < b.tile.width;
+  b.kc = std::min<std::int64_t>(channels, kMaxKc);
+  b.pitch = dense ? channels : vectors * b.tile.width;
+  if (!dense && aliases(2 * b.pitch)) b.pitch += kLine;
+  // Images that fit half of L2, and their sums a quarter.
+  const std::int64_t image = p.h * p.w * b.pitch;
+  const std::int64_t floats = caches.l2 / kFloat;
+  const std::int64_t most = std::min(floats / 2 / image, floats / 4 / b.channel_block / pixels);
+  if (most < 1) return false;
+  b.images = even_block(p.n, most, 1);
+  b.pixel_block = b.pack_block = pixels;
+  Dims<4> strides = p.x_strides;
+  if (!in_place) {
+    strides = {image, 1, p.w * b.pitch, b.pitch};
+    b.pack_elements = b.images * image;
+    const double pixel = p.x_strides[3] != 1
+                             ? real(channels) * kCopyScalar * core_cycle(b.tile.width)
+                         : dense ? real(ceil_div(channels, 4)) * quad_cycles(b.tile.width)
+                                 : real(vectors) * (kCopyVector + kTranspose);
+    b.pack_cycles = real(p.h * p.w) * pixel;
+  }
+  Blocking best;
+  for (const Along along : {Along::rows, Along::columns, Along::images}) {
+    Blocking candidate = b;
+    candidate.along = along;
+    const std::int64_t rows = std::min(p.oh, p.h);
+    std::int64_t longest = std::min(p.ow, p.w);
+    std::int64_t stride = p.window.stride.w * strides[3];
+    if (along == Along::rows) {
+      longest = rows;
+      stride = p.window.stride.h * strides[2];
+    } else if (along == Along::images) {
+      longest = b.images * (b.tile.straddles ? rows : 1);
+      stride = strides[0];
+    }
+    candidate.wide = b.tile.wide_mr > 0 && longest <= b.tile.wide_mr && p.k_per_group() > b.tile.nr;
+    candidate.tile.mr = rows_beside(stride, b.tile.mr);
+    candidate.fma_cycles = tap_cycles(p, caches, candidate);
+    if (best.kc == 0 || candidate.fma_cycles < best.fma_cycles) best = candidate;
+  }
+  b = best;
+  return true;
+}
+
+}  // namespace fastconv
