@@ -79,8 +79,9 @@ double tap_cycles(const Problem& p, const CacheSizes& caches, const Blocking& b)
 
 bool block_taps(const Problem& p, const CacheSizes& caches, Blocking& b) noexcept {
   constexpr double kMostInside = 0.8;  // of the taps, or what is passed over is not worth a call
-  if (p.window.padding_mode != PaddingMode::zeros || p.taps() == 1 ||
-      share_of_rows_inside(p) * share_of_columns_inside(p) > kMostInside) {
+  const double inside = share_of_rows_inside(p) * share_of_columns_inside(p);
+  if (p.window.padding_mode != PaddingMode::zeros || p.taps() == 1 || inside == 0.0 ||
+      inside > kMostInside) {
     return false;
   }
   const std::int64_t channels = p.c_per_group();
