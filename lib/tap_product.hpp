@@ -208,7 +208,9 @@ class TapProduct {
     float* const y = y_ + channel * p_.y_strides[1];
     const float* const residual =
         residual_ != nullptr ? residual_ + channel * g_.residual_strides[1] : nullptr;
-    const auto& [outer, middle, inner] = axes_;
+    const Axis& outer = axes_[0];
+    const Axis& middle = axes_[1];
+    const Axis& inner = axes_[2];
     if (p_.y_strides[1] == 1 && (residual == nullptr || g_.residual_strides[1] == 1)) {
       tile.epilogue = &g_.epilogue;
       tile.c_row_stride = p_.y_strides[inner.number];
