@@ -6,22 +6,54 @@
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
-// `count` elements `step` apart, written side by side. May write up to a vector behind the last
-// one: what lies there is written afterwards.
+// Calls vector(pixel) for vectors of pixels that cover [0, count), the last one overlapping the one
+// before it, and element(pixel) for pixels that none covers.
+template <int Width, class VectorStep, class ElementStep>
+FASTCONV_INLINE void cover_pixels(std::int64_t count, bool exact, VectorStep vector,
+                                  ElementStep element) noexcept {
+  const std::int64_t covered = exact ? count : count - 1;
+  std::int64_t pixel = 0;
+  if (covered >= Width) {
+    for (; pixel + Width <= covered; pixel += Width) vector(pixel);
+    if (pixel < covered) vector(covered - Width);
+    pixel = covered;
+  }
+  for (; pixel < count; ++pixel) element(pixel);
+}
+
+// `count` elements `step` apart, written side by side.
+template <class Arch>
+__attribute__((noinline)) void copy_strided(float* out, const float* in, std::int64_t step,
+                                            std::int64_t count) noexcept {
+  using V = Vector<Arch>;
+  const auto element = [&](std::int64_t i) { out[i] = in[i * step]; };
+  if (step == 2 && count >= V::width) {
+    const auto even = [&](std::int64_t i) __attribute__((always_inline)) {
+      V::load_even(in + 2 * i).store(out + i);
+    };
+    cover_pixels<V::width>(count, true, even, element);
+    return;
+  }
+  // Four to a store: one by one takes 1 cycle or 2, by where the compiler happens to put the loop.
+  const auto four = [&](std::int64_t i) __attribute__((always_inline)) {
+    using Quad = float __attribute__((vector_size(16)));
+    const float* from = in + i * step;
+    const Quad quad{from[0], from[step], from[2 * step], from[3 * step]};
+    __builtin_memcpy(out + i, &quad, sizeof quad);
+  };
+  cover_pixels<4>(count, true, four, element);
+}
+
+// The same. If they lie side by side may write up to a vector behind the last one: what lies there
+// is written afterwards.
 template <class Arch>
 FASTCONV_INLINE void copy_run(float* out, const float* in, std::int64_t step,
                               std::int64_t count) noexcept {
   using V = Vector<Arch>;
+  if (step != 1) return copy_strided<Arch>(out, in, step, count);
   std::int64_t i = 0;
-  if (step == 1) {
-    for (; i + V::width <= count; i += V::width) V::load(in + i).store(out + i);
-    if (i < count) V::load_first(in + i, static_cast<int>(count - i)).store(out + i);
-    return;
-  }
-  if (step == 2) {
-    for (; i + V::width <= count; i += V::width) V::load_even(in + 2 * i).store(out + i);
-  }
-  for (; i < count; ++i) out[i] = in[i * step];
+  for (; i + V::width <= count; i += V::width) V::load(in + i).store(out + i);
+  if (i < count) V::load_first(in + i, static_cast<int>(count - i)).store(out + i);
 }
 
 template <class Arch>
@@ -84,21 +116,6 @@ FASTCONV_INLINE void join_triples(V (&v)[3]) noexcept {
   v[0] = vector_of_triples<0>(spread);
   v[1] = vector_of_triples<1>(spread);
   v[2] = vector_of_triples<2>(spread);
-}
-
-// Calls vector(pixel) for vectors of pixels that cover [0, count), the last one overlapping the one
-// before it, and element(pixel) for pixels that none covers.
-template <int Width, class VectorStep, class ElementStep>
-FASTCONV_INLINE void cover_pixels(std::int64_t count, bool exact, VectorStep vector,
-                                  ElementStep element) noexcept {
-  const std::int64_t covered = exact ? count : count - 1;
-  std::int64_t pixel = 0;
-  if (covered >= Width) {
-    for (; pixel + Width <= covered; pixel += Width) vector(pixel);
-    if (pixel < covered) vector(covered - Width);
-    pixel = covered;
-  }
-  for (; pixel < count; ++pixel) element(pixel);
 }
 
 // out[c * plane + pixel] = in[pixel * step + c]

@@ -310,7 +310,7 @@ FASTCONV_INLINE void copy_pixels(const RegionArguments& arguments, const float* 
       return join_channels<Arch>(out, channels, in, channel_stride, channels, count);
     }
     for (; count > 0; --count, in += column_stride, out += channels) {
-      for (std::int64_t c = 0; c < channels; ++c) out[c] = in[c * channel_stride];
+      copy_run<Arch>(out, in, channel_stride, channels);
     }
     return;
   }
