@@ -120,9 +120,10 @@ double share_inside(const WinogradAxis& axis, std::int64_t size) noexcept {
 }
 
 // What it takes more to store the transformed tiles of a group of an image where L2 does not hold
-// those of a block.
+// all of a block's.
 double stored_cycles(const WinogradBlocking& b, std::int64_t tiles) noexcept {
-  return tiles > b.near_tiles ? real(b.tiles_of_image() * b.tile_bytes()) * kTileByteStored : 0.0;
+  const double far = std::max(0.0, 1.0 - real(b.near_tiles) / real(tiles));
+  return far * real(b.tiles_of_image() * b.tile_bytes()) * kTileByteStored;
 }
 
 // Of a group of an image.
