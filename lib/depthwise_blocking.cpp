@@ -59,8 +59,10 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   b.channels = std::min<std::int64_t>(p.k, transposed || b.copied ? tile.nr : kChannels);
   const bool spreads = p.k_per_group() > 1 && !repeated;
   const bool shared = stride.w <= 2 && (kernel.w == 3 || kernel.w == 5 || kernel.w >= 7);
+  // Of three taps a row loads are the bound, but of long vectors, whose FMAs take as long.
+  const double loads = std::max(kFma, kTapShared * core_cycle(tile.width));
   const double step = spreads  ? p.c_per_group() == 1 ? kTapSpread : kFmaSpread
-                      : shared ? kernel.w == 3 && !transposed ? kTapShared : kFma
+                      : shared ? kernel.w == 3 && !transposed ? loads : kFma
                                : kTapAlone;
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
   b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * step;
