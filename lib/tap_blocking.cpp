@@ -78,7 +78,7 @@ double tap_cycles(const Problem& p, const CacheSizes& caches, const Blocking& b)
 }  // namespace
 
 bool block_taps(const Problem& p, const CacheSizes& caches, Blocking& b) noexcept {
-  constexpr double kMostInside = 0.8;  // of the taps, or what is passed over is not worth a call
+  constexpr double kMostInside = 0.75;  // of the taps, or what is passed over is not worth a call
   const double inside = share_of_rows_inside(p) * share_of_columns_inside(p);
   if (p.window.padding_mode != PaddingMode::zeros || p.taps() == 1 || inside == 0.0 ||
       inside > kMostInside) {
