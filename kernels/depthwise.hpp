@@ -469,7 +469,7 @@ void depthwise(const DepthwiseArguments& d) {
   const bool rolls =
       d.rows > 1 && d.kernel_h == 3 && d.stride_h == d.stride_w && !(d.x_crowds && d.stride_w == 2);
   if constexpr (Vector<Arch>::free_masks) {
-    if (d.group_out == 1 && d.kernel_h * d.kernel_w == 1) return scale_rows<Arch>(d);
+    if (d.group_out == 1 && d.kernel_h * d.kernel_w == 1 && !d.fetch) return scale_rows<Arch>(d);
   }
   if (d.group_out > 1) {
     grouped_rows<Arch>(d);

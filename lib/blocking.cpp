@@ -462,7 +462,7 @@ void split_for_threads(const Problem& p, int weight_nr, int threads, Blocking& b
   const Tile& tile = b.tile;
   const std::int64_t pixels = p.oh * p.ow;
   // Pixels are cut at what the form packs or reads as one.
-  const std::int64_t unit = b.form == PixelForm::taps  ? b.pixel_block
+  const std::int64_t unit = b.form == PixelForm::taps  ? p.ow
                             : b.whole_rows             ? std::min(b.pixel_block, p.ow)
                             : b.lanes == Lanes::pixels ? tile.nr
                                                        : tile.mr;

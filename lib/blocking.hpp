@@ -87,6 +87,6 @@ bool block_taps(const Problem& problem, const CacheSizes& caches, Blocking& bloc
 // None of its results changes a bit of the output: every output element is one chain of fma in
 // ascending depth whatever the tile and the blocks.
 Blocking choose_blocking(const Problem& problem, const Tiles& tiles, const CacheSizes& caches,
-                         bool finite = true) noexcept;
+                         bool finite) noexcept;
 
 }  // namespace fastconv

@@ -120,6 +120,7 @@ bool is_depthwise(std::int64_t in_per_group, std::int64_t out_per_group, int wid
 bool choose_depthwise(const Problem& p, const Tile& tile, const CacheSizes& caches,
                       DepthwiseBlocking& b) noexcept {
   if (!is_depthwise(p.c_per_group(), p.k_per_group(), tile.width)) return false;
+  b = DepthwiseBlocking();
   const bool adjacent = p.x_strides[1] == 1 && p.y_strides[1] == 1;
   const auto consider = [&](const DepthwiseBlocking& other) {
     if (b.rows == 0 || other.cycles() < b.cycles()) b = other;

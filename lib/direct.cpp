@@ -204,8 +204,14 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
 }
 
 void split_for_threads(const Problem& p, int threads, DirectBlocking& b) noexcept {
-  while (direct_blocks(p, b) < 3 * std::int64_t{threads} && b.rows > kTileRows) {
-    b.rows = round_up(ceil_div(b.rows, 2), kTileRows);
+  while (direct_blocks(p, b) < 3 * std::int64_t{threads} && (b.rows > kTileRows || b.groups > 1)) {
+    if (b.rows > kTileRows) {
+      b.rows = round_up(ceil_div(b.rows, 2), kTileRows);
+    } else {
+      std::int64_t parts = 2;
+      while (b.groups % parts != 0) ++parts;
+      b.groups /= parts;
+    }
     set_buffers(p, b);
   }
 }

@@ -228,7 +228,8 @@ void explain_refused(const PlanState& state, double best, Writer& out) noexcept 
   for (const auto& [algorithm, cycles] : others) {
     if (algorithm == state.algorithm) continue;
     if (cycles > 0) {
-      out.line("refused: %s, estimated at %.2f x the cycles\n", name(algorithm), cycles / best);
+      out.line("refused: %s, estimated at %.2f x the cycles%s\n", name(algorithm), cycles / best,
+               cycles < best ? ", but not for an image alone, whose bits a batch has" : "");
     } else {
       const bool winograd = algorithm == Algorithm::winograd_f4;
       out.line("refused: %s, which %s\n", winograd ? "winograd" : name(algorithm),

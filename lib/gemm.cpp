@@ -11,9 +11,13 @@
 namespace fastconv {
 
 std::int64_t gemm_workspace_bytes(const Problem& p, const Blocking& b, int weight_nr) noexcept {
+  // By taps, of two panels at most.
+  const std::int64_t channels = b.form == PixelForm::taps
+                                    ? std::min<std::int64_t>(b.channel_block, 2 * b.tile.nr)
+                                    : b.channel_block;
   const std::int64_t sums =
       p.c_per_group() * p.taps() > b.kc
-          ? round_up(b.images * b.pixel_block, b.tile.nr) * round_up(b.channel_block, weight_nr)
+          ? round_up(b.images * b.pixel_block, b.tile.nr) * round_up(channels, weight_nr)
           : 0;
   return round_up(b.buffer_elements() + sums, 16) * static_cast<std::int64_t>(sizeof(float));
 }
@@ -122,7 +126,9 @@ void gemm(const Operands& operands, const Blocking& b, std::int64_t begin, std::
     const std::int64_t pixels = std::min(b.pixel_block, grid.row_pixels - in_row);
     if (b.form == PixelForm::taps) {
       const std::int64_t images = std::min(b.images, p.n - n);
-      TapProduct(operands, b, n, images, group, workspace).run(channel, channels);
+      TapProduct(operands, b, {n, n + images}, {pixel / p.ow, (pixel + pixels) / p.ow}, group,
+                 workspace)
+          .run(channel, channels);
     } else if (b.has_border) {
       multiply_parts(operands, b, n, group, pixel, pixels, channel, channels, workspace);
     } else {

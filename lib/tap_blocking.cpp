@@ -92,13 +92,17 @@ bool block_taps(const Problem& p, const CacheSizes& caches, Blocking& b) noexcep
   b.kc = std::min<std::int64_t>(channels, kMaxKc);
   b.pitch = dense ? channels : vectors * b.tile.width;
   if (!dense && aliases(2 * b.pitch)) b.pitch += kLine;
-  // Images that fit half of L2, and their sums a quarter.
+  // Images that fit half of L2, and a quarter their sums of as many channels as are multiplied at
+  // once.
   const std::int64_t image = p.h * p.w * b.pitch;
   const std::int64_t floats = caches.l2 / kFloat;
-  const std::int64_t most = std::min(floats / 2 / image, floats / 4 / b.channel_block / pixels);
+  const std::int64_t most =
+      std::min(floats / 2 / image,
+               floats / 4 / std::min<std::int64_t>(b.channel_block, 2 * b.tile.nr) / pixels);
   if (most < 1) return false;
   b.images = even_block(p.n, most, 1);
-  b.pixel_block = b.pack_block = pixels;
+  b.pixel_block = pixels;
+  b.pack_block = p.ow;  // what a thread may be left with
   Dims<4> strides = p.x_strides;
   if (!in_place) {
     strides = {image, 1, p.w * b.pitch, b.pitch};

@@ -16,25 +16,28 @@ namespace fastconv {
 // neither stored nor multiplied, so the weights have to be finite.
 class TapProduct {
  public:
-  TapProduct(const Operands& operands, const Blocking& blocking, std::int64_t n,
-             std::int64_t images, std::int64_t group, void* workspace) noexcept
+  TapProduct(const Operands& operands, const Blocking& blocking, const Range& images,
+             const Range& rows, std::int64_t group, void* workspace) noexcept
       : g_(operands),
         p_(operands.problem),
         b_(blocking),
         nr_(blocking.tile.nr),
         depth_(p_.c_per_group() * p_.taps()),
-        images_(images),
-        rows_(images * p_.oh * p_.ow),
+        images_(images.end - images.begin),
+        rows_(rows),
+        outputs_(images_ * (rows.end - rows.begin) * p_.ow),
         first_lane_(group * operands.lanes_per_group),
         sums_(static_cast<float*>(workspace) + blocking.buffer_elements()) {
+    const std::int64_t n = images.begin;
+    const auto place = [&](const Dims<4>& s) {
+      return n * s[0] + group * p_.k_per_group() * s[1] + rows.begin * s[2];
+    };
+    y_ = g_.y + place(p_.y_strides);
+    if (g_.residual != nullptr) residual_ = g_.residual + place(g_.residual_strides);
     x_ = g_.x + n * p_.x_strides[0] + group * p_.c_per_group() * p_.x_strides[1];
-    y_ = g_.y + n * p_.y_strides[0] + group * p_.k_per_group() * p_.y_strides[1];
-    if (g_.residual != nullptr) {
-      residual_ = g_.residual + n * g_.residual_strides[0] +
-                  group * p_.k_per_group() * g_.residual_strides[1];
-    }
     x_strides_ = p_.x_strides;
     if (b_.pack_elements > 0) copy_images(static_cast<float*>(workspace));
+    x_ += rows.begin * p_.window.stride.h * x_strides_[2];
     order_axes();
   }
 
@@ -42,11 +45,11 @@ class TapProduct {
     const std::int64_t most = b_.wide ? 2 * nr_ : nr_;
     for (std::int64_t done = 0; done < channels; done += most) {
       const std::int64_t lanes = std::min(most, channels - done);
-      std::fill_n(sums_, rows_ * round_up(lanes, nr_), 0.0F);
+      std::fill_n(sums_, outputs_ * round_up(lanes, nr_), 0.0F);
       multiply(channel + done, lanes);
       for (std::int64_t lane = 0; lane < lanes; lane += nr_) {
         finish(channel + done + lane, std::min<std::int64_t>(nr_, lanes - lane),
-               sums_ + lane * rows_);
+               sums_ + lane * outputs_);
       }
     }
   }
@@ -83,7 +86,7 @@ class TapProduct {
   void order_axes() noexcept {
     const Pair stride = p_.window.stride;
     const Axis n{0, images_, x_strides_[0], 0};
-    const Axis h{2, p_.oh, stride.h * x_strides_[2], 0};
+    const Axis h{2, rows_.end - rows_.begin, stride.h * x_strides_[2], 0};
     const Axis w{3, p_.ow, stride.w * x_strides_[3], 0};
     const Axis ordered[3][3] = {{w, h, n}, {w, n, h}, {n, h, w}};
     std::int64_t sums_stride = nr_;
@@ -100,14 +103,16 @@ class TapProduct {
     tile.lanes = static_cast<std::int32_t>(lanes);
     tile.b = g_.weights + (first_lane_ + channel) * depth_;
     tile.b_panel_stride = depth_ * nr_;
-    tile.sums_panel_stride = rows_ * nr_;
+    tile.sums_panel_stride = outputs_ * nr_;
     tile.first = tile.last = false;
     tile.segments = segments_;
     const bool by_columns = b_.along != Along::columns;
     const std::int64_t at_once = by_columns ? kernel.w : 1;
     if (b_.fetch_weights) tile.b_ahead = at_once * p_.c_per_group() * nr_;
     for (std::int64_t r = 0; r < kernel.h; ++r) {
-      const Range rows = output_rows_inside(p_, r);
+      Range rows = output_rows_inside(p_, r);
+      rows = {std::max(rows.begin, rows_.begin) - rows_.begin,
+              std::min(rows.end, rows_.end) - rows_.begin};
       if (rows.begin >= rows.end) continue;
       if (!by_columns) {
         for (std::int64_t s = 0; s < kernel.w; ++s) {
@@ -232,11 +237,11 @@ class TapProduct {
       tile.epilogue = &kNoEpilogue;
       tile.c = tile.sums = sums;
       tile.c_row_stride = nr_;
-      finish_run(rows_, tile);
+      finish_run(outputs_, tile);
     }
     ScatterArguments scatter;
     scatter.lanes = tile.lanes;
-    scatter.rows = p_.oh;
+    scatter.rows = rows_.end - rows_.begin;
     scatter.columns = p_.ow;
     Dims<4> strides{};
     for (const Axis& axis : axes_) strides[axis.number] = axis.sums_stride;
@@ -274,7 +279,8 @@ class TapProduct {
   int nr_;
   std::int64_t depth_;
   std::int64_t images_;
-  std::int64_t rows_;  // of sums: outputs of all images
+  Range rows_;            // of the output; from here on they are counted from the first of them
+  std::int64_t outputs_;  // of all images
   std::int64_t first_lane_;
   float* sums_;  // [panel][outer][middle][inner][nr]
   const float* x_;

@@ -155,7 +155,7 @@ KernelLevel register_tiles(const KernelTable& table, Progress& progress) {
   level.kcs = {64, 96, 128, 160, 192, 224, 256};
   for (const bool is_nhwc : {false, true}) {
     const Problem problem = problem_of(256, 256, 28, 3, 1, is_nhwc);
-    const Blocking blocking = choose_blocking(problem, Tiles(table), detected_caches());
+    const Blocking blocking = choose_blocking(problem, Tiles(table), detected_caches(), true);
     level.chosen[is_nhwc ? 1 : 0] = static_cast<int>(blocking.kc);
     level.kcs.push_back(static_cast<int>(blocking.kc));
   }

@@ -3,7 +3,9 @@
 // same bits in every layout, cut into whatever blocks, at whatever level that rounds alike.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -200,9 +202,16 @@ void check_forms(const Problem& p, const Operands& operands, const Place& place,
         continue;
       }
       const ConstTensorView from = residual.view();
+      const Blocking whole = blocking;
       for (const bool finite : {true, false}) {  // weights, as far as gemm knows
         for (const Along tiles : {Along::rows, Along::columns, Along::images}) {
-          if (form == PixelForm::taps) blocking.along = tiles;
+          if (form == PixelForm::taps) {
+            // As a whole and in parts, as threads have it.
+            blocking.along = tiles;
+            blocking.images = finite ? whole.images : std::min<std::int64_t>(whole.images, 2);
+            blocking.pixel_block = (finite ? problem.oh : (problem.oh + 1) / 2) * problem.ow;
+            fill_with(y.view(), std::numeric_limits<float>::quiet_NaN());
+          }
           const GuardedBuffer workspace(gemm_workspace_bytes(problem, blocking, table.nr()), guard);
           gemm({problem, table, x.view().data, weights.floats(), lanes, finite, bias.floats(),
                 y.view().data, place.has_residual ? from.data : nullptr, from.strides, epilogue},

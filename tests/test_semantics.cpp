@@ -139,6 +139,25 @@ TEST_SUITE("semantics") {
     });
   }
 
+  TEST_CASE("padding taps of filters larger than the image multiply") {
+    for_each_engine([](const LayerOptions& options) {
+      for (const Layout layout : kDense) {
+        const Tensor x(layout, {3, 20, 2, 2});
+        const Tensor y(layout, {3, 18, 2, 2});
+        const Tensor weights(Layout::nchw, {18, 20, 7, 7});
+        fill_integers(x.view(), 1);
+        fill_integers(weights.view(), 2);
+        at(weights.view(), {5, 19, 0, 0}) = kInfinity;  // which no output finds in the image
+        REQUIRE(conv2d(x.view(), weights.view(), nullptr, y.view(), 1, 3, 1, 1, PaddingMode::zeros,
+                       options)
+                    .ok());
+        for_each_index(y.view().shape, [&](const Dims<4>& i) {
+          CHECK(std::isnan(at(y.view(), i)) == (i[1] == 5));
+        });
+      }
+    });
+  }
+
   TEST_CASE("padding taps of depthwise filters multiply: above the image, below and beside it") {
     for (const Isa isa : tested_isas()) {
       for (const Layout layout : kDense) {
