@@ -20,7 +20,8 @@ enum class PixelForm : std::int32_t {
   taps,      // tap by tap, from x or a copy without padding, those alone that find it in the image
 };
 
-// What of the output lies along a tile's rows, where they are multiplied tap by tap.
+// What of the output lies along a tile's rows, where they are multiplied tap by tap; TapProduct
+// orders axes by it.
 enum class Along : std::int32_t { images, rows, columns };
 
 // The padded image under a block of output rows and columns, in steps that leave out what no
@@ -46,7 +47,7 @@ struct Blocking {
   std::int64_t pack_block = 0;   // pixels packed at a time, to be used at once while they are in L1
   std::int64_t pixel_block = 0;  // pixels per pass over a k-block of the weights
   std::int64_t channel_block = 0;  // channels per pass
-  std::int64_t images = 1;         // of which a block has the pixels
+  std::int64_t images = 1;         // of which a block has the pixels: one, but by taps
   Along along = Along::columns;    // of taps
   std::int64_t pitch = 0;          // floats from a packed pixel to the next, but for columns
   std::int64_t pack_elements = 0;  // of the buffer that a pack block fills

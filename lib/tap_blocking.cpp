@@ -41,8 +41,9 @@ double tap_cycles(const Problem& p, const CacheSizes& caches, const Blocking& b)
   const double cycle = core_cycle(b.tile.width);
   const double panels = real(ceil_div(lanes, b.wide ? 2 * b.tile.nr : b.tile.nr));
   const double vectors = real(ceil_div(lanes, b.tile.width));
-  const bool by_columns = b.along != Along::columns;
-  const std::int64_t weights = channels * (by_columns ? columns.taps : 1) * b.tile.nr * kFloat;
+  const bool column_by_column = b.along != Along::columns;
+  const std::int64_t weights =
+      channels * (column_by_column ? columns.taps : 1) * b.tile.nr * kFloat;
   const double from = weights <= caches.l1 / 2 ? kL1Bytes : kL2Bytes;
   // Of the calls for as many outputs.
   const auto run = [&](std::int64_t depth, const Range& range, std::int64_t calls) {
@@ -52,7 +53,7 @@ double tap_cycles(const Problem& p, const CacheSizes& caches, const Blocking& b)
            real(calls) * (panels * kTapCall * cycle + real(length) * vectors * kTapSum);
   };
   double cycles = 0.0;
-  if (!by_columns) {
+  if (!column_by_column) {
     for (std::int64_t s = 0; s < kernel.w; ++s) {
       cycles += real(rows.pairs) * run(channels, output_columns_inside(p, s), 1);
     }
@@ -79,11 +80,9 @@ double tap_cycles(const Problem& p, const CacheSizes& caches, const Blocking& b)
 
 bool block_taps(const Problem& p, const CacheSizes& caches, Blocking& b) noexcept {
   constexpr double kMostInside = 0.75;  // of the taps, or what is passed over is not worth a call
+  if (p.window.padding_mode != PaddingMode::zeros || p.taps() == 1) return false;
   const double inside = share_of_rows_inside(p) * share_of_columns_inside(p);
-  if (p.window.padding_mode != PaddingMode::zeros || p.taps() == 1 || inside == 0.0 ||
-      inside > kMostInside) {
-    return false;
-  }
+  if (inside == 0.0 || inside > kMostInside) return false;
   const std::int64_t channels = p.c_per_group();
   const std::int64_t vectors = ceil_div(channels, b.tile.width);
   const std::int64_t pixels = p.oh * p.ow;

@@ -106,15 +106,15 @@ class TapProduct {
     tile.sums_panel_stride = outputs_ * nr_;
     tile.first = tile.last = false;
     tile.segments = segments_;
-    const bool by_columns = b_.along != Along::columns;
-    const std::int64_t at_once = by_columns ? kernel.w : 1;
+    const bool column_by_column = b_.along != Along::columns;
+    const std::int64_t at_once = column_by_column ? kernel.w : 1;
     if (b_.fetch_weights) tile.b_ahead = at_once * p_.c_per_group() * nr_;
     for (std::int64_t r = 0; r < kernel.h; ++r) {
       Range rows = output_rows_inside(p_, r);
       rows = {std::max(rows.begin, rows_.begin) - rows_.begin,
               std::min(rows.end, rows_.end) - rows_.begin};
       if (rows.begin >= rows.end) continue;
-      if (!by_columns) {
+      if (!column_by_column) {
         for (std::int64_t s = 0; s < kernel.w; ++s) {
           const Range columns = output_columns_inside(p_, s);
           if (columns.begin < columns.end) multiply_taps(r, {s, s + 1}, rows, columns, tile);
