@@ -50,6 +50,51 @@ void repeat_channels(float* pixels, std::int64_t count, std::int64_t pitch, int 
   }
 }
 
+// A row of which [begin, end) come from `in`, and zeros before and behind them, up to `count` and
+// the end of a vector. Every vector is one store, as taps soon load from it. (A masked load from
+// before the image takes a hundred cycles where the page before it is not mapped; lanes that are
+// moved do not.)
+template <class Arch>
+class PaddedRow {
+ public:
+  PaddedRow(std::int64_t begin, std::int64_t end, std::int64_t count) noexcept
+      : begin_(begin), end_(end), count_(count) {
+    moved_ = V::lanes(kRing.lane + W - begin % W);
+  }
+
+  FASTCONV_INLINE void copy(float* out, const float* in) const noexcept {
+    const std::int64_t whole = begin_ / W * W;
+    fill_zeros<Arch>(out, whole);
+    std::int64_t j = whole;
+    if (begin_ > whole) {
+      const std::int64_t room = whole + W - begin_;
+      const std::int64_t some = end_ - begin_ < room ? end_ - begin_ : room;
+      V::permute(V::load_first(in, static_cast<int>(some)), moved_).store(out + j);
+      j += W;
+    }
+    in -= begin_;
+    for (; j + W <= end_; j += W) V::load(in + j).store(out + j);
+    if (j < end_) {
+      V::load_first(in + j, static_cast<int>(end_ - j)).store(out + j);
+      j += W;
+    }
+    fill_zeros<Arch>(out + j, count_ - j);
+  }
+
+ private:
+  using V = Vector<Arch>;
+  static constexpr int W = V::width;
+  struct Ring {
+    int lane[2 * W];
+    constexpr Ring() noexcept : lane() {
+      for (int i = 0; i < 2 * W; ++i) lane[i] = i % W;
+    }
+  };
+  static constexpr Ring kRing{};
+  std::int64_t begin_, end_, count_;
+  typename V::Lanes moved_;
+};
+
 // The image under a block of output rows and columns, padded, as planes whose columns a stride
 // visits one after the other: [channels][rows][phases][pitch], of which those under a tap.
 template <class Arch>
@@ -73,6 +118,7 @@ void pack_planes(const RegionArguments& arguments) {
     if (begin > count) begin = count;
     if (end > count) end = count;
     if (end < begin) end = begin;
+    const PaddedRow<Arch> padded(begin, end, count);
     for (std::int64_t c = 0; c < arguments.channels; c += at_once) {
       float* out = arguments.out + c * plane + k * arguments.pitch;
       for (std::int64_t i = 0; i < arguments.rows; ++i, out += row_pitch) {
@@ -90,8 +136,10 @@ void pack_planes(const RegionArguments& arguments) {
             out[n * plane + j] = w < 0 ? 0.0F : row[w * p.x_strides[3] + n];
           }
         };
-        for (std::int64_t j = 0; j < begin; ++j) border(j);
-        if (begin < end) {
+        if (step == 1) {
+          padded.copy(out, row + first + begin);
+          if (mode == PaddingMode::zeros) continue;
+        } else if (begin < end) {
           const float* in = row + (first + begin * stride.w) * p.x_strides[3];
           if (together) {
             split_channels<Arch>(out + begin, plane, in, step, at_once, end - begin);
@@ -99,6 +147,7 @@ void pack_planes(const RegionArguments& arguments) {
             copy_run<Arch>(out + begin, in, step, end - begin);
           }
         }
+        for (std::int64_t j = 0; j < begin; ++j) border(j);
         for (std::int64_t j = end; j < count; ++j) border(j);
       }
     }

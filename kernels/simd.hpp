@@ -147,11 +147,11 @@ struct Vector<Portable> {
     return x;
   }
 
-  // Lane i of the result is lane lanes[i] of x.
+  // Lane i of the result is lane lane[i] of x; lane points to one for each.
   struct Lanes {
     int lane[width];
   };
-  static FASTCONV_INLINE Lanes lanes(const int (&lane)[width]) noexcept {
+  static FASTCONV_INLINE Lanes lanes(const int* lane) noexcept {
     return {{lane[0], lane[1], lane[2], lane[3]}};
   }
   static FASTCONV_INLINE Vector permute(Vector x, const Lanes& l) noexcept {
@@ -341,18 +341,16 @@ struct Vector {
     return {a.value / b.value};
   }
 
-  // Lane i of the result is lane lanes[i] of x.
+  // Lane i of the result is lane lane[i] of x; lane points to one for each.
 #if defined(__AVX512F__)
   using Lanes = __m512i;
-  static FASTCONV_INLINE Lanes lanes(const int (&lane)[width]) noexcept {
-    return _mm512_loadu_si512(lane);
-  }
+  static FASTCONV_INLINE Lanes lanes(const int* lane) noexcept { return _mm512_loadu_si512(lane); }
   static FASTCONV_INLINE Vector permute(Vector x, Lanes lanes) noexcept {
     return {Native(_mm512_permutexvar_ps(lanes, x.value))};
   }
 #elif defined(__AVX2__)
   using Lanes = __m256i;
-  static FASTCONV_INLINE Lanes lanes(const int (&lane)[width]) noexcept {
+  static FASTCONV_INLINE Lanes lanes(const int* lane) noexcept {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(lane));
   }
   static FASTCONV_INLINE Vector permute(Vector x, Lanes lanes) noexcept {
@@ -360,7 +358,7 @@ struct Vector {
   }
 #elif defined(__SSE4_1__)
   using Lanes = __m128i;  // byte i comes from byte lanes[i]
-  static FASTCONV_INLINE Lanes lanes(const int (&lane)[width]) noexcept {
+  static FASTCONV_INLINE Lanes lanes(const int* lane) noexcept {
     unsigned bytes[width];
     for (int i = 0; i < width; ++i) {
       bytes[i] = 0x03020100U + 0x04040404U * static_cast<unsigned>(lane[i]);
@@ -372,7 +370,7 @@ struct Vector {
   }
 #elif defined(__ARM_NEON)
   using Lanes = uint8x16_t;  // byte i comes from byte lanes[i]
-  static FASTCONV_INLINE Lanes lanes(const int (&lane)[width]) noexcept {
+  static FASTCONV_INLINE Lanes lanes(const int* lane) noexcept {
     unsigned bytes[width];
     for (int i = 0; i < width; ++i) {
       bytes[i] = 0x03020100U + 0x04040404U * static_cast<unsigned>(lane[i]);

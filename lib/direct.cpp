@@ -371,11 +371,14 @@ void direct_block(const Operands& t, const DirectBlocking& b, RegionArguments& p
 void direct(const Operands& t, const DirectBlocking& b, std::int64_t begin, std::int64_t end,
             void* workspace) noexcept {
   const Problem& p = t.problem;
-  const std::int64_t column_blocks = ceil_div(p.ow, b.columns);
-  std::int64_t column = begin % column_blocks * b.columns;
-  const std::int64_t row_blocks = ceil_div(p.oh, b.rows);
-  std::int64_t row = begin / column_blocks % row_blocks * b.rows;
-  std::int64_t image = begin / column_blocks / row_blocks;  // or some groups of one
+  std::int64_t column = 0, row = 0, image = 0;  // or some groups of one
+  if (begin > 0) {
+    const std::int64_t column_blocks = ceil_div(p.ow, b.columns);
+    const std::int64_t row_blocks = ceil_div(p.oh, b.rows);
+    column = begin % column_blocks * b.columns;
+    row = begin / column_blocks % row_blocks * b.rows;
+    image = begin / column_blocks / row_blocks;
+  }
   RegionArguments planes;
   DirectArguments d;
   set_up(t, b, static_cast<float*>(workspace), planes, d);

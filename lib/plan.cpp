@@ -123,7 +123,8 @@ void share_among_threads(int threads, const Engine& engine, PlanState& state) no
   const std::int64_t slots = state.slots;
   const std::int64_t tasks = std::clamp(static_cast<std::int64_t>(work / kFlopPerTask),
                                         kTasksPerThread * slots, kMostTasksPerThread * slots);
-  state.tasks = std::min(engine.blocks(state), tasks);
+  state.blocks = engine.blocks(state);
+  state.tasks = std::min(state.blocks, tasks);
   state.slots = static_cast<int>(std::clamp<std::int64_t>(state.tasks, 1, state.slots));
 }
 

@@ -29,7 +29,8 @@ struct PlanState {
   DepthwiseBlocking depthwise;
   WinogradBlocking winograd;
   std::int64_t slot_bytes = 0;  // of scratch memory
-  std::int64_t tasks = 1;
+  std::int64_t blocks = 0;      // that an engine cuts the problem into
+  std::int64_t tasks = 1;       // runs of them
   int slots = 1;
   Epilogue epilogue;
   bool has_bias = false;

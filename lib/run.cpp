@@ -26,7 +26,6 @@ struct Job {
   const PlanState& state;
   const Engine& engine;
   Operands operands;
-  std::int64_t blocks;
   std::int64_t tasks;
   char* workspace;
   bool flush_denormals;
@@ -44,10 +43,12 @@ struct Job {
       return;
     }
     const DenormalMode mode(job.flush_denormals);
-    const std::int64_t begin = job.blocks * task / job.tasks;
-    const std::int64_t end = job.blocks * (task + 1) / job.tasks;
+    // A division is felt on tiny images.
+    const auto first_of = [&](std::int64_t i) {
+      return job.tasks == 1 ? i * state.blocks : i * state.blocks / job.tasks;
+    };
     void* workspace = job.workspace + slot * state.slot_bytes;
-    job.engine.run(job.operands, state, begin, end, workspace);
+    job.engine.run(job.operands, state, first_of(task), first_of(task + 1), workspace);
     job.ended.fetch_add(1, std::memory_order_relaxed);
   }
 
@@ -159,7 +160,6 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
             {state.problem, *packed_->table, x.data, packed_->weights, packed_->lanes_per_group,
              packed_->finite, packed_->bias, y.data, options.residual.data,
              permuted(residual_strides, state.axes), state.epilogue, transformed, packed_->narrow},
-            engine->blocks(state),
             state.tasks,
             workspace,
             flush,
