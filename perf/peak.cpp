@@ -88,7 +88,11 @@ DEFINE_KERNELS(generic, , float, 1, 12, IDENTITY, MULTIPLY_ADD_SCALAR, LOAD_SCAL
 
 const Kernels& kernels(Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::automatic && !resolve_isa(isa, isa).ok()) return k_generic;
+  static const Isa best = [] {  // asking for it takes longer than a tiny copy
+    Isa resolved = Isa::automatic;
+    return resolve_isa(Isa::automatic, resolved).ok() ? resolved : Isa::generic;
+  }();
+  if (isa == Isa::automatic) isa = best;
   if (isa == Isa::avx512) return k_avx512;
   if (isa == Isa::avx2) return k_avx2;
 #else
