@@ -22,9 +22,9 @@ bool aliases(const Problem& p, std::int64_t phases, const float* x, const float*
 // Floats from a pixel to the next with which a row's pixels lie in four sets of L1 or fewer.
 constexpr std::int64_t kCrowded = 256;
 
-// Output pixels of some channels.
+// Output pixels of some channels; of more images than one they are whole.
 struct Part {
-  std::int64_t n, channel, oh, ow, channels, rows, pixels;
+  std::int64_t n, channel, oh, ow, images, channels, rows, pixels;
 };
 
 // A block of an image's channels and rows, in whole rows.
@@ -82,21 +82,104 @@ class PixelBlocks {
   }
 
   void run(const Part& part) noexcept {
+    const float* x =
+        t_.x + part.n * p_.x_strides[0] + inputs_of(p_, part.channel) * p_.x_strides[1];
+    b_.listed ? run_listed(part, x) : run_rows(part, x);
+  }
+
+ private:
+  static std::int64_t offset(const Part& part, const Dims<4>& s) noexcept {
+    return part.n * s[0] + part.channel * s[1] + part.oh * s[2] + part.ow * s[3];
+  }
+
+  // What any pixels of some channels have in common.
+  DepthwiseArguments arguments(const Part& part) const noexcept {
+    DepthwiseArguments d;
+    d.inputs = pointers_;
+    d.shift = shift_;
+    d.kernel_h = p_.window.kernel_size.h;
+    d.kernel_w = p_.window.kernel_size.w;
+    d.group_in = static_cast<int>(p_.c_per_group());
+    d.group_out = b_.repeated ? 1 : static_cast<int>(p_.k_per_group());
+    d.weights = t_.weights + part.channel * p_.taps() * d.group_in;
+    d.bias = t_.bias != nullptr ? t_.bias + part.channel : nullptr;
+    d.channels = static_cast<int>(part.channels);
+    d.epilogue = &t_.epilogue;
+    d.y = t_.y + offset(part, p_.y_strides);
+    return d;
+  }
+
+  void run_listed(const Part& part, const float* x) noexcept {
+    list(part, x);
+    DepthwiseArguments d = arguments(part);
+    d.rows = 1;
+    d.pixels = part.images * part.rows * part.pixels;
+    d.stride_h = 1;
+    d.stride_w = d.kernel_w;
+    d.dilation_w = 1;
+    d.row_step = d.end_column = d.pixels * d.kernel_w;
+    d.end_row = d.kernel_h;
+    d.y_pixel_stride = output_step(p_, p_.y_strides);
+    if (t_.residual != nullptr) {
+      const Dims<4>& rs = t_.residual_strides;
+      const Dims<4>& ys = p_.y_strides;
+      d.residual = t_.residual + offset(part, rs);
+      d.residual_pixel_stride = rs[1] == 1 ? output_step(p_, rs) : 0;
+      if (d.residual_pixel_stride == 0) {
+        // Taken to where the result will be, and added to from there.
+        for (std::int64_t i = 0; i < part.images; ++i) {
+          t_.table.copy_planes({{part.channels, part.rows, part.pixels},
+                                d.residual + i * rs[0],
+                                {rs[1], rs[2], rs[3]},
+                                d.y + i * ys[0],
+                                {ys[1], ys[2], ys[3]}});
+        }
+        d.residual = d.y;
+        d.residual_pixel_stride = d.y_pixel_stride;
+      }
+    }
+    t_.table.depthwise(d);
+  }
+
+  // Lays out [rows of the filter][pixels][columns of the filter] pointers. Those into the image
+  // also serve other images and channels, shifted as a whole.
+  void list(const Part& part, const float* x) noexcept {
+    const bool kept = origin_ != nullptr;
+    if (!kept) origin_ = x;
+    if (kept && x == origin_ + shift_) return;
+    shift_ = x - origin_;
+    const auto& [kernel, stride, padding, dilation, mode] = p_.window;
+    const float** pointer = pointers_;
+    for (std::int64_t r = 0; r < kernel.h; ++r) {
+      for (std::int64_t i = 0; i < part.images; ++i) {
+        for (std::int64_t oh = 0; oh < part.rows; ++oh) {
+          const std::int64_t h =
+              source_index(oh * stride.h + r * dilation.h - padding.top, p_.h, mode);
+          const float* in = origin_ + i * p_.x_strides[0] + h * p_.x_strides[2];
+          for (std::int64_t ow = 0; ow < part.pixels; ++ow) {
+            std::int64_t at = ow * stride.w - padding.left;
+            for (std::int64_t s = 0; s < kernel.w; ++s, at += dilation.w) {
+              const std::int64_t w = h < 0 ? -1 : source_index(at, p_.w, mode);
+              *pointer++ = w < 0 ? zeros_ - shift_ : in + w * p_.x_strides[3];
+            }
+          }
+        }
+      }
+    }
+  }
+
+  void run_rows(const Part& part, const float* x) noexcept {
     const auto& [kernel, stride, padding, dilation, mode] = p_.window;
     const std::int64_t columns = columns_of(p_, part.pixels);
     const std::int64_t apart = row_phases(p_, b_);  // output rows of a block
     const std::int64_t phases = column_phases(p_, part.pixels);
-    const float* x =
-        t_.x + part.n * p_.x_strides[0] + inputs_of(p_, part.channel) * p_.x_strides[1];
     const std::int64_t top = part.oh * stride.h - padding.top;
     if (b_.transposed || b_.copied) {
       read_patch(part, x, phases);
     } else {
       point(part, phases, p_.x_strides[3], dilation.h * p_.x_strides[2], x + top * p_.x_strides[2]);
     }
-    DepthwiseArguments d;
-    d.inputs = pointers_;
-    d.shift = shift_;
+    DepthwiseArguments d = arguments(part);
     d.row_step = columns;
     d.end_row = rows_of(p_, part.rows);
     const bool skips = t_.finite && mode == PaddingMode::zeros;
@@ -106,25 +189,16 @@ class PixelBlocks {
       d.end_row = std::min(d.end_row, std::max<std::int64_t>(ceil_div(p_.h - top, dilation.h), 0));
     }
     d.end_column = columns;
-    d.kernel_h = kernel.h;
-    d.kernel_w = kernel.w;
     d.stride_h = stride.h;
     d.stride_w = stride.w;
     d.dilation_w = dilation.w / phases;
-    d.group_in = static_cast<int>(p_.c_per_group());
-    d.group_out = b_.repeated ? 1 : static_cast<int>(p_.k_per_group());
-    d.weights = t_.weights + part.channel * p_.taps() * d.group_in;
-    d.bias = t_.bias != nullptr ? t_.bias + part.channel : nullptr;
     d.rows = part.rows;
-    d.channels = static_cast<int>(part.channels);
     if (b_.transposed) {
       d.epilogue = &kNoEpilogue;
       d.y = outputs_;
       d.y_row_stride = part.pixels * scratch_.output_pitch;
       d.y_pixel_stride = scratch_.output_pitch;
     } else {
-      d.epilogue = &t_.epilogue;
-      d.y = t_.y + offset(part, p_.y_strides);
       d.y_row_stride = apart * p_.y_strides[2];
       d.y_pixel_stride = p_.y_strides[3];
       d.y_aliases = !b_.copied && aliases(p_, phases, x, d.y);
@@ -147,11 +221,6 @@ class PixelBlocks {
       if (d.residual != nullptr) d.residual += d.residual_pixel_stride / phases;
     }
     if (b_.transposed) scatter(part);
-  }
-
- private:
-  static std::int64_t offset(const Part& part, const Dims<4>& s) noexcept {
-    return part.n * s[0] + part.channel * s[1] + part.oh * s[2] + part.ow * s[3];
   }
 
   // Lays out the pointers to the pixels under a part, which are `step` apart, and the rows that a
@@ -293,7 +362,7 @@ class PixelBlocks {
   const float** pointers_;
   float* patch_;
   float* outputs_;
-  Part pointed_{0, 0, -1, -1, 0, 0, 0};         // the part that the pointers are for
+  Part pointed_{0, 0, -1, -1, 0, 0, 0, 0};      // the part that the pointers are for
   const float* origin_ = nullptr;               // of the first part of these pixels
   std::int64_t shift_ = 0;                      // from there
   std::int64_t first_kept_ = 0, end_kept_ = 0;  // rows of pointers inside the image
@@ -321,7 +390,8 @@ void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin
     rest /= blocks_of_rows;
     part.ow = rest % pixel_blocks * b.pixels;
     part.pixels = std::min(b.pixels, p.ow - part.ow);
-    part.n = rest / pixel_blocks;
+    part.n = rest / pixel_blocks * b.images;
+    part.images = std::min(b.images, p.n - part.n);
     if (part.rows <= 0) continue;
     b.lanes == Lanes::pixels ? planes_block(t, part, b.fetch) : pixels.run(part);
   }

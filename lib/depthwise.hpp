@@ -19,7 +19,10 @@ struct DepthwiseBlocking {
   bool transposed = false;  // channels, to a patch and from staged outputs
   bool copied = false;      // x alone, to a patch
   bool repeated = false;    // there, an input channel for each of its output channels
-  bool fetch = false;       // x and y lie beyond near caches
+  // Or else pixels of all rows of `images`, each with pointers of its own to all its taps.
+  bool listed = false;
+  bool fetch = false;  // x and y lie beyond near caches
+  std::int64_t images = 1;
   std::int64_t rows = 0;
   std::int64_t pixels = 0;
   std::int64_t channels = 0;

@@ -13,7 +13,7 @@ namespace fastconv {
 // Rows that a dilated filter visits are an image of their own, in which it is dense: one of every
 // so many rows.
 inline std::int64_t row_phases(const Problem& p, const DepthwiseBlocking& b) noexcept {
-  return b.lanes == Lanes::channels ? std::min(p.window.dilation.h, p.oh) : 1;
+  return b.lanes == Lanes::channels && !b.listed ? std::min(p.window.dilation.h, p.oh) : 1;
 }
 
 inline std::int64_t row_blocks(const Problem& p, const DepthwiseBlocking& b) noexcept {
@@ -37,6 +37,14 @@ inline std::int64_t inputs_of(const Problem& p, std::int64_t channels) noexcept 
   return ceil_div(channels, p.k_per_group()) * p.c_per_group();
 }
 
+// Floats from an output to the next through all rows and images, or 0 if they differ.
+inline std::int64_t output_step(const Problem& p, const Dims<4>& strides) noexcept {
+  const std::int64_t step = p.ow > 1 ? strides[3] : p.oh > 1 ? strides[2] : strides[0];
+  const bool even =
+      (p.oh == 1 || strides[2] == p.ow * step) && (p.n == 1 || strides[0] == p.oh * p.ow * step);
+  return even ? step : 0;
+}
+
 // What a block needs of scratch memory, in bytes, one behind the other: zeros, pointers, and of a
 // transposed or copied block the patch of the image under it, and of the former its outputs.
 struct Scratch {
@@ -48,7 +56,8 @@ struct Scratch {
     output_pitch = round_up(b.channels, kMaxWidth);
     patch_pitch = b.repeated ? output_pitch : round_up(inputs_of(p, b.channels), kMaxWidth);
     zeros = output_pitch * kFloat;
-    const std::int64_t pixels = rows_of(p, b.rows) * columns_of(p, b.pixels);
+    const std::int64_t pixels = b.listed ? b.images * b.rows * b.pixels * p.taps()
+                                         : rows_of(p, b.rows) * columns_of(p, b.pixels);
     pointers = round_up(pixels * static_cast<std::int64_t>(sizeof(const float*)), 64);
     if (!b.transposed && !b.copied) return;
     const std::int64_t rows = std::min(rows_of(p, b.rows), p.h);

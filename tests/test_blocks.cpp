@@ -50,6 +50,31 @@ TEST_SUITE("blocks") {
     sweep.run(problems[4], Layout::padded_rows, Fill::integers, 5);
     sweep.run(problems[6], Layout::flipped, Fill::integers, 6);
   }
+
+  TEST_CASE("depthwise, one or two columns of several images in a block") {
+    Sweep sweep;
+    PostOps adds;
+    adds.sum = true;
+    std::uint64_t seed = 0;
+    // 112 pixels are a block's: 28 images of 2x2.
+    for (const std::int64_t mb : {1, 2, 27, 28, 29, 57}) {
+      const Problem problems[] = {
+          problem(35, 35, 35, 3, 2, 1, 4, mb),
+          problem(34, 34, 34, {5, 3}, 1, {2, 1}, {3, 1}, mb),
+          problem(12, 24, 12, 3, 1, 1, 2, mb),  // with a multiplier
+          problem(24, 24, 6, {3, 2}, 1, {1, 0}, {2, 3}, mb),
+      };
+      for (const Problem& p : problems) {
+        const Guard guard = ++seed % 2 == 0 ? Guard::after : Guard::before;
+        sweep.run(p, Layout::nhwc, Fill::integers, seed, true, guard, adds);
+        sweep.run(p, Layout::nhwc_slice, Fill::integers, seed, true, guard);
+        sweep.run(p, Layout::nhwc_crop, Fill::integers, seed);
+      }
+      Conv2d other = conv_of(20, 20, 3, 1, 20);
+      other.padding_mode = PaddingMode::circular;
+      sweep.run(problem_of(other, mb, 2, 2), Layout::nhwc, Fill::integers, ++seed);
+    }
+  }
 }
 
 }  // namespace fastconv::testing

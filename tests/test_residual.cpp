@@ -13,16 +13,21 @@
 namespace fastconv::testing {
 namespace {
 
-constexpr std::int64_t kC = 5, kK = 37, kH = 6, kW = 11;
+constexpr std::int64_t kIn = 5, kOut = 37;
 
-// One problem with exact sums, for every algorithm and tested level.
+// A problem with exact sums, for every algorithm and tested level: depthwise on tiny images, or
+// dense.
 struct Case {
-  Case(const LayerOptions& options, Layout layout) : x(layout, {2, kC, kH, kW}) {
-    conv.in_channels = kC;
-    conv.out_channels = kK;
+  Case(const LayerOptions& options, Layout layout)
+      : depthwise(options.algorithm == Algorithm::depthwise),
+        shape(depthwise ? Dims<4>{3, kOut, 3, 2} : Dims<4>{2, kOut, 6, 11}),
+        x(layout, {shape[0], depthwise ? kOut : kIn, shape[2], shape[3]}) {
+    conv.in_channels = x.view().shape[1];
+    conv.out_channels = kOut;
     conv.kernel_size = 3;
     conv.padding = 1;
-    const Tensor weights(Layout::nchw, {kK, kC, 3, 3});
+    conv.groups = depthwise ? kOut : 1;
+    const Tensor weights(Layout::nchw, {kOut, depthwise ? 1 : kIn, 3, 3});
     fill_integers(x.view(), 1);
     fill_integers(weights.view(), 2);
     const Status status = Layer::create(conv, weights.view(), nullptr, options, layer);
@@ -30,8 +35,8 @@ struct Case {
     const Tensor sums(Layout::nchw, shape);
     LayerOptions plain;
     plain.algorithm = Algorithm::naive;
-    REQUIRE(conv2d(x.view(), weights.view(), nullptr, sums.view(), 1, 1, 1, 1, PaddingMode::zeros,
-                   plain)
+    REQUIRE(conv2d(x.view(), weights.view(), nullptr, sums.view(), 1, 1, 1, conv.groups,
+                   PaddingMode::zeros, plain)
                 .ok());
     for_each_index(shape, [&](const Dims<4>& i) { sum.push_back(at(sums.view(), i)); });
   }
@@ -60,7 +65,8 @@ struct Case {
     return result;
   }
 
-  Dims<4> shape{2, kK, kH, kW};
+  bool depthwise;
+  Dims<4> shape;
   Conv2d conv;
   Tensor x;
   Layer layer;
@@ -72,6 +78,7 @@ void for_each_engine(Function function) {
   for (const Isa isa : tested_isas()) {
     std::vector<Algorithm> algorithms = general_algorithms();
     algorithms.push_back(Algorithm::winograd_f2);  // exact for integers too
+    algorithms.push_back(Algorithm::depthwise);
     for (const Algorithm algorithm : algorithms) {
       if (!depends_on_isa(algorithm) && isa != Isa::generic) continue;
       for (const bool last : {false, true}) {
@@ -152,10 +159,10 @@ TEST_SUITE("residual") {
 
   TEST_CASE("a slice of the tensor that y is another slice of") {
     for_each_engine([](const Case& c, Layout layout, bool last) {
-      const Tensor wide(layout, {2, 2 * kK, kH, kW});
+      const Tensor wide(layout, {c.shape[0], 2 * kOut, c.shape[2], c.shape[3]});
       fill_integers(wide.view(), 13);
-      const TensorView y = wide.view().slice(1, kK, kK);
-      const ConstTensorView residual = wide.view().slice(1, 0, kK);
+      const TensorView y = wide.view().slice(1, kOut, kOut);
+      const ConstTensorView residual = wide.view().slice(1, 0, kOut);
       const Tensor expected = c.expected(residual, last);
       const Status status = c.run(y, residual);
       REQUIRE_MESSAGE(status.ok(), text(status));
@@ -165,18 +172,18 @@ TEST_SUITE("residual") {
 
   TEST_CASE("other overlap with y is refused and y untouched") {
     for_each_engine([](const Case& c, Layout layout, bool) {
-      const Tensor wide(layout, {2, kK + 1, kH, kW + 1});
+      const Tensor wide(layout, {c.shape[0], kOut + 1, c.shape[2], c.shape[3] + 1});
       fill_integers(wide.view(), 17);
       const Tensor before(layout, wide.view().shape);
       copy(wide.view(), before.view());
-      const TensorView y = wide.view().slice(1, 0, kK).slice(3, 0, kW);
+      const TensorView y = wide.view().slice(1, 0, kOut).slice(3, 0, c.shape[3]);
       const ConstTensorView wrong[] = {
-          wide.view().slice(1, 1, kK).slice(3, 0, kW),
-          wide.view().slice(1, 0, kK).slice(3, 1, kW),
+          wide.view().slice(1, 1, kOut).slice(3, 0, c.shape[3]),
+          wide.view().slice(1, 0, kOut).slice(3, 1, c.shape[3]),
           y.flip(3),
           y.flip(1),
-          y.slice(0, 0, 1).broadcast(0, 2),
-          y.slice(2, 5, 1).broadcast(2, kH),
+          y.slice(0, 0, 1).broadcast(0, c.shape[0]),
+          y.slice(2, 1, 1).broadcast(2, c.shape[2]),
       };
       for (const ConstTensorView& residual : wrong) {
         const Status status = c.run(y, residual);
@@ -191,7 +198,7 @@ TEST_SUITE("residual") {
     for_each_engine([](const Case& c, Layout layout, bool) {
       const Tensor y(layout, c.shape), residual(layout, c.shape);
       ConstTensorView wrong = residual.view();
-      wrong.shape[3] = kW - 1;
+      wrong.shape[3] = c.shape[3] - 1;
       CHECK(c.run(y.view(), wrong).code() == StatusCode::shape_mismatch);
       wrong = residual.view();
       wrong.shape[1] = -1;
