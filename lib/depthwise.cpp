@@ -109,8 +109,38 @@ class PixelBlocks {
     return d;
   }
 
+  // Not a window's but the image's own pixels.
+  Problem pixels_of_x() const noexcept {
+    Problem image = p_;
+    image.window = Window{};
+    image.window.kernel_size = 1;
+    image.oh = p_.h;
+    image.ow = p_.w;
+    return image;
+  }
+
   void run_listed(const Part& part, const float* x) noexcept {
-    list(part, x);
+    if (b_.transposed) {
+      // To the copy images are rows, and their rows one.
+      Problem image = pixels_of_x();
+      image.oh = image.h = part.images;
+      image.ow = image.w = p_.h * p_.w;
+      image.x_strides[2] = p_.x_strides[0];
+      image.x_strides[3] = p_.w > 1 ? p_.x_strides[3] : p_.x_strides[2];
+      RegionArguments region;
+      region.problem = &image;
+      region.x = x;
+      region.channels = inputs_of(p_, part.channels);
+      region.rows = image.h;
+      region.columns = image.w;
+      region.pitch = scratch_.patch_pitch;
+      region.out = patch_;
+      t_.table.pack_patch(region);
+      const std::int64_t row = p_.w * region.pitch;
+      list(part, patch_, {p_.h * row, row, region.pitch});
+    } else {
+      list(part, x, {p_.x_strides[0], p_.x_strides[2], p_.x_strides[3]});
+    }
     DepthwiseArguments d = arguments(part);
     d.rows = 1;
     d.pixels = part.images * part.rows * part.pixels;
@@ -119,6 +149,18 @@ class PixelBlocks {
     d.dilation_w = 1;
     d.row_step = d.end_column = d.pixels * d.kernel_w;
     d.end_row = d.kernel_h;
+    if (b_.transposed) {
+      d.epilogue = &kNoEpilogue;
+      d.y = outputs_;
+      d.y_pixel_stride = scratch_.output_pitch;
+      t_.table.depthwise(d);
+      const float* sums = outputs_;
+      for (Part image = part; image.n < part.n + part.images; ++image.n) {
+        scatter(image, sums);
+        sums += part.rows * part.pixels * scratch_.output_pitch;
+      }
+      return;
+    }
     d.y_pixel_stride = output_step(p_, p_.y_strides);
     if (t_.residual != nullptr) {
       const Dims<4>& rs = t_.residual_strides;
@@ -141,12 +183,13 @@ class PixelBlocks {
     t_.table.depthwise(d);
   }
 
-  // Lays out [rows of the filter][pixels][columns of the filter] pointers. Those into the image
-  // also serve other images and channels, shifted as a whole.
-  void list(const Part& part, const float* x) noexcept {
-    const bool kept = origin_ != nullptr;
-    if (!kept) origin_ = x;
-    if (kept && x == origin_ + shift_) return;
+  // Lays out [rows of the filter][pixels][columns of the filter] pointers to the pixels of images,
+  // rows and columns so many floats apart. Those into x also serve other images and channels,
+  // shifted as a whole.
+  void list(const Part& part, const float* x, const Dims<3>& steps) noexcept {
+    if (origin_ == nullptr) origin_ = x;
+    if (x == origin_ + shift_ && part.images == pointed_.images) return;
+    pointed_.images = part.images;
     shift_ = x - origin_;
     const auto& [kernel, stride, padding, dilation, mode] = p_.window;
     const float** pointer = pointers_;
@@ -155,12 +198,12 @@ class PixelBlocks {
         for (std::int64_t oh = 0; oh < part.rows; ++oh) {
           const std::int64_t h =
               source_index(oh * stride.h + r * dilation.h - padding.top, p_.h, mode);
-          const float* in = origin_ + i * p_.x_strides[0] + h * p_.x_strides[2];
+          const float* in = origin_ + i * steps[0] + std::max<std::int64_t>(h, 0) * steps[1];
           for (std::int64_t ow = 0; ow < part.pixels; ++ow) {
             std::int64_t at = ow * stride.w - padding.left;
             for (std::int64_t s = 0; s < kernel.w; ++s, at += dilation.w) {
               const std::int64_t w = h < 0 ? -1 : source_index(at, p_.w, mode);
-              *pointer++ = w < 0 ? zeros_ - shift_ : in + w * p_.x_strides[3];
+              *pointer++ = w < 0 ? zeros_ - shift_ : in + w * steps[2];
             }
           }
         }
@@ -220,7 +263,7 @@ class PixelBlocks {
       d.y += d.y_pixel_stride / phases;
       if (d.residual != nullptr) d.residual += d.residual_pixel_stride / phases;
     }
-    if (b_.transposed) scatter(part);
+    if (b_.transposed) scatter(part, outputs_);
   }
 
   // Lays out the pointers to the pixels under a part, which are `step` apart, and the rows that a
@@ -277,11 +320,7 @@ class PixelBlocks {
     const std::int64_t left = part.ow * window.stride.w - window.padding.left;
     const std::int64_t first = top < 0 ? ceil_div(-top, apart) : 0;  // row that is in the image
     const std::int64_t column = std::max<std::int64_t>(left, 0);
-    Problem image = p_;  // not a window's but the image's own pixels
-    image.window = Window{};
-    image.window.kernel_size = 1;
-    image.oh = p_.h;
-    image.ow = p_.w;
+    const Problem image = pixels_of_x();
     RegionArguments region;
     region.problem = &image;
     region.x = x;
@@ -327,12 +366,12 @@ class PixelBlocks {
     d.residual_pixel_stride = d.y_pixel_stride;
   }
 
-  void scatter(const Part& part) noexcept {
+  void scatter(const Part& part, const float* sums) noexcept {
     const Dims<4>& ys = p_.y_strides;
     const Dims<4>& rs = t_.residual_strides;
     const std::int64_t apart = row_phases(p_, b_);
     ScatterArguments s;
-    s.sums = outputs_;
+    s.sums = sums;
     s.column_stride = scratch_.output_pitch;
     s.row_stride = part.pixels * s.column_stride;
     s.rows = part.rows;

@@ -60,11 +60,11 @@ struct Scratch {
                                          : rows_of(p, b.rows) * columns_of(p, b.pixels);
     pointers = round_up(pixels * static_cast<std::int64_t>(sizeof(const float*)), 64);
     if (!b.transposed && !b.copied) return;
-    const std::int64_t rows = std::min(rows_of(p, b.rows), p.h);
-    const std::int64_t columns = std::min(columns_of(p, b.pixels), p.w);
+    const std::int64_t rows = b.listed ? p.h : std::min(rows_of(p, b.rows), p.h);
+    const std::int64_t columns = b.listed ? p.w : std::min(columns_of(p, b.pixels), p.w);
     // Packing may write up to a vector behind its end.
-    patch = (rows * columns * patch_pitch + kMaxWidth) * kFloat;
-    if (b.transposed) outputs = b.rows * b.pixels * output_pitch * kFloat;
+    patch = (b.images * rows * columns * patch_pitch + kMaxWidth) * kFloat;
+    if (b.transposed) outputs = b.images * b.rows * b.pixels * output_pitch * kFloat;
   }
 
   std::int64_t bytes() const noexcept { return zeros + pointers + patch + outputs; }
