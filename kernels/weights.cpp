@@ -167,13 +167,19 @@ void pack_panels(const ConstTensorView& weights, std::int64_t groups, int nr, fl
 bool all_finite(const float* weights, std::int64_t count) noexcept {
   // An exponent of ones, as the mask that a vector comparison gives.
   constexpr std::int32_t kExponent = 0x7f800000;
-  std::int32_t found = 0;
-  for (std::int64_t i = 0; i < count; ++i) {
+  // Several vectors a turn: one takes a cycle or two, by where the loop happens to lie.
+  constexpr int kAtOnce = 16;
+  std::int32_t found[kAtOnce] = {};
+  const auto look = [&](const float* weight) {
     std::int32_t bits;
-    std::memcpy(&bits, weights + i, sizeof bits);
-    found |= (bits & kExponent) == kExponent ? -1 : 0;
+    std::memcpy(&bits, weight, sizeof bits);
+    return (bits & kExponent) == kExponent ? -1 : 0;
+  };
+  for (; count >= kAtOnce; count -= kAtOnce, weights += kAtOnce) {
+    for (int i = 0; i < kAtOnce; ++i) found[i] |= look(weights + i);
   }
-  return found == 0;
+  for (int i = 0; i < count; ++i) found[i] |= look(weights + i);
+  return std::all_of(found, found + kAtOnce, [](std::int32_t mask) { return mask == 0; });
 }
 
 bool panel_elements(const Dims<4>& shape, std::int64_t groups, int nr,
