@@ -53,8 +53,7 @@ template <class Arch, int Pixels, int Vectors, int Taps, int Stride, bool Partia
 void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int channel, int lanes,
                     std::int64_t row, std::int64_t pixel) noexcept {
   using V = Vector<Arch>;
-  constexpr int W = V::width;
-  constexpr int NR = kMaxVectors * W;
+  constexpr int W = V::width, NR = kMaxVectors * W;
   static_assert(Vectors == 1 || (Vectors == kMaxVectors && !Partial));
   V sum[Pixels][Vectors];
   FASTCONV_UNROLL
@@ -140,8 +139,7 @@ void grouped_tile(const DepthwiseArguments& d, const typename Vector<Arch>::Lane
                   const float* const* pixels, int channel, int lanes, std::int64_t row,
                   std::int64_t pixel) noexcept {
   using V = Vector<Arch>;
-  constexpr int W = V::width;
-  constexpr int NR = kMaxVectors * W;
+  constexpr int W = V::width, NR = kMaxVectors * W;
   V sum[Pixels][1];
   FASTCONV_UNROLL
   for (int p = 0; p < Pixels; ++p) sum[p][0] = V::zero();
@@ -328,9 +326,9 @@ inline constexpr int kNearFloats = 6400;  // that are left in L1
 template <class Arch, int Taps, int Stride>
 void depthwise_rows(const DepthwiseArguments& d) noexcept {
   // Two vectors of 8 lanes are a cache line: where pixels share a few sets of L1, its second half
-  // would not be there any more. Two of 16 are two lines, which are in other sets.
+  // would not be there any more. Two of 16 are two lines, in other sets; all halve the calls.
   constexpr bool few = Vector<Arch>::registers == 16;
-  constexpr bool pairs = few ? Taps == 0 || Taps == 3 : Taps == 3 && Stride == 2;
+  constexpr bool pairs = Taps == 0 || (Taps == 3 && (few || Stride == 2));
   // Kernels for few pixels, which wait for their sums, are worth their size where vectors are long
   // and filters wide: 8 channels and more of 4x4, 5x5, ...
   constexpr bool single = Vector<Arch>::width > 4 && Taps >= 5;
@@ -405,34 +403,45 @@ void rolling_rows(const DepthwiseArguments& d) noexcept {
   });
 }
 
-// Filters of one tap: a call for each tile would take longer than what it does.
+// Filters of one tap: a call for each tile would take longer than what it does. Many channels are
+// taken pixel by pixel, as they follow each other in memory.
 template <class Arch>
 void scale_rows(const DepthwiseArguments& d) noexcept {
   using V = Vector<Arch>;
+  constexpr int W = V::width, kMany = 8;  // vectors of many channels
+  const std::int64_t shift = d.shift, stride = d.stride_w, y_stride = d.y_pixel_stride;
   for (std::int64_t row = 0; row < d.rows; ++row) {
     const float* const* const inputs = d.inputs + row * d.stride_h * d.row_step;
-    cover_row<7, true>(d.pixels, [&](auto count, std::int64_t pixel) {
-      constexpr int P = decltype(count)::value;
-      const float* const* const in = inputs + pixel * d.stride_w;
-      const float* x[P];
-      for (int p = 0; p < P; ++p) x[p] = in[p * d.stride_w] + d.shift;
-      cover_channels<Arch>(0, d.channels, [&](auto partial, int channel, int lanes) {
-        constexpr bool Partial = decltype(partial)::value != 0;
-        if constexpr (P < 4) {
-          depthwise_tile<Arch, P, 1, 0, 0, Partial>(d, in, channel, lanes, row, pixel);
-        } else {
-          const V weight = V::load(d.weights + channel);
-          V sum[P][1];
+    const auto tiles = [&](auto pixels, auto vectors, std::int64_t pixel, int channel)
+        __attribute__((always_inline)) {
+      constexpr int P = decltype(pixels)::value, Vectors = decltype(vectors)::value;
+      for (; channel + (Vectors - 1) * W < d.channels; channel += Vectors * W) {
+        const int left = d.channels - channel - (Vectors - 1) * W, lanes = left < W ? left : W;
+        V sum[P][Vectors];
+        FASTCONV_UNROLL
+        for (int p = 0; p < P; ++p) {
+          const float* x = inputs[(pixel + p) * stride] + shift + channel;
           FASTCONV_UNROLL
-          for (int p = 0; p < P; ++p) {
-            const V at = Partial ? V::load_first(x[p] + channel, lanes) : V::load(x[p] + channel);
-            sum[p][0] = V::fma(at, weight, V::zero());
+          for (int v = 0; v < Vectors; ++v, x += W) {
+            const V value = v < Vectors - 1 ? V::load(x) : V::load_first(x, lanes);
+            sum[p][v] = V::fma(value, V::load(d.weights + channel + v * W), V::zero());
           }
-          float* y = d.y + row * d.y_row_stride + pixel * d.y_pixel_stride + channel;
-          finish_pixels<Arch>(d, channel, lanes, row, pixel, y, d.y_pixel_stride, sum);
         }
-      });
-    });
+        float* y = d.y + row * d.y_row_stride + pixel * y_stride + channel;
+        finish_pixels<Arch>(d, channel, lanes, row, pixel, y, y_stride, sum);
+      }
+      return channel;
+    };
+    if (d.channels < kMany * W) {
+      cover_row<7, true>(d.pixels,
+                         [&](auto count, auto pixel) { tiles(count, Constant<1>{}, pixel, 0); });
+      continue;
+    }
+    for (std::int64_t pixel = 0; pixel < d.pixels; ++pixel) {
+      int channel = tiles(Constant<1>{}, Constant<kMany>{}, pixel, 0);
+      channel = tiles(Constant<1>{}, Constant<2>{}, pixel, channel);
+      tiles(Constant<1>{}, Constant<1>{}, pixel, channel);
+    }
   }
 }
 
@@ -450,9 +459,8 @@ void grouped_rows(const DepthwiseArguments& d) noexcept {
       constexpr int P = decltype(count)::value;
       const float* const* pixels = d.inputs + row * d.stride_h * d.row_step + pixel * d.stride_w;
       for (int channel = 0; channel < d.channels; channel += V::width) {
-        const int left = d.channels - channel;
-        grouped_tile<Arch, P>(d, spread, pixels, channel, left < V::width ? left : V::width, row,
-                              pixel);
+        const int left = d.channels - channel, lanes = left < V::width ? left : V::width;
+        grouped_tile<Arch, P>(d, spread, pixels, channel, lanes, row, pixel);
       }
     });
   }
@@ -464,30 +472,27 @@ void depthwise(const DepthwiseArguments& d) {
     constexpr int T = decltype(taps)::value;
     d.stride_w == 1 ? depthwise_rows<Arch, T, 1>(d) : depthwise_rows<Arch, T, 2>(d);
   };
-  const bool shares = d.dilation_w == 1 && d.stride_w <= 2;
-  // Image rows follow each other as filter rows do, and output rows as far apart as output pixels.
-  const bool rolls =
-      d.rows > 1 && d.kernel_h == 3 && d.stride_h == d.stride_w && !(d.x_crowds && d.stride_w == 2);
-  if constexpr (Vector<Arch>::free_masks) {
-    if (d.group_out == 1 && d.kernel_h * d.kernel_w == 1 && !d.fetch) return scale_rows<Arch>(d);
+  if (d.group_out > 1) return grouped_rows<Arch>(d);
+  if constexpr (Vector<Arch>::width > 4) {
+    if (d.kernel_h * d.kernel_w == 1) return scale_rows<Arch>(d);
   }
-  if (d.group_out > 1) {
-    grouped_rows<Arch>(d);
-  } else if (shares && d.kernel_w == 3) {
+  const bool shares = d.dilation_w == 1 && d.stride_w <= 2;
+  if (shares && d.kernel_w == 3) {
     if constexpr (Vector<Arch>::registers == 32) {
-      if (rolls) {
-        d.stride_w == 1 ? rolling_rows<Arch, 1>(d) : rolling_rows<Arch, 2>(d);
-        return;
+      // Image rows follow each other as filter rows do, output rows as output pixels.
+      const bool rolls = d.rows > 1 && d.kernel_h == 3 && d.stride_h == d.stride_w;
+      if (rolls && !(d.x_crowds && d.stride_w == 2)) {
+        return d.stride_w == 1 ? rolling_rows<Arch, 1>(d) : rolling_rows<Arch, 2>(d);
       }
     }
-    rows(Constant<3>{});
-  } else if (shares && d.kernel_w == 5) {
-    rows(Constant<5>{});
-  } else if (shares && d.kernel_w >= kMostTaps) {
-    rows(Constant<kMostTaps>{});
-  } else {
-    depthwise_rows<Arch, 0, 0>(d);
+    return rows(Constant<3>{});
   }
+  // Where a multiply-add is two operations it takes longer than the load that outputs could share.
+  if constexpr (Vector<Arch>::fuses) {
+    if (shares && d.kernel_w == 5) return rows(Constant<5>{});
+    if (shares && d.kernel_w >= kMostTaps) return rows(Constant<kMostTaps>{});
+  }
+  depthwise_rows<Arch, 0, 0>(d);
 }
 
 }  // namespace
