@@ -16,6 +16,11 @@ namespace {
 constexpr std::int64_t kShallow = 128;
 // Pixels in place that are at most this many pages take no longer than packed ones.
 constexpr std::int64_t kFewPages = 32;
+// Planes that tiles in place read at a time: those of memory that a CPU's prefetchers follow, and
+// near ones where tiles are too short to hide a page.
+constexpr int kStreamsFar = 16, kStreamsNear = 48;
+// Channels whose sums wait in memory for less than what it takes to copy the pixels.
+constexpr std::int64_t kFewSums = 16;
 // Cycles of a call for the tiles of one output row that are not for all of a block.
 constexpr double kRowOfTiles = 150.0;
 // Cycles of a step of a tile with a row less than the tallest, beyond its share, where that leaves
@@ -103,6 +108,10 @@ class Candidate {
     }
     if (b_.lanes == Lanes::pixels && p_.y_strides[1] * kFloat >= 4096) {
       b_.store_cycles += real(ceil_div(pixels_, b_.tile.nr) * channels_) * kPage * cycle_;
+    }
+    // So do many planes from memory at a time.
+    if (p_.taps() == 1 && p_.x_strides[3] == 1 && b_.kc > 4 * kStreamsFar && is_far(p_, caches_)) {
+      b_.pack_cycles += real(ceil_div(pixels_, b_.tile.width) * depth_) * kVectorFar;
     }
     // From beyond L2, which a first tile would wait for: 1280 to 1280 channels 1x1 at 8x8, NCHW,
     // 1967 -> 1838 us (AVX-512), 2516 -> 2039 (AVX2). One pixel's tile is the only one.
@@ -231,14 +240,28 @@ class Candidate {
     // What is shallower gains more from wide tiles, which cannot do that.
     const bool aliased = aliases(p_.x_strides[1]);
     if (aliased && b_.wide && depth_ < kShallow / 2) return false;
-    b_.copies = aliased || (depth_ > kFewPages && step_cycles() <= kStepInPlace);
+    // Sums of few channels wait for some planes at a time instead: 995 to 8 channels at 49x48, 4
+    // images, 4630 -> 2260 us (AVX-512), 512 to 4 at 28x28 57 -> 40 (AVX2).
+    const bool is_short = step_cycles() <= kStepInPlace;
+    const bool far = is_far(p_, caches_);
+    const int planes = far ? kStreamsFar : kStreamsNear;
+    const bool waits = (far || is_short) && channels_ <= kFewSums && depth_ > planes &&
+                       rows_beside(p_.x_strides[1], planes) == planes;
+    if (waits) b_.kc = even_block(depth_, planes, 1);
+    b_.copies = !waits && (aliased || (depth_ > kFewPages && is_short));
     // A step of a tile over two panels finds twice as much, in half as many rows.
     b_.wide = b_.wide && !b_.copies && b_.tile.mr * kFma * 2 >= 2 * kStepInPlace;
     // Wider vectors find as many lines more on every page.
-    block_panels(b_.copies ? kFmaLatency : kStepInPlace / cycle_);
+    block_panels(b_.copies || waits ? kFmaLatency : kStepInPlace / cycle_);
+    double step = depth_ > kStreamsNear ? (kStepInPlace - kFmaLatency) * cycle_ : 0.0;
+    if (b_.copies) step = kStepCopied;
+    if (waits) {
+      step += real(ceil_div(channels_, b_.tile.mr)) * kTile / planes * cycle_;
+      b_.pack_block = b_.pixel_block = even_block(pixels_, sums_limit(), b_.tile.nr);
+    }
+    b_.pack_cycles = real(ceil_div(pixels_, b_.tile.nr) * depth_) * step;
     // A panel that the image's end leaves, and one that a first tile packs.
     b_.pack_elements = (b_.copies ? 2 : 1) * b_.tile.nr * b_.kc;
-    b_.pack_cycles = b_.copies ? real(ceil_div(pixels_, b_.tile.nr) * depth_) * kStepCopied : 0.0;
     return true;
   }
 
@@ -348,8 +371,11 @@ class Candidate {
     if (b_.has_border) add_border();
     // Windows of rows and columns wait for lines that a copy takes in one sweep: 32 to 64 channels
     // 3x3 stride 2 at 320x320 10250 -> 9710 us (AVX-512), 10100 -> 9260 (AVX2). 1x3 to 7x1 lose.
+    // Those that do not overlap find each line once: 924 to 19 2x2 by 3 at 45x45 1465 -> 1020.
+    const auto& [kernel, stride, padding, dilation, mode] = window;
+    const bool overlap = kernel.h > stride.h || kernel.w > stride.w;
     const bool far = p_.c * p_.h * p_.w * kFloat > 4 * caches_.l2 && p_.x_strides[3] >= kLine;
-    if (far && window.kernel_size.h > 1 && window.kernel_size.w > 1) {
+    if (far && overlap && kernel.h > 1 && kernel.w > 1) {
       b_.pack_cycles += real(p_.c_per_group() * p_.h * p_.w / kLine) * kLineFar;
     }
     // Those of tiles one below the other follow on: 256 to 21 channels at 129x129 3310 -> 2730 us
@@ -456,35 +482,6 @@ Blocking choose_blocking(const Problem& p, const Tiles& tiles, const CacheSizes&
     }
   }
   return best;
-}
-
-void split_for_threads(const Problem& p, int weight_nr, int threads, Blocking& b) noexcept {
-  const Tile& tile = b.tile;
-  const std::int64_t pixels = p.oh * p.ow;
-  // Pixels are cut at what the form packs or reads as one.
-  const std::int64_t unit = b.form == PixelForm::taps  ? p.ow
-                            : b.whole_rows             ? std::min(b.pixel_block, p.ow)
-                            : b.lanes == Lanes::pixels ? tile.nr
-                                                       : tile.mr;
-  const auto halve = [](std::int64_t block, std::int64_t step) {
-    return round_up(ceil_div(block, 2), step);
-  };
-  while (ceil_div(p.n, b.images) * p.groups * ceil_div(pixels, b.pixel_block) *
-             ceil_div(p.k_per_group(), b.channel_block) <
-         3 * std::int64_t{threads}) {
-    // A block of fewer pixels reads the weights more often, one of fewer channels packs more often.
-    if (b.pixel_block > unit && b.pixel_block * tile.nr >= b.channel_block * tile.mr) {
-      b.pixel_block = halve(b.pixel_block, unit);
-      b.pack_block = b.whole_rows ? b.pixel_block : std::min(b.pack_block, b.pixel_block);
-      if (b.pixel_block % b.pack_block != 0) b.pixel_block = round_up(b.pixel_block, b.pack_block);
-    } else if (b.channel_block > weight_nr) {
-      b.channel_block = halve(b.channel_block, weight_nr);
-    } else if (b.images > 1) {
-      b.images = halve(b.images, 1);
-    } else {
-      break;
-    }
-  }
 }
 
 }  // namespace fastconv

@@ -37,6 +37,11 @@ inline bool has_adjacent_channels(const Problem& p) noexcept {
   return p.x_strides[1] == 1 || p.c_per_group() == 1;
 }
 
+// Does x come from memory, in planes of a page and more, which are streams to a prefetcher?
+inline bool is_far(const Problem& p, const CacheSizes& caches) noexcept {
+  return p.h * p.w >= 1024 && p.n * p.c * p.h * p.w * kFloat > 12 * caches.l2;
+}
+
 // How an implicit GEMM is cut. Per image and group it multiplies weights (gemm_m = K/groups) by the
 // im2col matrix (gemm_n = OH*OW) over gemm_k = C/groups*R*S.
 struct Blocking {
@@ -72,10 +77,6 @@ struct Blocking {
 // none of its pixels finds in the image: where these are many output columns apart, tiles end where
 // one enters or leaves it.
 std::int64_t column_cut(const Problem& problem, int mr) noexcept;
-
-// Shrinks blocks until there are a few for every thread, if the problem has that many.
-void split_for_threads(const Problem& problem, int weight_nr, int threads,
-                       Blocking& blocking) noexcept;
 
 // The blocks of one form; false if it cannot serve the problem.
 bool make_blocking(const Problem& problem, const Tiles& tiles, const CacheSizes& caches,

@@ -43,6 +43,7 @@ void set_buffers(const Problem& p, DirectBlocking& b) noexcept {
 // Channels whose planes a CPU's prefetchers follow: beyond L1, 62 of 18x18 take 0.1 cycles a vector
 // longer than within it, 128 of 38x38 1.0.
 constexpr std::int64_t kStreams = 48;
+constexpr std::int64_t kStreamsFetched = 64;  // and of those that are fetched ahead
 
 // Vectors of an output row, at most, under a tile of 1 to 4 channels of kernels/direct.hpp, where
 // registers hold 12 sums, and where they hold more.
@@ -58,7 +59,10 @@ double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
   const int widest = kWidest[tile.sums() > 12 ? 1 : 0][channels - 1];
   const std::int64_t columns = b.in_place ? out_columns : b.columns;
   const std::int64_t vectors = ceil_div(columns, tile.width);
-  const std::int64_t per_row = ceil_div(vectors, widest);
+  std::int64_t per_row = ceil_div(vectors, widest);
+  const double wide = real(vectors) / real(per_row);
+  // Of a row that is alone, parts take the places of a tile's rows.
+  if (channels == 1 && out_rows == 1) std::swap(out_rows, per_row);
   const std::int64_t fit = widest / vectors;
   const std::int64_t tall = channels == 1 ? kTileRows : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
   // Only tiles of one channel share what they load.
@@ -69,10 +73,17 @@ double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
   const std::int64_t bytes = kFloat * (b.in_place ? channels_in * p.h * p.w : b.plane_elements);
   const bool evicts = b.in_place && channels_in > 8 && aliases(p.x_strides[1]);
   const bool follows = b.in_place && channels_in <= kStreams;
-  const double level = evicts                                  ? kVectorL3
-                       : bytes <= caches.l1 * 3 / 4 || follows ? 0.0
-                       : bytes <= caches.l2 || b.fetch         ? kVectorL2
-                                                               : kVectorL3;
+  // Many planes are each read once, from other pages and as fast as they come.
+  const std::int64_t streams = b.fetch ? kStreamsFetched : kStreams;
+  const bool once = b.in_place && p.taps() == 1 && channels_in > streams;
+  const double least = !once                          ? 0.0
+                       : b.fetch || is_far(p, caches) ? kVectorFar
+                       : bytes > caches.l2            ? kVectorOnce
+                                                      : 0.0;
+  const double level = evicts                                          ? kVectorL3
+                       : bytes <= caches.l1 * 3 / 4 || follows || once ? 0.0
+                       : bytes <= caches.l2 || b.fetch                 ? kVectorL2
+                                                                       : kVectorL3;
   // Steps of the weights are on lines of their own, but for narrow ones.
   const std::int64_t lanes = direct_lanes(p.k_per_group(), tile.nr);
   const std::int64_t weight_bytes = channels_in * p.taps() * lanes * kFloat;
@@ -83,12 +94,13 @@ double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
     const double loads = shared && rows > 1 ? real(rows + kernel.h - 1) / real(rows * kernel.h) : 1;
     const double vector =
         std::max(channels * kFma, loads * kLoadUnaligned + channels * kLoadScalar / 3);
-    const double taken = real(rows * vectors) / real(per_row);
+    const double taken = real(rows) * wide;
     const bool finds = real(channels_in * kLine * kFloat) * (taken + 1) <= real(caches.l1);
     const double far = level * cycle * loads / (finds ? real(kernel.w) : 1.0);
-    return real(channels_in * p.taps()) * (std::max(taken * vector, kFmaLatency * cycle) +
-                                           taken * far + (kStep + weights) * cycle) +
-           kTileDirect * cycle;
+    const double page = once ? kPlane : 0.0;
+    const double step = std::max(taken * vector, kFmaLatency * cycle) + taken * far +
+                        (kStep + page + weights) * cycle;
+    return real(channels_in * p.taps()) * std::max(step, taken * least) + kTileDirect * cycle;
   };
   const double tiles = real(out_rows / tall) * cost(tall) + real(out_rows % tall) * cost(1);
   return tiles * real(per_row) * real(ceil_div(out_columns, columns));

@@ -47,6 +47,32 @@ std::int64_t gemm_blocks(const Problem& p, const Blocking& b) noexcept {
   return ceil_div(p.n, b.images) * p.groups * grid.rows * grid.blocks_per_row * grid.channel_blocks;
 }
 
+void split_for_threads(const Problem& p, int weight_nr, int threads, Blocking& b) noexcept {
+  const Tile& tile = b.tile;
+  // Pixels are cut at what the form packs or reads as one.
+  const std::int64_t unit = b.form == PixelForm::taps  ? p.ow
+                            : b.whole_rows             ? std::min(b.pixel_block, p.ow)
+                            : b.lanes == Lanes::pixels ? tile.nr
+                                                       : tile.mr;
+  const auto halve = [](std::int64_t block, std::int64_t step) {
+    return round_up(ceil_div(block, 2), step);
+  };
+  while (gemm_blocks(p, b) < 3 * std::int64_t{threads}) {
+    // A block of fewer pixels reads the weights more often, one of fewer channels packs more often.
+    if (b.pixel_block > unit && b.pixel_block * tile.nr >= b.channel_block * tile.mr) {
+      b.pixel_block = halve(b.pixel_block, unit);
+      b.pack_block = b.whole_rows ? b.pixel_block : std::min(b.pack_block, b.pixel_block);
+      if (b.pixel_block % b.pack_block != 0) b.pixel_block = round_up(b.pixel_block, b.pack_block);
+    } else if (b.channel_block > weight_nr) {
+      b.channel_block = halve(b.channel_block, weight_nr);
+    } else if (b.images > 1) {
+      b.images = halve(b.images, 1);
+    } else {
+      break;
+    }
+  }
+}
+
 namespace {
 
 // Some rows and columns of the output as a problem of their own, whose first window may begin

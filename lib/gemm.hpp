@@ -18,6 +18,10 @@ std::int64_t gemm_workspace_bytes(const Problem& problem, const Blocking& blocki
 // them.
 std::int64_t gemm_blocks(const Problem& problem, const Blocking& blocking) noexcept;
 
+// Shrinks blocks until there are a few for every thread, if the problem has that many.
+void split_for_threads(const Problem& problem, int weight_nr, int threads,
+                       Blocking& blocking) noexcept;
+
 // The implicit-GEMM convolution: blocks of the im2col matrix packed straight from the image, times
 // the weights' panels, one register tile at a time. Computes blocks [begin, end) with scratch
 // memory aligned to 64 bytes.

@@ -61,6 +61,10 @@ constexpr Case kCases[] = {
     {"mb1ic50ih8oc17kh3ph2", PaddingMode::reflect},
     {"mb2ic33ih6oc9kh5ph2", PaddingMode::circular},
     {"mb1ic40ih19iw37oc33kh1kw1"},
+    // Sums of few channels that wait for some of many planes, near ones and, with more than fits
+    // the small caches, far ones.
+    {"mb1ic110ih9iw11oc13kh1kw1"},
+    {"mb1ic400ih32iw33oc5kh1kw1"},
     {"mb1ic50ih20iw75oc35kh1kw1sh2sw2"},
     {"mb1ic48ih12iw43oc17kh3kw3ph2pw2sh4sw4dh1dw1"},
     {"mb1ic256ih9iw20oc40kh3kw3ph1pw1sh2sw2"},

@@ -340,6 +340,21 @@ TEST_SUITE("blocking") {
     CHECK(rows_of(2048) == 7);
   }
 
+  TEST_CASE("few channels sum some of many planes in place at a time") {
+    const auto planes_of = [](const Tiles& tiles, const char* descriptor) {
+      Blocking b;
+      REQUIRE(make_blocking(problem_in(parsed(descriptor), Layout::nchw), tiles, kCaches[3],
+                            Lanes::pixels, PixelForm::in_place, b));
+      return b.kc;
+    };
+    for (const Tiles& tiles : kTiles) {
+      CHECK(planes_of(tiles, "mb1ic900ih60oc8kh1") <= 16);  // from memory
+      CHECK(planes_of(tiles, "mb1ic200ih40oc32kh1") > 48);
+      const bool is_short = tiles.pixels.sums() <= 12;
+      CHECK((planes_of(tiles, "mb1ic200ih40oc8kh1") <= 48) == is_short);
+    }
+  }
+
   TEST_CASE("detected caches are believable") {
     const CacheSizes caches = detected_caches();
     CHECK(caches.l1 >= (16 << 10));
