@@ -119,10 +119,12 @@ class Candidate {
         bytes > caches_.l2 / 2 && (b_.lanes == Lanes::pixels || pixels_ > b_.tile.mr);
     const std::int64_t panels = p_.groups * round_up(channels_, weight_nr_) * depth_;
     b_.groups_within = p_.x_strides[1] == 1 && panels * kFloat <= caches_.l2 / 4;
-    // Stores that wait for memory hold up shallow tiles; where y is near, fetching costs 2 %. Short
-    // rows of channels come faster unasked: 1 to 64 3x3 at 570x570, NHWC, AVX2 6880 -> 6400 us.
+    // Stores that wait for L3 or memory hold up the next tile: 96 to 400 channels 1x1 at 28x28, 4
+    // images, NCHW, 2920 -> 2190 us (AVX2), 64 to 256 at 56x56 1020 -> 930 (AVX-512). Where y is
+    // near, fetching costs 2 %, and short rows of channels come faster unasked: 1 to 64 3x3 at
+    // 570x570, NHWC, AVX2 6880 -> 6400 us.
     const bool long_rows = b_.lanes == Lanes::pixels || (b_.wide ? 2 : 1) * b_.tile.nr >= 4 * kLine;
-    b_.fetch_y = pixels_ * p_.k * kFloat > 8 * caches_.l2 && long_rows;
+    b_.fetch_y = p_.n * pixels_ * p_.k * kFloat > 2 * caches_.l2 && long_rows;
     return true;
   }
 
