@@ -110,7 +110,8 @@ class Candidate {
       b_.store_cycles += real(ceil_div(pixels_, b_.tile.nr) * channels_) * kPage * cycle_;
     }
     // So do many planes from memory at a time.
-    if (p_.taps() == 1 && p_.x_strides[3] == 1 && b_.kc > 4 * kStreamsFar && is_far(p_, caches_)) {
+    if (p_.taps() == 1 && p_.x_strides[3] == 1 && b_.kc > 4 * kStreamsFar &&
+        has_far_planes(p_, caches_)) {
       b_.pack_cycles += real(ceil_div(pixels_, b_.tile.width) * depth_) * kVectorFar;
     }
     // From beyond L2, which a first tile would wait for: 1280 to 1280 channels 1x1 at 8x8, NCHW,
@@ -245,7 +246,7 @@ class Candidate {
     // Sums of few channels wait for some planes at a time instead: 995 to 8 channels at 49x48, 4
     // images, 4630 -> 2260 us (AVX-512), 512 to 4 at 28x28 57 -> 40 (AVX2).
     const bool is_short = step_cycles() <= kStepInPlace;
-    const bool far = is_far(p_, caches_);
+    const bool far = has_far_planes(p_, caches_);
     const int planes = far ? kStreamsFar : kStreamsNear;
     const bool waits = (far || is_short) && channels_ <= kFewSums && depth_ > planes &&
                        rows_beside(p_.x_strides[1], planes) == planes;

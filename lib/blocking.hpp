@@ -38,7 +38,7 @@ inline bool has_adjacent_channels(const Problem& p) noexcept {
 }
 
 // Does x come from memory, in planes of a page and more, which are streams to a prefetcher?
-inline bool is_far(const Problem& p, const CacheSizes& caches) noexcept {
+inline bool has_far_planes(const Problem& p, const CacheSizes& caches) noexcept {
   return p.h * p.w >= 1024 && p.n * p.c * p.h * p.w * kFloat > 12 * caches.l2;
 }
 

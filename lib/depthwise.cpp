@@ -22,7 +22,7 @@ bool aliases(const Problem& p, std::int64_t phases, const float* x, const float*
 // Floats from a pixel to the next with which a row's pixels lie in four sets of L1 or fewer.
 constexpr std::int64_t kCrowded = 256;
 
-// Output pixels of some channels; of more images than one they are whole.
+// Output pixels of some channels, in one image or all of several.
 struct Part {
   std::int64_t n, channel, oh, ow, images, channels, rows, pixels;
 };
@@ -184,13 +184,11 @@ class PixelBlocks {
   }
 
   // Lays out [rows of the filter][pixels][columns of the filter] pointers to the pixels of images,
-  // rows and columns so many floats apart. Those into x also serve other images and channels,
-  // shifted as a whole.
+  // rows and columns so many floats apart.
   void list(const Part& part, const float* x, const Dims<3>& steps) noexcept {
-    if (origin_ == nullptr) origin_ = x;
-    if (x == origin_ + shift_ && part.images == pointed_.images) return;
+    if (x == origin_ && part.images == pointed_.images) return;
     pointed_.images = part.images;
-    shift_ = x - origin_;
+    origin_ = x;
     const auto& [kernel, stride, padding, dilation, mode] = p_.window;
     const float** pointer = pointers_;
     for (std::int64_t r = 0; r < kernel.h; ++r) {
@@ -203,7 +201,7 @@ class PixelBlocks {
             std::int64_t at = ow * stride.w - padding.left;
             for (std::int64_t s = 0; s < kernel.w; ++s, at += dilation.w) {
               const std::int64_t w = h < 0 ? -1 : source_index(at, p_.w, mode);
-              *pointer++ = w < 0 ? zeros_ - shift_ : in + w * steps[2];
+              *pointer++ = w < 0 ? zeros_ : in + w * steps[2];
             }
           }
         }

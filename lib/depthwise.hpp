@@ -38,7 +38,8 @@ bool is_depthwise(std::int64_t in_per_group, std::int64_t out_per_group, int wid
 bool choose_depthwise(const Problem& problem, const Tile& tile, const CacheSizes& caches,
                       DepthwiseBlocking& blocking) noexcept;
 
-// Cuts channels until there are a few blocks for every thread, if the problem has that many.
+// Cuts channels, and then images, until there are a few blocks for every thread, if the problem has
+// that many.
 void split_for_threads(const Problem& problem, int threads, DepthwiseBlocking& blocking) noexcept;
 
 std::int64_t depthwise_workspace_bytes(const Problem& problem,

@@ -36,7 +36,7 @@ bool has_planes(const Problem& p) noexcept {
 // up to 10 % longer for it, strided 5x5 filters 20 %.
 bool is_far(const Problem& p, std::int64_t times, int width, const CacheSizes& caches) noexcept {
   const std::int64_t images = width < kMaxWidth && p.window.stride.w == 1 ? p.n : 1;
-  return images * p.image_elements() * kFloat > times * caches.l2;
+  return real(images) * real(p.image_elements()) * kFloat > real(times * caches.l2);
 }
 
 DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheSizes& caches,
@@ -56,7 +56,7 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   // from beyond near caches takes longer to copy (5x5 by 2 on 56x56, 512 channels, AVX-512 1240 ->
   // 630).
   const bool stays = p.h * p.w * p.x_strides[3] * kFloat <= caches.l1 * 3 / 2;
-  const bool far = p.n * p.image_elements() * kFloat > 7 * caches.l2;
+  const bool far = real(p.n) * real(p.image_elements()) * kFloat > 7 * real(caches.l2);
   const std::int64_t crowd =
       kernel.w >= 5 ? (far ? 8 * tile.width : 32) * tile.width : std::int64_t{1024};
   const bool many = kernel.w >= 5 || (kernel.w >= 3 && dilation.w > 1);
@@ -99,7 +99,8 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
 // the most part (256 channels, 3x3 by 2 on 4x4, batch of 32, 28 -> 17 us, AVX2). What is transposed
 // for it is whole images.
 bool has_list(const Problem& p, bool transposed) noexcept {
-  if (p.ow > 2 || p.n * p.oh == 1 || p.oh * p.ow > kListed || p.window.kernel_size.w > 3) {
+  constexpr std::int64_t kMostTaps = 9;
+  if (p.ow > 2 || p.n * p.oh == 1 || p.oh * p.ow > kListed || p.taps() > kMostTaps) {
     return false;
   }
   return transposed ? p.h * p.w <= kListed &&

@@ -46,7 +46,7 @@ inline std::int64_t output_step(const Problem& p, const Dims<4>& strides) noexce
 }
 
 // What a block needs of scratch memory, in bytes, one behind the other: zeros, pointers, and of a
-// transposed or copied block the patch of the image under it, and of the former its outputs.
+// transposed or copied block the patch of the images under it, and of the former its outputs.
 struct Scratch {
   std::int64_t zeros = 0, pointers = 0, patch = 0, outputs = 0;
   std::int64_t patch_pitch = 0, output_pitch = 0;  // floats from a pixel to the next

@@ -76,10 +76,10 @@ double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
   // Many planes are each read once, from other pages and as fast as they come.
   const std::int64_t streams = b.fetch ? kStreamsFetched : kStreams;
   const bool once = b.in_place && p.taps() == 1 && channels_in > streams;
-  const double least = !once                          ? 0.0
-                       : b.fetch || is_far(p, caches) ? kVectorFar
-                       : bytes > caches.l2            ? kVectorOnce
-                                                      : 0.0;
+  const double least = !once                                  ? 0.0
+                       : b.fetch || has_far_planes(p, caches) ? kVectorFar
+                       : bytes > caches.l2                    ? kVectorOnce
+                                                              : 0.0;
   const double level = evicts                                          ? kVectorL3
                        : bytes <= caches.l1 * 3 / 4 || follows || once ? 0.0
                        : bytes <= caches.l2 || b.fetch                 ? kVectorL2

@@ -180,12 +180,13 @@ Cycles explain_blocks(const PlanState& state, const DirectBlocking& b, Writer& o
 Cycles explain_blocks(const PlanState& state, const DepthwiseBlocking& b, Writer& out) noexcept {
   out.line("isa: %s, %s along vectors of %d\n", name(state.isa),
            b.lanes == Lanes::pixels ? "pixels" : "channels", state.tile.width);
-  out.line("blocks: %lld rows x %lld pixels of %lld images, %lld channels%s\n", ll(b.rows),
-           ll(b.pixels), ll(b.images), ll(b.channels),
+  out.line("blocks: %lld rows x %lld pixels, %lld channels%s", ll(b.rows), ll(b.pixels),
+           ll(b.channels),
            b.transposed ? ", transposed on their way in and out"
            : b.copied   ? ", copied on their way in"
-           : b.listed   ? ", all pixels as one row"
                         : "");
+  if (b.listed) out.line(", all pixels of %lld images as one row", ll(b.images));
+  out.line("\n");
   return Cycles(b);
 }
 

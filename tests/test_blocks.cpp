@@ -69,6 +69,7 @@ TEST_SUITE("blocks") {
         sweep.run(p, Layout::nhwc, Fill::integers, seed, true, guard, adds);
         sweep.run(p, Layout::nhwc_slice, Fill::integers, seed, true, guard);
         sweep.run(p, Layout::nhwc_crop, Fill::integers, seed);
+        sweep.run(p, Layout::nchw, Fill::integers, seed, true, guard, adds);
       }
       Conv2d other = conv_of(20, 20, 3, 1, 20);
       other.padding_mode = PaddingMode::circular;
