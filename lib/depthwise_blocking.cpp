@@ -55,7 +55,8 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   // Tiny images stay all the same (5x5 on 2x2, 256 channels, AVX2 2.1 -> 1.2 us), and what comes
   // from beyond near caches takes longer to copy (5x5 by 2 on 56x56, 512 channels, AVX-512 1240 ->
   // 630).
-  const bool stays = p.h * p.w * p.x_strides[3] * kFloat <= caches.l1 * 3 / 2;
+  const double span = real(p.h * p.w) * real(p.x_strides[3]) * kFloat;
+  const bool stays = span <= real(caches.l1 * 3 / 2);
   const bool far = real(p.n) * real(p.image_elements()) * kFloat > 7 * real(caches.l2);
   const std::int64_t crowd =
       kernel.w >= 5 ? (far ? 8 * tile.width : 32) * tile.width : std::int64_t{1024};
@@ -95,7 +96,7 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
 }
 
 // One or two columns are as many sums side by side, which wait for each other: pixels of all rows
-// and of several images are then a row to the kernel, unless wide filters lie in the padding for
+// and of several images are then a row to the kernel, unless large filters lie in the padding for
 // the most part (256 channels, 3x3 by 2 on 4x4, batch of 32, 28 -> 17 us, AVX2). What is transposed
 // for it is whole images.
 bool has_list(const Problem& p, bool transposed) noexcept {
