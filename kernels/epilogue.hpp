@@ -77,7 +77,8 @@ FASTCONV_INLINE void finish_tile(const Epilogue& epilogue, const float* residual
   constexpr int W = V::width;
   const bool clamps = is_clamp(epilogue.activation);
   const bool partial = last_lanes < W;
-  if ((!clamps && epilogue.activation != Activation::none) || (partial && !V::has_masks) ||
+  if ((!clamps && epilogue.activation != Activation::none) ||
+      (residual != nullptr && epilogue.residual_last) || (partial && !V::has_masks) ||
       rows < Rows) {
     float sums[Rows * Vectors * W];
     const float* residual_rows[Rows];
@@ -95,16 +96,13 @@ FASTCONV_INLINE void finish_tile(const Epilogue& epilogue, const float* residual
                                    residual != nullptr ? residual_rows : nullptr, y_rows});
     return;
   }
-  for (int step = 0; step < 2; ++step) {
-    if ((step == 1) == epilogue.residual_last) {
-      if (residual != nullptr) add_residual(residual, residual_offset, last_lanes, sum);
-    } else if (clamps) {
-      const Range<V> range(epilogue);
+  if (residual != nullptr) add_residual(residual, residual_offset, last_lanes, sum);
+  if (clamps) {
+    const Range<V> range(epilogue);
+    FASTCONV_UNROLL
+    for (int m = 0; m < Rows; ++m) {
       FASTCONV_UNROLL
-      for (int m = 0; m < Rows; ++m) {
-        FASTCONV_UNROLL
-        for (int v = 0; v < Vectors; ++v) sum[m][v] = V::clamp(sum[m][v], range.low, range.high);
-      }
+      for (int v = 0; v < Vectors; ++v) sum[m][v] = V::clamp(sum[m][v], range.low, range.high);
     }
   }
   FASTCONV_UNROLL

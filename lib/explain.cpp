@@ -107,16 +107,15 @@ const char* limit(Algorithm algorithm, const PlanState& state) noexcept {
 // In the order in which it happens.
 void explain_epilogue(const PlanState& state, Writer& out) noexcept {
   const Epilogue& e = state.epilogue;
-  const bool active = e.activation != Activation::none;
   out.line("epilogue: %s%s", state.has_bias ? "bias, " : "",
-           active && !e.residual_last ? "residual if given, " : "");
-  out.line("%s", active ? name(e.activation) : "residual if given, no activation");
+           !e.residual_last ? "residual if given, " : "");
+  out.line("%s", e.activation != Activation::none ? name(e.activation) : "no activation");
   if (e.activation == Activation::clamp) {
     out.line(" %g to %g", static_cast<double>(e.alpha), static_cast<double>(e.beta));
   } else if (e.activation == Activation::leaky_relu) {
     out.line(" of slope %g", static_cast<double>(e.alpha));
   }
-  out.line("%s\n", active && e.residual_last ? ", residual if given" : "");
+  out.line("%s\n", e.residual_last ? ", residual if given" : "");
   out.line("numbers: %s, denormals %s\n", state.strict ? "strict" : "not strict",
            state.flush_denormals ? "flushed to zero" : "as the caller has set them");
 }

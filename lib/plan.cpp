@@ -187,6 +187,8 @@ Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan,
   state.chosen = asked == Algorithm::automatic;
   state.isa = table.isa;
   state.epilogue = packed_->options.epilogue;
+  // Without an activation there is no last, and a residual is added in registers.
+  if (state.epilogue.activation == Activation::none) state.epilogue.residual_last = false;
   state.has_bias = packed_->has_bias;
   state.strict = packed_->options.strict;
   state.flush_denormals = packed_->options.flush_denormals;
