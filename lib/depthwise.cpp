@@ -27,6 +27,30 @@ struct Part {
   std::int64_t n, channel, oh, ow, images, channels, rows, pixels;
 };
 
+std::int64_t offset(const Part& part, const Dims<4>& s) noexcept {
+  return part.n * s[0] + part.channel * s[1] + part.oh * s[2] + part.ow * s[3];
+}
+
+// What a kernel adds to a part: the residual, or y, where it was copied to from other strides than
+// the kernel can read.
+struct Addend {
+  const float* data;
+  const Dims<4>& strides;
+};
+Addend addend(const Operands& t, const Part& part, bool readable, std::int64_t apart = 1) noexcept {
+  const Dims<4>& rs = t.residual_strides;
+  const Dims<4>& ys = t.problem.y_strides;
+  if (readable) return {t.residual, rs};
+  for (Part image = part; image.n < part.n + part.images; ++image.n) {
+    t.table.copy_planes({{part.channels, part.rows, part.pixels},
+                         t.residual + offset(image, rs),
+                         {rs[1], apart * rs[2], rs[3]},
+                         t.y + offset(image, ys),
+                         {ys[1], apart * ys[2], ys[3]}});
+  }
+  return {t.y, ys};
+}
+
 // A block of an image's channels and rows, in whole rows.
 void planes_block(const Operands& t, const Part& part, bool fetch) noexcept {
   const Problem& p = t.problem;
@@ -45,24 +69,10 @@ void planes_block(const Operands& t, const Part& part, bool fetch) noexcept {
   d.epilogue = &t.epilogue;
   d.bias = t.bias;
   if (t.residual != nullptr) {
-    const Dims<4>& rs = t.residual_strides;
-    const Dims<4>& ys = p.y_strides;
-    d.residual = t.residual + part.n * rs[0];
-    d.residual_channel_stride = rs[1];
-    d.residual_row_stride = rs[2];
-    if (rs[3] != 1) {
-      // Taken to where the result will be, and added to from there.
-      const std::int64_t from = part.channel * rs[1] + part.oh * rs[2];
-      const std::int64_t to = part.channel * ys[1] + part.oh * ys[2];
-      t.table.copy_planes({{part.channels, part.rows, p.ow},
-                           d.residual + from,
-                           {rs[1], rs[2], rs[3]},
-                           d.y + to,
-                           {ys[1], ys[2], ys[3]}});
-      d.residual = d.y;
-      d.residual_channel_stride = ys[1];
-      d.residual_row_stride = ys[2];
-    }
+    const auto [data, strides] = addend(t, part, t.residual_strides[3] == 1);
+    d.residual = data + part.n * strides[0];
+    d.residual_channel_stride = strides[1];
+    d.residual_row_stride = strides[2];
   }
   t.table.depthwise_planes(d);
 }
@@ -88,10 +98,6 @@ class PixelBlocks {
   }
 
  private:
-  static std::int64_t offset(const Part& part, const Dims<4>& s) noexcept {
-    return part.n * s[0] + part.channel * s[1] + part.oh * s[2] + part.ow * s[3];
-  }
-
   // What any pixels of some channels have in common.
   DepthwiseArguments arguments(const Part& part) const noexcept {
     DepthwiseArguments d;
@@ -164,21 +170,9 @@ class PixelBlocks {
     d.y_pixel_stride = output_step(p_, p_.y_strides);
     if (t_.residual != nullptr) {
       const Dims<4>& rs = t_.residual_strides;
-      const Dims<4>& ys = p_.y_strides;
-      d.residual = t_.residual + offset(part, rs);
-      d.residual_pixel_stride = rs[1] == 1 ? output_step(p_, rs) : 0;
-      if (d.residual_pixel_stride == 0) {
-        // Taken to where the result will be, and added to from there.
-        for (std::int64_t i = 0; i < part.images; ++i) {
-          t_.table.copy_planes({{part.channels, part.rows, part.pixels},
-                                d.residual + i * rs[0],
-                                {rs[1], rs[2], rs[3]},
-                                d.y + i * ys[0],
-                                {ys[1], ys[2], ys[3]}});
-        }
-        d.residual = d.y;
-        d.residual_pixel_stride = d.y_pixel_stride;
-      }
+      const auto [data, strides] = addend(t_, part, rs[1] == 1 && output_step(p_, rs) != 0);
+      d.residual = data + offset(part, strides);
+      d.residual_pixel_stride = output_step(p_, strides);
     }
     t_.table.depthwise(d);
   }
@@ -245,7 +239,12 @@ class PixelBlocks {
       d.y_aliases = !b_.copied && aliases(p_, phases, x, d.y);
       d.fetch = b_.fetch ? phases * p_.x_strides[3] : 0;
       d.x_crowds = !b_.copied && p_.x_strides[3] % kCrowded == 0;
-      if (t_.residual != nullptr) add_residual(part, d);
+      if (t_.residual != nullptr) {
+        const auto [data, strides] = addend(t_, part, t_.residual_strides[1] == 1, apart);
+        d.residual = data + offset(part, strides);
+        d.residual_row_stride = apart * strides[2];
+        d.residual_pixel_stride = strides[3];
+      }
     }
     d.y_pixel_stride *= phases;
     d.residual_pixel_stride *= phases;
@@ -341,27 +340,6 @@ class PixelBlocks {
     }
     point(part, phases, region.pitch, region.columns * region.pitch,
           patch_ - (first * region.columns + column) * region.pitch);
-  }
-
-  void add_residual(const Part& part, DepthwiseArguments& d) noexcept {
-    const Dims<4>& rs = t_.residual_strides;
-    const float* in = t_.residual + offset(part, rs);
-    const std::int64_t row_stride = row_phases(p_, b_) * rs[2];
-    if (rs[1] == 1) {
-      d.residual = in;
-      d.residual_row_stride = row_stride;
-      d.residual_pixel_stride = rs[3];
-      return;
-    }
-    // Taken to where the result will be, and added to from there.
-    t_.table.copy_planes({{part.channels, part.rows, part.pixels},
-                          in,
-                          {rs[1], row_stride, rs[3]},
-                          d.y,
-                          {1, d.y_row_stride, d.y_pixel_stride}});
-    d.residual = d.y;
-    d.residual_row_stride = d.y_row_stride;
-    d.residual_pixel_stride = d.y_pixel_stride;
   }
 
   void scatter(const Part& part, const float* sums) noexcept {
