@@ -1,36 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "epilogue.hpp"
+#include "depthwise_groups.hpp"
+#include "depthwise_rows.hpp"
 #include "simd.hpp"
 #include "table.hpp"
 
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
-
-// Only `lanes` of a pixel's last vector are outputs.
-template <class Arch, int Pixels, int Vectors>
-FASTCONV_INLINE void finish_pixels(const DepthwiseArguments& d, int channel, int lanes,
-                                   std::int64_t row, std::int64_t pixel, float* y,
-                                   std::int64_t y_pixel_stride,
-                                   Vector<Arch> (&sum)[Pixels][Vectors]) noexcept {
-  using V = Vector<Arch>;
-  if (d.bias != nullptr) {
-    FASTCONV_UNROLL
-    for (int v = 0; v < Vectors; ++v) {
-      const V bias = V::load(d.bias + channel + v * V::width);
-      FASTCONV_UNROLL
-      for (int p = 0; p < Pixels; ++p) sum[p][v] = sum[p][v] + bias;
-    }
-  }
-  const float* residual = d.residual;
-  if (residual != nullptr) {
-    residual += row * d.residual_row_stride + pixel * d.residual_pixel_stride + channel;
-  }
-  finish_tile<Arch>(
-      *d.epilogue, residual, [&](int p) { return p * d.residual_pixel_stride; }, y,
-      [&](int p) { return p * y_pixel_stride; }, lanes, sum);
-}
 
 // The rows of taps of an output row that are to be multiplied; `end` may be below `begin` for none.
 struct TapRows {
@@ -48,6 +25,12 @@ FASTCONV_INLINE TapRows tap_rows(const DepthwiseArguments& d, std::int64_t row) 
 // outputs over it, about Stride / Taps loads an FMA; a sum still takes its taps in the order (r,
 // s). Of a wider filter a row is taken in stretches of kMostTaps, and what is left tap by tap.
 inline constexpr int kMostTaps = 7;
+
+// Do the registers hold the pixels under a tap beside the sums? Then those of a dense filter of any
+// width and stride 1 stay there for the next tap.
+template <class Arch, int Vectors>
+inline constexpr bool slides = Vector<Arch>::fuses &&
+                               (Vectors == 1 || Vector<Arch>::registers == 32);
 
 template <class Arch, int Pixels, int Vectors, int Taps, int Stride, bool Partial>
 void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int channel, int lanes,
@@ -110,6 +93,29 @@ void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int
     if constexpr (Taps == 0 || Taps == kMostTaps) {
       const std::int64_t stride = Taps > 0 ? Stride : d.stride_w;
       const std::int64_t dilation = Taps > 0 ? 1 : d.dilation_w;
+      if constexpr (Taps == 0 && Pixels > 1 && slides<Arch, Vectors>) {
+        if (stride == 1 && dilation == 1) {
+          // The pixels under a tap move on by one to the next.
+          V x[Pixels][Vectors];
+          FASTCONV_UNROLL
+          for (int p = 0; p + 1 < Pixels; ++p) {
+            FASTCONV_UNROLL
+            for (int v = 0; v < Vectors; ++v) x[p + 1][v] = load(pixels[p], v);
+          }
+          for (; column < d.kernel_w; ++column, weight += NR) {
+            FASTCONV_UNROLL
+            for (int v = 0; v < Vectors; ++v) {
+              const V tap = V::load(weight + v * W);
+              FASTCONV_UNROLL
+              for (int p = 0; p < Pixels; ++p) {
+                x[p][v] = p + 1 < Pixels ? x[p + 1][v] : load(pixels[column + p], v);
+                sum[p][v] = V::fma(x[p][v], tap, sum[p][v]);
+              }
+            }
+          }
+          continue;
+        }
+      }
       for (; column < d.kernel_w; ++column, weight += NR) {
         FASTCONV_UNROLL
         for (int v = 0; v < Vectors; ++v) {
@@ -119,47 +125,6 @@ void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int
             const V x = load(pixels[p * stride + column * dilation], v);
             sum[p][v] = V::fma(x, tap, sum[p][v]);
           }
-        }
-      }
-    }
-  }
-  finish_pixels<Arch>(d, channel, lanes, row, pixel,
-                      d.y + row * d.y_row_stride + pixel * d.y_pixel_stride + channel,
-                      d.y_pixel_stride, sum);
-}
-
-// The same for groups of more than one channel: each input channel of a group is spread over the
-// group's output lanes, by the permutation spread[c], before it is multiplied.
-//
-// Taps could share what is spread, but at any time that leaves as many sums to add to as the filter
-// is wide, each waiting for the last addition to it: 55 % of the peak for 3x3 filters of groups of
-// 8 with AVX-512, where seven sums at a time reach 62 %, and 44 instead of 58 % at stride 2.
-template <class Arch, int Pixels>
-void grouped_tile(const DepthwiseArguments& d, const typename Vector<Arch>::Lanes* spread,
-                  const float* const* pixels, int channel, int lanes, std::int64_t row,
-                  std::int64_t pixel) noexcept {
-  using V = Vector<Arch>;
-  constexpr int W = V::width, NR = kMaxVectors * W;
-  V sum[Pixels][1];
-  FASTCONV_UNROLL
-  for (int p = 0; p < Pixels; ++p) sum[p][0] = V::zero();
-  const int first = channel / d.group_out * d.group_in;
-  const int inputs = lanes / d.group_out * d.group_in;
-  const float* weight =
-      d.weights + channel / NR * d.kernel_h * d.kernel_w * d.group_in * NR + channel % NR;
-  for (std::int64_t r = 0; r < d.kernel_h; ++r, pixels += d.row_step) {
-    for (std::int64_t s = 0; s < d.kernel_w; ++s) {
-      V x[Pixels];
-      FASTCONV_UNROLL
-      for (int p = 0; p < Pixels; ++p) {
-        const float* in = pixels[p * d.stride_w + s * d.dilation_w] + d.shift + first;
-        x[p] = inputs == W ? V::load(in) : V::load_first(in, inputs);
-      }
-      for (int c = 0; c < d.group_in; ++c, weight += NR) {
-        const V tap = V::load(weight);
-        FASTCONV_UNROLL
-        for (int p = 0; p < Pixels; ++p) {
-          sum[p][0] = V::fma(V::permute(x[p], spread[c]), tap, sum[p][0]);
         }
       }
     }
@@ -282,45 +247,6 @@ __attribute__((noinline)) inline void fetch_ahead(const DepthwiseArguments& d,
   asm volatile("");
 }
 
-// Calls tile(pixels of a tile, pixel) for the pixels of a row. `Fours` has tiles of four, too, and
-// rather two of them than seven and one, or three of three than seven and two unless `Alone` says
-// that tiles of one are fast; `Even` has those of five, and leaves no fewer than four for another
-// tile, if it can: they would wait for their sums.
-template <int Most, bool Fours = false, bool Even = false, bool Alone = false, class Tile>
-FASTCONV_INLINE void cover_row(std::int64_t pixels, Tile tile) noexcept {
-  std::int64_t pixel = 0;
-  const auto tiles = [&](auto count, std::int64_t end) __attribute__((always_inline)) {
-    constexpr int P = decltype(count)::value;
-    for (; pixel + P <= end; pixel += P) {
-      const std::int64_t left = end - pixel - P;
-      if (Even && P > 3 && left > 0 && (left < 4 || left == 6)) break;
-      if (Fours && P > 4 && (left == 1 || left == 5 || (!Alone && left == 2))) break;
-      if (Fours && P == 4 && (left == 2 || (!Alone && left == 5))) break;
-      tile(count, pixel);
-    }
-  };
-  // Image sizes like 7, 14, 28, 56 are multiples of 7, or fours and a few threes.
-  const std::int64_t threes = Most == 4 && pixels >= 6 ? (4 - pixels % 4) % 4 : 0;
-  tiles(Constant<Most>{}, pixels - 3 * threes);
-  if constexpr (Even) tiles(Constant<5>{}, pixels);
-  if constexpr (Fours || Even) tiles(Constant<4>{}, pixels);
-  tiles(Constant<3>{}, pixels);
-  tiles(Constant<1>{}, pixels);
-}
-
-// Calls tile(whether partial, channel, lanes) for the vectors of channels [channel, channels);
-// where masks cost nothing all are partial.
-template <class Arch, class Tile>
-FASTCONV_INLINE void cover_channels(int channel, int channels, Tile tile) noexcept {
-  constexpr int W = Vector<Arch>::width;
-  if constexpr (!Vector<Arch>::free_masks) {
-    for (; channel + W <= channels; channel += W) tile(Constant<0>{}, channel, W);
-  }
-  for (; channel < channels; channel += W) {
-    tile(Constant<1>{}, channel, channel + W <= channels ? W : channels - channel);
-  }
-}
-
 inline constexpr int kNearFloats = 6400;  // that are left in L1
 
 template <class Arch, int Taps, int Stride>
@@ -345,7 +271,10 @@ void depthwise_rows(const DepthwiseArguments& d) noexcept {
     int done = 0;
     if constexpr (pairs) {
       constexpr int Two = kMaxVectors * Vector<Arch>::width;
-      done = d.channels / Two * Two;
+      // Tiles of one vector, which load less, are worth as many calls again.
+      const bool slide = Taps == 0 && few && slides<Arch, 1> && d.stride_w == 1 &&
+                         d.dilation_w == 1 && d.kernel_w >= 4 && d.kernel_h >= 4 && !d.x_crowds;
+      done = slide ? 0 : d.channels / Two * Two;
       cover_row<Taps == 3 && few ? 4 : 7, fours>(
           done > 0 ? d.pixels : 0, [&](auto count, auto pixel) {
             constexpr int P = decltype(count)::value;
@@ -442,27 +371,6 @@ void scale_rows(const DepthwiseArguments& d) noexcept {
       channel = tiles(Constant<1>{}, Constant<2>{}, pixel, channel);
       tiles(Constant<1>{}, Constant<1>{}, pixel, channel);
     }
-  }
-}
-
-template <class Arch>
-void grouped_rows(const DepthwiseArguments& d) noexcept {
-  using V = Vector<Arch>;
-  typename V::Lanes spread[V::width];
-  for (int c = 0; c < d.group_in; ++c) {
-    int lane[V::width];
-    for (int i = 0; i < V::width; ++i) lane[i] = i / d.group_out * d.group_in + c;
-    spread[c] = V::lanes(lane);
-  }
-  for (std::int64_t row = 0; row < d.rows; ++row) {
-    cover_row<7, (V::width > 4)>(d.pixels, [&](auto count, std::int64_t pixel) {
-      constexpr int P = decltype(count)::value;
-      const float* const* pixels = d.inputs + row * d.stride_h * d.row_step + pixel * d.stride_w;
-      for (int channel = 0; channel < d.channels; channel += V::width) {
-        const int left = d.channels - channel, lanes = left < V::width ? left : V::width;
-        grouped_tile<Arch, P>(d, spread, pixels, channel, lanes, row, pixel);
-      }
-    });
   }
 }
 

@@ -61,6 +61,7 @@ constexpr KernelTable make_table(Isa isa) noexcept {
   table.width = W;
   table.vectors = kMaxVectors;
   table.pixel_vectors = PixelVectors;
+  table.fuses = Vector<Arch>::fuses;
   fill_form<Arch, AForm::rows, MR, WideMR, kMaxVectors>(table);
   fill_form<Arch, AForm::columns, PixelMR, WideMR, PixelVectors>(table);
   table.pack_columns = pack_columns<Arch, PixelVectors * W>;

@@ -252,6 +252,7 @@ struct KernelTable {
   int width;          // floats per vector
   int vectors;        // of a row of a panel of weights
   int pixel_vectors;  // and of a panel of pixels
+  bool fuses;         // multiplies and adds, for certain, in one operation
   // micro_gemm[form][rows - 1][vectors - 1], up to max_rows[form][vectors - 1]
   MicroKernel micro_gemm[2][kMaxRows][kTileVectors];
   int max_rows[2][kTileVectors];

@@ -14,7 +14,7 @@ constexpr double kFma = 0.5;            // one vector FMA
 constexpr double kFmaSpread = 0.75;     // the same of what is permuted first
 constexpr double kTapSpread = 1.9;      // and loaded and permuted for it alone
 constexpr double kTapAlone = 1.0;       // one vector FMA of a pixel loaded for it alone
-constexpr double kTapShared = 0.8;      // of pixels loaded for all rows, or for three taps
+constexpr double kTapShared = 0.8;      // of pixels loaded for all rows, or for a row of taps
 constexpr double kTapSeparated = 1.45;  // and separated into even and odd columns
 constexpr double kFmaLatency = 4.0;     // a tile's k-step takes at least this
 constexpr double kTile = 28.0;          // what a tile takes beyond its steps
@@ -49,8 +49,10 @@ constexpr double kStoreVector = 2.0;     // epilogue and store
 constexpr double kTransform = 4.0;  // one vector of one point, into or out of Winograd's domain
 constexpr double kTransformAlong = 6.5;   // the same of a transform along one axis
 constexpr double kTransformWeight = 1.7;  // one vector of weights on the way in, tap or point
-constexpr double kTranspose = 2.0;        // a vector's share of a transposed block
-constexpr double kTransposePixel = 3.5;   // the same of a part of a row at a time
+// A vector's share of a transposed block, where long runs of pixels are, and where a block has but
+// a part of each row, or few pixels in all.
+constexpr double kTranspose = 2.0;
+constexpr double kTransposePixel = 3.5;
 constexpr double kScatter = 7.5;          // a vector of results on its way to where lanes are apart
 constexpr double kTileBlock = 900.0;      // set-up of a block of Winograd's tiles
 constexpr double kTileLine = 70.0;        // the same of a line of them, on each of its ways

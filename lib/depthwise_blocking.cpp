@@ -31,12 +31,17 @@ bool has_planes(const Problem& p) noexcept {
          kernel.w <= kMaxPlaneTaps && (kernel.w - 1) * dilation.w <= kMaxPlaneReach;
 }
 
-// Are x and y more than so many times L2? Those of a batch together where vectors are short: 32
-// images of 128 channels, 28x28, AVX2 2930 -> 2080 us (NHWC), 3430 -> 2350 (NCHW). Long ones take
-// up to 10 % longer for it, strided 5x5 filters 20 %.
-bool is_far(const Problem& p, std::int64_t times, int width, const CacheSizes& caches) noexcept {
-  const std::int64_t images = width < kMaxWidth && p.window.stride.w == 1 ? p.n : 1;
+// Are x and y of so many images more than so many times L2?
+bool is_far(const Problem& p, std::int64_t images, std::int64_t times,
+            const CacheSizes& caches) noexcept {
   return real(images) * real(p.image_elements()) * kFloat > real(times * caches.l2);
+}
+
+// What is far is asked for ahead, images of a batch together where vectors are short: 32 images of
+// 128 channels, 28x28, AVX2 2930 -> 2080 us (NHWC), 3430 -> 2350 (NCHW). Long ones take up to 10 %
+// longer for it, strided 5x5 filters 20 %.
+bool fetches(const Problem& p, std::int64_t times, int width, const CacheSizes& caches) noexcept {
+  return is_far(p, width < kMaxWidth && p.window.stride.w == 1 ? p.n : 1, times, caches);
 }
 
 DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheSizes& caches,
@@ -57,21 +62,24 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   // 630).
   const double span = real(p.h * p.w) * real(p.x_strides[3]) * kFloat;
   const bool stays = span <= real(caches.l1 * 3 / 2);
-  const bool far = real(p.n) * real(p.image_elements()) * kFloat > 7 * real(caches.l2);
-  const std::int64_t crowd =
-      kernel.w >= 5 ? (far ? 8 * tile.width : 32) * tile.width : std::int64_t{1024};
+  const std::int64_t fewest = is_far(p, p.n, 7, caches) ? 8 * tile.width : 32;
+  const std::int64_t crowd = kernel.w >= 5 ? fewest * tile.width : std::int64_t{1024};
   const bool many = kernel.w >= 5 || (kernel.w >= 3 && dilation.w > 1);
   const std::int64_t apart = p.x_strides[3] * column_phases(p, b.pixels);
   b.copied = !transposed && ((many && !stays && apart % crowd == 0 && has_patch(p)) || repeated);
-  b.fetch = !transposed && !b.copied && is_far(p, 14, tile.width, caches);
+  b.fetch = !transposed && !b.copied && fetches(p, 14, tile.width, caches);
   b.channels = std::min<std::int64_t>(p.k, transposed || b.copied ? tile.nr : kChannels);
   const bool spreads = p.k_per_group() > 1 && !repeated;
-  const bool shared = stride.w <= 2 && (kernel.w == 3 || kernel.w == 5 || kernel.w >= 7);
-  // Of three taps a row loads are the bound, but of long vectors, whose FMAs take as long.
+  // Widths with kernels of their own, and those along whose taps loaded pixels move on.
+  const bool own =
+      stride.w <= 2 && (kernel.w == 3 || (tile.fuses && kernel.w >= 5 && kernel.w != 6));
+  const bool slides = tile.fuses && stride.w == 1 && kernel.w > 1;
+  // Loads are their bound, but of long vectors, whose FMAs take as long, and of wide filters.
   const double loads = std::max(kFma, kTapShared * core_cycle(tile.width));
-  const double step = spreads  ? p.c_per_group() == 1 ? kTapSpread : kFmaSpread
-                      : shared ? kernel.w == 3 && !transposed ? loads : kFma
-                               : kTapAlone;
+  const double shared = own && (kernel.w > 3 || transposed) ? kFma : loads;
+  const double step = spreads         ? p.c_per_group() == 1 ? kTapSpread : kFmaSpread
+                      : own || slides ? shared
+                                      : kTapAlone;
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
   b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * step;
   b.pack_cycles =
@@ -88,7 +96,7 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
     if (b.copied) b.pack_cycles += real(p.h * p.w * ceil_div(p.c, tile.width)) * kCopyVector;
     // Part of a vector; those of kMaxWidth have masks that take no time.
     const std::int64_t lanes = tile.width < kMaxWidth ? p.k % tile.width : 0;
-    const bool loads_taps = lanes > 0 && !spreads && shared && kernel.w > 3;
+    const bool loads_taps = lanes > 0 && !spreads && own && !slides && kernel.w > 3;
     b.fma_cycles += loads_taps ? real(p.oh * p.ow * p.taps()) * kFma : 0.0;
     b.store_cycles += real(p.oh * p.ow * lanes) * kStoreScalar;
   }
@@ -151,7 +159,7 @@ DepthwiseBlocking choose_planes(const Problem& p, const Tile& tile,
   b.fma_cycles = vectors * real(p.taps()) * tap;
   // 128 channels of 147x147: 6000 -> 3600 us (AVX2), 3450 -> 2900 (AVX-512). What is nearer takes
   // 3 to 8 % longer for it, and with stride 2, whose streams are few, also what is twice as far.
-  b.fetch = is_far(p, 5 * stride.w, tile.width, caches);
+  b.fetch = fetches(p, 5 * stride.w, tile.width, caches);
   b.store_cycles = vectors * (kStoreVector + (shared ? 0.0 : kTileApart * core_cycle(tile.width)));
   return b;
 }

@@ -11,9 +11,14 @@ namespace fastconv {
 Tiles::Tiles(const KernelTable& table) noexcept {
   const auto tile = [&](AForm form, int vectors) {
     const int(&rows)[kTileVectors] = table.max_rows[static_cast<int>(form)];
-    return Tile{table.width, table.width * vectors, rows[vectors - 1],
-                2 * vectors <= kTileVectors ? rows[2 * vectors - 1] : 0,
-                form == AForm::rows && table.rows_straddle};
+    Tile result;
+    result.width = table.width;
+    result.nr = table.width * vectors;
+    result.mr = rows[vectors - 1];
+    result.wide_mr = 2 * vectors <= kTileVectors ? rows[2 * vectors - 1] : 0;
+    result.straddles = form == AForm::rows && table.rows_straddle;
+    result.fuses = table.fuses;
+    return result;
   };
   channels = tile(AForm::rows, table.vectors);
   pixels = tile(AForm::columns, table.pixel_vectors);

@@ -18,6 +18,7 @@ struct Tile {
   int mr = 0;              // rows of a tile over one
   int wide_mr = 0;         // rows of a tile over two, or 0 if there is none
   bool straddles = false;  // its rows may be pixels of several output rows
+  bool fuses = false;      // multiplies and adds in one operation
 
   // Of a tile, in registers: 12 where there are 16 of these, more where there are 32.
   int sums() const noexcept { return mr * (nr / width); }
