@@ -3,6 +3,7 @@
 
 #include "depthwise_groups.hpp"
 #include "depthwise_rows.hpp"
+#include "rolling_rows.hpp"
 #include "simd.hpp"
 #include "table.hpp"
 
@@ -159,19 +160,11 @@ void rolling_tile(const DepthwiseArguments& d, const float* const* pixels, int c
                   std::int64_t pixel, float* late) noexcept {
   using V = Vector<Arch>;
   constexpr int NR = kMaxVectors * V::width;
-  constexpr int Sums = Stride == 1 ? 3 : 2;  // output rows under an image row, the oldest first
-  V sum[Sums][Pixels][1];
-  FASTCONV_UNROLL
-  for (int i = 0; i < Sums; ++i) {
-    FASTCONV_UNROLL
-    for (int p = 0; p < Pixels; ++p) sum[i][p][0] = V::zero();
-  }
   const float* weight = d.weights + channel / NR * 9 * NR + channel % NR;
   V taps[9];
   FASTCONV_UNROLL
   for (int i = 0; i < 9; ++i) taps[i] = V::load(weight + i * NR);
-  // The next image row, which is under rows `first`, first + Stride, ..., `last` of the filter.
-  const auto add_row = [&](auto first, auto last) __attribute__((always_inline)) {
+  const auto add_row = [&](auto& sum, auto first, auto last) __attribute__((always_inline)) {
     constexpr int First = decltype(first)::value;
     constexpr int Last = decltype(last)::value;
     FASTCONV_UNROLL
@@ -190,43 +183,18 @@ void rolling_tile(const DepthwiseArguments& d, const float* const* pixels, int c
       }
     }
   };
-  const auto next = [&]() __attribute__((always_inline)) {
-    pixels += d.row_step;
-    FASTCONV_UNROLL
-    for (int p = 0; p < Pixels; ++p) {
-      FASTCONV_UNROLL
-      for (int i = 1; i < Sums; ++i) sum[i - 1][p][0] = sum[i][p][0];
-      sum[Sums - 1][p][0] = V::zero();
-    }
-  };
+  const auto advance = [&]() __attribute__((always_inline)) { pixels += d.row_step; };
   float* y = d.y + pixel * d.y_pixel_stride + channel;
-  // The first and the last image row may be padding.
-  if (d.first_row == 0) add_row(Constant<0>{}, Constant<0>{});
-  next();
-  if constexpr (Stride == 1) {
-    add_row(Constant<0>{}, Constant<1>{});
-    next();
-  }
-  for (std::int64_t row = 0; row < d.rows; ++row) {
-    if constexpr (Stride == 2) {
-      add_row(Constant<1>{}, Constant<1>{});
-      pixels += d.row_step;
-    }
-    if (row + Sums <= d.rows) {
-      add_row(Constant<0>{}, Constant<2>{});
-    } else if (Stride == 1 && row + 2 == d.rows) {
-      add_row(Constant<1>{}, Constant<2>{});
-    } else if (d.end_row > row * Stride + 2) {
-      add_row(Constant<2>{}, Constant<2>{});
-    }
+  const auto finish = [&](std::int64_t row, auto& sum) __attribute__((always_inline)) {
     if (d.y_aliases && channel > 0) {
       store_late<Arch, Pixels, false>(d, late, channel - V::width, V::width, row, pixel);
     }
     float* out = d.y_aliases ? late + row * Pixels * V::width : y + row * d.y_row_stride;
     finish_pixels<Arch>(d, channel, lanes, row, pixel, out,
-                        d.y_aliases ? V::width : d.y_pixel_stride, sum[0]);
-    next();
-  }
+                        d.y_aliases ? V::width : d.y_pixel_stride, sum);
+  };
+  roll_rows<V, Stride, Pixels, 1>(d.rows, d.first_row == 0, d.end_row > (d.rows - 1) * Stride + 2,
+                                  add_row, advance, finish);
 }
 
 // Asks for what a tile of `count` pixels two further on reads and writes: a CPU does not foresee

@@ -2,6 +2,8 @@
 #pragma once
 
 #include "epilogue.hpp"
+#include "plane_strips.hpp"
+#include "rolling_rows.hpp"
 #include "simd.hpp"
 #include "table.hpp"
 
@@ -16,69 +18,6 @@ namespace {
 // A tile is Rows x Vectors sums, one below the other. A loaded vector serves every output row that
 // it is under, about Stride / K loads an FMA. With stride 2 two loads are separated into even and
 // odd columns, which are two taps. Every output is one chain of fma in the order (r, s).
-
-inline constexpr int kPlaneRows = 7;    // of the tallest tile
-inline constexpr int kPlaneLoads = 16;  // that a tap has masks for
-
-// What rows in the padding read.
-alignas(64) inline constexpr float kZeroRow[4 * 16 + kMaxPlaneReach] = {};
-
-// K: the filter's height and width, or 0 for any. Packed: a vector holds two whole rows of an
-// image, which follow each other in memory, so that its masks depend on the row.
-template <class A, int K_, int Rows_, int Vectors_, int Stride_, bool Masked_ = true,
-          bool Packed_ = false>
-struct PlaneForm {
-  using Arch = A;
-  static constexpr int K = K_, Rows = Rows_, Vectors = Vectors_, Stride = Stride_;
-  static constexpr bool Masked = Masked_, Packed = Packed_;
-  // Are the taps in registers? Where a tile has two vectors most of a 5x5 filter's may be, too.
-  static constexpr bool Held = K == 3 || (K == 5 && Vectors == 2 && Vector<Arch>::registers == 32);
-  static constexpr int RowsOfVector = Packed ? 2 : 1;
-  static constexpr int Step = Packed ? 2 : Stride;  // image rows from a row of sums to the next
-  static constexpr int Loads = Packed ? (Rows - 1) * Step + K : Stride * Vectors;
-};
-
-// Output columns that vectors cover, the same for all channels.
-template <class V>
-struct PlaneStrip {
-  std::int64_t column;  // of the image, under lane 0 and the filter's first column
-  int lanes;            // outputs in a row's last vector
-  typename V::Mask masks[kMaxPlaneTaps][kPlaneLoads];
-};
-
-// A tile of one channel.
-struct PlaneTile {
-  std::int64_t top;  // image row under its first one and the filter's
-  const float* x;    // there, under lane 0
-  const float* weights;
-  const float* bias;  // or null
-  int rows;           // of sums that exist
-  int last_lanes;     // outputs in the last one's last vector
-  float* y;
-  const float* residual;  // or null
-};
-
-template <class Form, class V = Vector<typename Form::Arch>>
-FASTCONV_INLINE void load_taps(const PlaneArguments& d, const PlaneStrip<V>& strip, const float* in,
-                               std::int64_t row, std::int64_t s,
-                               V (&x)[2][Form::Vectors]) noexcept {
-  constexpr int Stride = Form::Stride;
-  in += s * d.problem->window.dilation.w;
-  FASTCONV_UNROLL
-  for (int v = 0; v < Form::Vectors; ++v) {
-    V part[Stride];
-    FASTCONV_UNROLL
-    for (int i = 0; i < Stride; ++i, in += V::width) {
-      const std::int64_t load = Form::Packed ? row : v * Stride + i;
-      part[i] = Form::Masked ? V::load_lanes(in, strip.masks[s][load]) : V::load(in);
-    }
-    if constexpr (Stride == 2) {
-      separate(part[0], part[1], x[0][v], x[1][v]);
-    } else {
-      x[0][v] = part[0];
-    }
-  }
-}
 
 // The sums of one channel.
 template <class Form, class V = Vector<typename Form::Arch>>
@@ -268,40 +207,55 @@ void plane_tile(const PlaneArguments& d, const PlaneStrip<V>& strip,
   finish_some<Arch, Vectors>(*d.epilogue, to, stored, tile.rows, strip.lanes, tile.last_lanes);
 }
 
-// The masks of a strip of columns, which are the same for all rows.
-template <class Form, class V>
-FASTCONV_INLINE void mask_strip(const Problem& p, PlaneStrip<V>& strip) noexcept {
-  const auto clamp = [](std::int64_t i) {
-    return static_cast<int>(i < 0 ? 0 : i < V::width ? i : V::width);
-  };
-  for (std::int64_t s = 0; s < p.window.kernel_size.w; s += Form::Stride) {
-    for (int i = 0; i < Form::Loads; ++i) {
-      const std::int64_t first = strip.column + s * p.window.dilation.w + i * V::width;
-      const int begin = clamp(-first), end = clamp(p.w - first);
-      strip.masks[s][i] = V::mask(begin < end ? begin : end, end);
+// A tile of a dense 3x3 filter and any number of rows: no image row is loaded twice, and sums are
+// finished one after the other, while those of the next rows go on.
+template <class Form, class V = Vector<typename Form::Arch>>
+void rolling_tile(const PlaneArguments& d, const PlaneStrip<V>& strip,
+                  const PlaneTile& tile) noexcept {
+  using Arch = typename Form::Arch;
+  constexpr int Vectors = Form::Vectors, NR = kMaxVectors * V::width;
+  const Problem& p = *d.problem;
+  const std::int64_t apart = p.window.dilation.h, step = apart * p.x_strides[2];
+  V taps[9];
+  FASTCONV_UNROLL
+  for (int i = 0; i < 9; ++i) taps[i] = V::broadcast_once(tile.weights + i * NR);
+  const float* in = tile.x;
+  std::int64_t h = tile.top;
+  const auto inside = [&](std::int64_t row) { return row >= 0 && row < p.h; };
+  const auto add_row = [&](auto& sum, auto first, auto last) __attribute__((always_inline)) {
+    const float* row = inside(h) ? in : kZeroRow;
+    FASTCONV_UNROLL
+    for (int s = 0; s < 3; ++s) {
+      V x[2][Vectors];
+      load_taps<Form>(d, strip, row, 0, s, x);
+      FASTCONV_UNROLL
+      for (int r = decltype(first)::value; r <= decltype(last)::value; ++r) {
+        FASTCONV_UNROLL
+        for (int v = 0; v < Vectors; ++v) {
+          V& to = sum[2 - r][0][v];
+          to = V::fma(taps[r * 3 + s], x[0][v], to);
+        }
+      }
     }
-  }
-}
-
-// Those of packed rows, from row `top` of the image on.
-template <class Form, class V>
-FASTCONV_INLINE void mask_packed(const Problem& p, std::int64_t top,
-                                 PlaneStrip<V>& strip) noexcept {
-  const int width = static_cast<int>(p.w);
-  const auto clamp = [&](std::int64_t i) {
-    return static_cast<int>(i < 0 ? 0 : i < width ? i : width);
   };
-  const auto exists = [&](std::int64_t row) { return row >= 0 && row < p.h; };
-  for (std::int64_t s = 0; s < p.window.kernel_size.w; ++s) {
-    const std::int64_t first = s * p.window.dilation.w - p.window.padding.left;
-    const int begin = clamp(-first), end = clamp(p.w - first);
-    const auto row = [&](std::int64_t h, int lane) {
-      return begin < end && exists(h) ? V::mask(lane + begin, lane + end) : V::mask(0, 0);
-    };
-    for (int i = 0; i < Form::Loads; ++i) {
-      strip.masks[s][i] = static_cast<typename V::Mask>(row(top + i, 0) | row(top + i + 1, width));
+  const auto advance = [&]() __attribute__((always_inline)) {
+    in += step;
+    h += apart;
+  };
+  PlaneRows to{tile.y, apart * p.y_strides[2], tile.residual, apart * d.residual_row_stride};
+  const auto finish = [&](std::int64_t, auto& sum) __attribute__((always_inline)) {
+    if (tile.bias != nullptr) {
+      FASTCONV_UNROLL
+      for (int v = 0; v < Vectors; ++v) sum[0][v] = sum[0][v] + V::broadcast(*tile.bias);
     }
-  }
+    finish_plane<Arch>(*d.epilogue, to, 0, strip.lanes, sum);
+    to.y += to.y_stride;
+    if (to.residual != nullptr) to.residual += to.residual_stride;
+  };
+  const bool multiplies = !d.skips_padding;
+  roll_rows<V, 1, 1, Vectors>(tile.rows, multiplies || inside(h),
+                              multiplies || inside(h + (tile.rows + 1) * apart), add_row, advance,
+                              finish);
 }
 
 // A strip's rows [begin, end) of every channel; those that a dilated filter visits follow each
@@ -313,8 +267,17 @@ void plane_rows(const PlaneArguments& d, const PlaneStrip<V>& strip, std::int64_
   constexpr int together = Form::RowsOfVector;
   const Problem& p = *d.problem;
   const auto [kernel, stride, padding, dilation, mode] = p.window;
-  auto tall = plane_tile<Form>, flat = tall;
-  if constexpr (Form::Vectors > 1 && !V::free_masks) {
+  using Tile = void (*)(const PlaneArguments&, const PlaneStrip<V>&, const PlaneTile&);
+  Tile tall = nullptr;
+  if constexpr (Form::Rolls) {
+    tall = rolling_tile<Form>;
+  } else {
+    tall = plane_tile<Form>;
+  }
+  Tile flat = tall;
+  if constexpr (Form::Rolls) {
+    // Of any height.
+  } else if constexpr (Form::Vectors > 1 && !V::free_masks) {
     using Clear =
         PlaneForm<typename Form::Arch, Form::K, Form::Rows, Form::Vectors, Form::Stride, false>;
     const std::int64_t reach = Form::Stride * Form::Vectors * W + (kernel.w - 1) * dilation.w;
@@ -325,6 +288,8 @@ void plane_rows(const PlaneArguments& d, const PlaneStrip<V>& strip, std::int64_
   // Of strips of more lines a CPU does foresee the next.
   constexpr int outputs = Form::Vectors * W, inputs = Form::Stride * outputs;
   const bool fetches = !Form::Packed && inputs <= 32 && d.fetch;
+  // What is asked for at once is a tile's.
+  const int most = !Form::Rolls ? Form::Rows : fetches ? kPlaneRows : static_cast<int>(d.rows);
   const std::int64_t multiplier = p.k_per_group();
   std::int64_t group = d.first_channel / multiplier, in_group = d.first_channel % multiplier;
   for (std::int64_t k = d.first_channel; k < d.first_channel + d.channels; ++k) {
@@ -339,8 +304,8 @@ void plane_rows(const PlaneArguments& d, const PlaneStrip<V>& strip, std::int64_
       if (dilation.h > 1) rows = (rows + dilation.h - 1) / dilation.h;
       for (std::int64_t row = phase; rows > 0;) {
         const std::int64_t sums = (rows + together - 1) / together;
-        const bool is_flat = flat != tall && 2 * sums < Form::Rows;
-        const int height = is_flat ? 1 : Form::Rows;
+        const bool is_flat = flat != tall && 2 * sums < most;
+        const int height = is_flat ? 1 : most;
         tile.top = row * stride.h - padding.top;
         tile.x = x + tile.top * p.x_strides[2];
         tile.rows = static_cast<int>(sums < height ? sums : height);
@@ -396,20 +361,24 @@ void plane_columns(const PlaneArguments& d) noexcept {
       return;
     }
   }
+  // As many sums as the registers hold beside a 3x3 filter, or most of a 5x5 one.
+  constexpr bool many = Vector<Arch>::registers == 32;
+  constexpr bool rolls = K == 3 && Stride == 1 && many;
+  constexpr int pairs = rolls ? 0 : many ? kPlaneRows : 4, rows = K == 0 ? 4 : kPlaneRows;
   for (std::int64_t column = 0; column < p.ow;) {
     const std::int64_t left = p.ow - column;
-    int lanes = static_cast<int>(left < W ? left : W);
+    const bool two = (K == 3 || K == 5) && left > W;
+    const std::int64_t most = two ? 2 * W : W;
+    const int lanes = static_cast<int>(left < most ? left : most);
     if constexpr (K == 3 || K == 5) {
-      // As many sums as the registers hold beside a 3x3 filter, or most of a 5x5 one.
-      constexpr int rows = Vector<Arch>::registers == 32 ? kPlaneRows : 4;
-      if (left > W) {
-        lanes = static_cast<int>(left < 2 * W ? left : 2 * W);
-        plane_strip<PlaneForm<Arch, K, rows, 2, Stride>>(d, column, lanes);
-        column += lanes;
-        continue;
-      }
+      if (two) plane_strip<PlaneForm<Arch, K, pairs, 2, Stride>>(d, column, lanes);
     }
-    plane_strip<PlaneForm<Arch, K, K == 0 ? 4 : kPlaneRows, 1, Stride>>(d, column, lanes);
+    // Alone a vector's sums wait for each other, but not as long as for rows that do not exist.
+    const bool roll = rolls && d.rows % rows != 0;
+    if constexpr (rolls) {
+      if (!two && roll) plane_strip<PlaneForm<Arch, K, 0, 1, Stride>>(d, column, lanes);
+    }
+    if (!two && !roll) plane_strip<PlaneForm<Arch, K, rows, 1, Stride>>(d, column, lanes);
     column += lanes;
   }
 }

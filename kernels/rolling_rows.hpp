@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "simd.hpp"
+
+namespace fastconv::FASTCONV_LEVEL {
+namespace {
+
+// Goes down the image rows under `rows` output rows of a filter three rows high. Each is visited
+// once, for all output rows that it is under, whose sums stay in registers from one image row to
+// the next: Sums of M x N vectors, the oldest first.
+//
+// add_row(sums, first, last) adds an image row, which is under rows first, first + Stride, …, last
+// of the filter; advance() goes on to the next one; finish(row, sums) takes an output row.
+// `first` and `last`: are the first image row and the last one more than padding?
+template <class V, int Stride, int M, int N, class AddRow, class Advance, class Finish>
+FASTCONV_INLINE void roll_rows(std::int64_t rows, bool first, bool last, AddRow add_row,
+                               Advance advance, Finish finish) noexcept {
+  constexpr int Sums = Stride == 1 ? 3 : 2;
+  V sum[Sums][M][N];
+  FASTCONV_UNROLL
+  for (int i = 0; i < Sums; ++i) {
+    FASTCONV_UNROLL
+    for (int m = 0; m < M; ++m) {
+      FASTCONV_UNROLL
+      for (int n = 0; n < N; ++n) sum[i][m][n] = V::zero();
+    }
+  }
+  const auto next = [&]() __attribute__((always_inline)) {
+    advance();
+    FASTCONV_UNROLL
+    for (int m = 0; m < M; ++m) {
+      FASTCONV_UNROLL
+      for (int n = 0; n < N; ++n) {
+        FASTCONV_UNROLL
+        for (int i = 1; i < Sums; ++i) sum[i - 1][m][n] = sum[i][m][n];
+        sum[Sums - 1][m][n] = V::zero();
+      }
+    }
+  };
+  if (first) add_row(sum, Constant<0>{}, Constant<0>{});
+  next();
+  if constexpr (Stride == 1) {
+    add_row(sum, Constant<0>{}, Constant<1>{});
+    next();
+  }
+  for (std::int64_t row = 0; row < rows; ++row) {
+    if constexpr (Stride == 2) {
+      add_row(sum, Constant<1>{}, Constant<1>{});
+      advance();
+    }
+    if (row + Sums <= rows) {
+      add_row(sum, Constant<0>{}, Constant<2>{});
+    } else if (Stride == 1 && row + 2 == rows) {
+      add_row(sum, Constant<1>{}, Constant<2>{});
+    } else if (last) {
+      add_row(sum, Constant<2>{}, Constant<2>{});
+    }
+    finish(row, sum[0]);
+    next();
+  }
+}
+
+}  // namespace
+}  // namespace fastconv::FASTCONV_LEVEL
