@@ -24,12 +24,23 @@ constexpr void fill_tiles(KernelTable& table) noexcept {
   }
 }
 
-// Tiles of up to MR rows by a panel's vectors and, where these are two, of WideMR by four.
-template <class Arch, AForm Form, int MR, int WideMR, int PanelVectors>
+// The same over half a vector. Lower tiles would wait for their sums either way.
+template <class Arch, int Rows>
+constexpr void fill_halves(KernelTable& table) noexcept {
+  constexpr int kLeast = 7;
+  if constexpr (Vector<Arch>::has_halves && Rows >= kLeast) {
+    table.half_gemm[Rows - 1] = micro_gemm<Arch, Rows, 1, kMaxVectors, AForm::rows, false, true>;
+    fill_halves<Arch, Rows - 1>(table);
+  }
+}
+
+// Tiles of up to MR rows by a panel's vectors, of NarrowMR by one and, where a panel's are two, of
+// WideMR by four.
+template <class Arch, AForm Form, int MR, int NarrowMR, int WideMR, int PanelVectors>
 constexpr void fill_form(KernelTable& table) noexcept {
-  constexpr bool straddles = Form == AForm::rows && MR <= kMaxStraddlingRows;
+  constexpr bool straddles = Form == AForm::rows && NarrowMR <= kMaxStraddlingRows;
   if (Form == AForm::rows) table.rows_straddle = straddles;
-  fill_tiles<Arch, Form, MR, 1, PanelVectors, straddles>(table);
+  fill_tiles<Arch, Form, NarrowMR, 1, PanelVectors, straddles>(table);
   fill_tiles<Arch, Form, MR, 2, PanelVectors, straddles>(table);
   if constexpr (PanelVectors > 2) {
     fill_tiles<Arch, Form, MR, 3, PanelVectors, straddles>(table);
@@ -49,11 +60,13 @@ constexpr void fill_winograd(KernelTable& table) noexcept {
   if constexpr (Variant + 1 < kWinogradCount) fill_winograd<Arch, Variant + 1>(table);
 }
 
-// The table of one level: tiles of up to MR rows by two vectors, and of WideMR rows by four. Where
-// pixels lie along the vectors, of up to PixelMR rows by a panel of PixelVectors.
-template <class Arch, int MR, int WideMR, int PixelMR = MR, int PixelVectors = kMaxVectors>
+// The table of one level: tiles of up to MR rows by two vectors, of WideMR rows by four and of
+// NarrowMR by one. Where pixels lie along the vectors, of up to PixelMR rows by a panel of
+// PixelVectors.
+template <class Arch, int MR, int WideMR, int PixelMR = MR, int PixelVectors = kMaxVectors,
+          int NarrowMR = MR>
 constexpr KernelTable make_table(Isa isa) noexcept {
-  static_assert(WideMR <= MR && MR <= kMaxRows && PixelMR <= MR);
+  static_assert(WideMR <= MR && MR <= NarrowMR && NarrowMR <= kMaxRows && PixelMR <= MR);
   static_assert(PixelVectors * Vector<Arch>::width <= kMaxVectors * kMaxWidth);
   constexpr int W = Vector<Arch>::width;
   KernelTable table{};
@@ -62,8 +75,9 @@ constexpr KernelTable make_table(Isa isa) noexcept {
   table.vectors = kMaxVectors;
   table.pixel_vectors = PixelVectors;
   table.fuses = Vector<Arch>::fuses;
-  fill_form<Arch, AForm::rows, MR, WideMR, kMaxVectors>(table);
-  fill_form<Arch, AForm::columns, PixelMR, WideMR, PixelVectors>(table);
+  fill_form<Arch, AForm::rows, MR, NarrowMR, WideMR, kMaxVectors>(table);
+  fill_halves<Arch, NarrowMR>(table);
+  fill_form<Arch, AForm::columns, PixelMR, PixelMR, WideMR, PixelVectors>(table);
   table.pack_columns = pack_columns<Arch, PixelVectors * W>;
   table.pack_rows = pack_rows<Arch>;
   table.pack_patch = pack_patch<Arch>;

@@ -154,19 +154,20 @@ FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& til
   }
 }
 
-// What a tile fetches while it runs: a step of `step` floats each step of depth.
+// What a tile fetches while it runs: a step of `step` floats each step of depth, or 0.
 struct Fetch {
   const float* next;
   std::int64_t step;
 };
 
 // The same with A in rows, over one segment.
-template <class V, int Rows, int Vectors, int NR, bool Straddles>
+template <int NR, bool Straddles, class V, int Rows, int Vectors>
 FASTCONV_INLINE void accumulate_rows(RowPointers<Rows, Straddles>& row, const float* b,
                                      std::int64_t panel_stride, Fetch fetch, std::int64_t depth,
                                      V (&sum)[Rows][Vectors]) noexcept {
   const auto fetch_next = [&]() __attribute__((always_inline)) {
-    // One row is bound by its loads.
+    // Narrow tiles are bound by their loads, one row most of all.
+    if (Vectors == 1 && V::width < kMaxWidth && fetch.step == 0) return;
     constexpr int lanes = Rows == 1 ? 0 : Vectors * V::width < NR ? Vectors * V::width : NR;
     FASTCONV_UNROLL
     for (int i = 0; i < lanes; i += 16) __builtin_prefetch(fetch.next + i, 0, 2);
@@ -214,7 +215,8 @@ FASTCONV_INLINE void accumulate_rows(RowPointers<Rows, Straddles>& row, const fl
 //
 // Every output is one chain of fma in ascending depth, continued over k-blocks through `sums`, so
 // its bits depend neither on the tile nor on the blocking.
-template <class Arch, int Rows, int Vectors, int PanelVectors, AForm Form, bool Straddles>
+template <class Arch, int Rows, int Vectors, int PanelVectors, AForm Form, bool Straddles,
+          bool Half>
 FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row,
                                 Cursor& cursor) noexcept {
   using V = Vector<Arch>;
@@ -257,18 +259,29 @@ FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row,
     if (kCrosses && cursor.left == 0) cursor = {cursor.a + tile.a_run_gap, tile.a_run};
   } else {
     RowPointers<Rows, Straddles> rows(tile, cursor);
-    for (int i = 0; i < tile.segment_count; ++i) {
-      const Segment& segment = tile.segments[i];
-      rows.seek(segment.offset);
-      const float* const b = tile.b + segment.depth * NR;
-      Fetch fetch{b, NR};
-      if (row == 0) {
-        fetch.next += tile.b_ahead;
-      } else if (tile.a_ahead != 0) {
-        fetch = {tile.a + row * tile.a_row_stride + tile.a_ahead + segment.depth * Rows, Rows};
+    const auto accumulate = [&](auto& added) __attribute__((always_inline)) {
+      for (int i = 0; i < tile.segment_count; ++i) {
+        const Segment& segment = tile.segments[i];
+        rows.seek(segment.offset);
+        const float* const b = tile.b + segment.depth * NR;
+        Fetch fetch{b, 0};
+        if (row == 0 && tile.b_ahead != 0) {
+          fetch = {b + tile.b_ahead, NR};
+        } else if (row != 0 && tile.a_ahead != 0) {
+          fetch = {tile.a + row * tile.a_row_stride + tile.a_ahead + segment.depth * Rows, Rows};
+        }
+        accumulate_rows<NR, Straddles>(rows, b, tile.b_panel_stride, fetch, segment.length, added);
       }
-      accumulate_rows<V, Rows, Vectors, NR, Straddles>(rows, b, tile.b_panel_stride, fetch,
-                                                       segment.length, sum);
+    };
+    if constexpr (Half) {
+      typename V::Half half[Rows][Vectors];
+      FASTCONV_UNROLL
+      for (int m = 0; m < Rows; ++m) half[m][0] = sum[m][0].half();
+      accumulate(half);
+      FASTCONV_UNROLL
+      for (int m = 0; m < Rows; ++m) sum[m][0] = V::widen(half[m][0]);
+    } else {
+      accumulate(sum);
     }
   }
 
@@ -281,7 +294,8 @@ FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row,
     return;
   }
 
-  if (tile.bias != nullptr && tile.bias_along_rows) {
+  // By channel: a row of weights, a lane of pixels.
+  if (tile.bias != nullptr && Form == AForm::columns) {
     FASTCONV_UNROLL
     for (int m = 0; m < Rows; ++m) {
       const V bias = V::broadcast(tile.bias[row + m]);
@@ -306,12 +320,14 @@ FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row,
       [=](int m) { return m * c_stride; }, tile.lanes - (Vectors - 1) * W, sum);
 }
 
-// The micro-kernel. What a call costs is spread over the tiles that share their B.
-template <class Arch, int Rows, int Vectors, int PanelVectors, AForm Form, bool Straddles>
+// The micro-kernel. What a call costs is spread over the tiles that share their B. Half of a vector
+// of lanes leaves the units free for another one.
+template <class Arch, int Rows, int Vectors, int PanelVectors, AForm Form, bool Straddles,
+          bool Half = false>
 void micro_gemm(const TileArguments& tile) {
   Cursor cursor{tile.a, tile.a_run_left};
   for (std::int64_t i = 0; i < tile.tiles; ++i) {
-    micro_tile<Arch, Rows, Vectors, PanelVectors, Form, Straddles>(tile, i * Rows, cursor);
+    micro_tile<Arch, Rows, Vectors, PanelVectors, Form, Straddles, Half>(tile, i * Rows, cursor);
   }
 }
 

@@ -57,6 +57,7 @@ struct Vector<Portable> {
   static constexpr int registers = 16;
   static constexpr bool has_masks = false;
   static constexpr bool free_masks = false;
+  static constexpr bool has_halves = false;
   static constexpr bool has_fma_lane = false;
   static constexpr bool fuses = false;  // multiplies and adds, for certain, in one operation
   using Native = float __attribute__((vector_size(16)));
@@ -208,6 +209,29 @@ struct Vector {
 #endif
     return {Native(raw)};
   }
+
+  // The lower half, of which a core takes two where it takes one vector: what has few lanes sums in
+  // halves. Lanes above are zeros.
+#if defined(__AVX512F__)
+  static constexpr bool has_halves = true;
+  struct Half {
+    static constexpr int width = Vector::width / 2;
+    static constexpr bool has_fma_lane = false;
+    __m256 value;
+
+    static FASTCONV_INLINE Half load(const float* p) noexcept { return {_mm256_loadu_ps(p)}; }
+    static FASTCONV_INLINE Half broadcast(float x) noexcept { return {_mm256_set1_ps(x)}; }
+    static FASTCONV_INLINE Half fma(Half a, Half b, Half c) noexcept {
+      return {_mm256_fmadd_ps(a.value, b.value, c.value)};
+    }
+  };
+  FASTCONV_INLINE Half half() const noexcept { return {_mm512_castps512_ps256(value)}; }
+  static FASTCONV_INLINE Vector widen(Half x) noexcept {
+    return {Native(_mm512_zextps256_ps512(x.value))};
+  }
+#else
+  static constexpr bool has_halves = false;
+#endif
 
   // The first `count` lanes (0 <= count <= width) and nothing behind them in memory; zeros follow.
   static FASTCONV_INLINE Vector load_first(const float* p, int count) noexcept {

@@ -48,8 +48,7 @@ struct TileArguments {
   const float* residual = nullptr;  // or null; lanes of a row are adjacent
   std::int64_t residual_row_stride = 0;
   const Epilogue* epilogue = nullptr;  // of the last k-block
-  const float* bias = nullptr;         // or null
-  bool bias_along_rows = false;        // bias[m] rather than bias[n]
+  const float* bias = nullptr;         // or null; of columns bias[m], of rows bias[n]
   bool first = true;                   // start from zero rather than from sums
   bool last = true;                    // store c rather than sums
   bool fetch_c = false;                // ahead of its stores, for c that is far away
@@ -256,7 +255,8 @@ struct KernelTable {
   // micro_gemm[form][rows - 1][vectors - 1], up to max_rows[form][vectors - 1]
   MicroKernel micro_gemm[2][kMaxRows][kTileVectors];
   int max_rows[2][kTileVectors];
-  bool rows_straddle;  // tiles of rows that are not all evenly spaced
+  MicroKernel half_gemm[kMaxRows];  // of rows over half a vector, or null: by rows - 1, likewise
+  bool rows_straddle;               // tiles of rows that are not all evenly spaced
   // Panels of NR pixels, [pixels / NR][depth][NR], padded with zeros to whole panels.
   void (*pack_columns)(const PackArguments& arguments);
   // The window of every pixel, [pixels][pitch]. Channels must be adjacent in x.
@@ -284,6 +284,12 @@ struct KernelTable {
   // Finishes and stores sums whose lanes do not lie in y and the residual as they do in the sums.
   void (*scatter)(const ScatterArguments& arguments);
 
+  MicroKernel tile(AForm form, std::int64_t rows, std::int64_t lanes) const noexcept {
+    if (form == AForm::rows && lanes <= width / 2 && half_gemm[rows - 1] != nullptr) {
+      return half_gemm[rows - 1];
+    }
+    return micro_gemm[static_cast<int>(form)][rows - 1][(lanes - 1) / width];
+  }
   int nr() const noexcept { return width * vectors; }
   int pixel_nr() const noexcept { return width * pixel_vectors; }
 };

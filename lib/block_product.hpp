@@ -272,8 +272,7 @@ class BlockProduct {
                                       : b_.wide     ? 2 * tile_.nr
                                                     : tile_lanes(rows, rest, tile_);
       tile.lanes = static_cast<std::int32_t>(std::min(most_lanes, rest));
-      const std::int64_t most_rows = tile.lanes > tile_.nr ? tile_.wide_mr : tile_.mr;
-      const std::int64_t vectors = ceil_div(tile.lanes, tile_.width);
+      const std::int64_t most_rows = tile_.rows(tile.lanes);
       const bool tiles_fill_panels = weight_nr_ % most_rows == 0;
       Depths part = block;
       Pair at = place_of(pixels_in_lanes ? lane : 0);
@@ -323,8 +322,7 @@ class BlockProduct {
           segments_.clip(part, at.w, left, tile);
         }
         tile.sums = sums + lane * rows + row * tile_.nr;
-        const MicroKernel kernel =
-            g_.table.micro_gemm[static_cast<int>(form)][height - 1][vectors - 1];
+        const MicroKernel kernel = g_.table.tile(form, height, tile.lanes);
         if (tile.last) {
           store(kernel, tile, row, at, static_cast<int>(height), lane);
         } else {
@@ -365,7 +363,6 @@ class BlockProduct {
     const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
     tile.bias = nullptr;
     if (bias_ != nullptr) tile.bias = bias_ + first_channel_ + (pixels_in_lanes ? row : lane);
-    tile.bias_along_rows = pixels_in_lanes;
     if (lanes_adjacent_) {
       const auto place_rows = [&](std::int64_t count, const Dims<4>& strides, const Place& panel) {
         if (!pixels_in_lanes) return place(at, count, first_channel_ + lane, strides);

@@ -62,6 +62,7 @@ class Candidate {
     b_.lanes = lanes;
     b_.form = form;
     b_.tile = tiles.over(lanes);
+    if (lanes == Lanes::channels && channels_ <= b_.tile.width) b_.tile.mr = b_.tile.narrow_mr;
   }
 
   // False if the form cannot serve the problem.
@@ -75,6 +76,8 @@ class Candidate {
     const std::int64_t rows_of_tiles = b_.lanes == Lanes::pixels ? channels_ : pixels_;
     const bool is_shallow = depth_ <= (b_.form == PixelForm::columns ? kShallow : kShallow * 3 / 2);
     b_.wide = b_.tile.wide_mr > 0 && (is_shallow || rows_of_tiles <= b_.tile.wide_mr);
+    const std::int64_t panels = p_.groups * round_up(channels_, weight_nr_) * depth_;
+    b_.groups_within = p_.x_strides[1] == 1 && panels * kFloat <= caches_.l2 / 4;
     switch (b_.form) {
       case PixelForm::columns:
         columns();
@@ -95,7 +98,10 @@ class Candidate {
     b_.pack_cycles = b_.pack_cycles * real(ceil_div(channels_, b_.channel_block)) +
                      kProduct * cycle_ / real(b_.images);
     const std::int64_t unit = b_.lanes == Lanes::pixels ? p_.y_strides[3] : p_.y_strides[1];
-    b_.store_cycles = real(pixels_ * channels_) / b_.tile.width * kStoreVector;
+    b_.store_cycles =
+        real(b_.lanes == Lanes::pixels ? ceil_div(pixels_, b_.tile.width) * channels_
+                                       : ceil_div(channels_, b_.tile.width) * pixels_) *
+        kStoreVector;
     if (unit != 1) b_.store_cycles += scattered();
     // Of sums in L2; those of taps are with their calls.
     const std::int64_t waits = b_.form == PixelForm::taps ? 0 : ceil_div(depth_, b_.kc) - 1;
@@ -118,8 +124,6 @@ class Candidate {
     // 1967 -> 1838 us (AVX-512), 2516 -> 2039 (AVX2). One pixel's tile is the only one.
     b_.fetch_weights =
         bytes > caches_.l2 / 2 && (b_.lanes == Lanes::pixels || pixels_ > b_.tile.mr);
-    const std::int64_t panels = p_.groups * round_up(channels_, weight_nr_) * depth_;
-    b_.groups_within = p_.x_strides[1] == 1 && panels * kFloat <= caches_.l2 / 4;
     // Stores that wait for L3 or memory hold up the next tile: 96 to 400 channels 1x1 at 28x28, 4
     // images, NCHW, 2920 -> 2190 us (AVX2), 64 to 256 at 56x56 1020 -> 930 (AVX-512). Where y is
     // near, fetching costs 2 %, and short rows of channels come faster unasked: 1 to 64 3x3 at
@@ -132,6 +136,12 @@ class Candidate {
   const Blocking& blocking() const noexcept { return b_; }
 
  private:
+  // Of a window's depth, at least. Those of wide tiles are in what fits those.
+  std::int64_t stretches() const noexcept {
+    const bool is_one = b_.form == PixelForm::rows || channels_ > b_.tile.width;
+    return is_one ? 1 : p_.window.kernel_size.h;
+  }
+
   // Of tiles over windows that end at multiples of `panel`, and where other columns of taps are in
   // the padding if they are cut there, with the taps that are multiplied if the weights are finite.
   double window_cycles(std::int64_t panel) const noexcept {
@@ -151,7 +161,7 @@ class Candidate {
       const bool cut = columns < p_.ow;
       cycles +=
           tile_cycles(depth_ / kernel_w * taps, p_.oh * columns, channels_, cut ? columns : panel,
-                      b_.tile, cut ? p_.window.kernel_size.h * taps : 1);
+                      b_.tile, cut ? p_.window.kernel_size.h * taps : stretches());
     }
     return zeros ? cycles * share_of_rows_inside(p_) : cycles;
   }
@@ -367,7 +377,7 @@ class Candidate {
     b_.has_border = !windows_inside(p_);
     const bool none = inside.begin.h >= inside.end.h || inside.begin.w >= inside.end.w;
     if (b_.has_border && none) return false;
-    b_.tile.mr = rows_beside(window.stride.w * p_.x_strides[3], b_.tile.mr);
+    b_.tile.keep_rows_beside(window.stride.w * p_.x_strides[3]);
     if (!block_rows(p_.x_strides[3])) return false;
     b_.pitch = p_.c_per_group();
     b_.pack_elements = 0;
@@ -383,8 +393,8 @@ class Candidate {
     }
     // Those of tiles one below the other follow on: 256 to 21 channels at 129x129 3310 -> 2730 us
     // (AVX2 3320 -> 2270).
-    b_.fetch_pixels =
-        p_.taps() == 1 && p_.x_strides[3] == depth_ && window.stride.w == 1 && b_.kc == depth_;
+    b_.fetch_pixels = p_.taps() == 1 && p_.x_strides[3] == depth_ && window.stride.w == 1 &&
+                      b_.kc == depth_ && p_.n * p_.h * p_.w * depth_ * kFloat > caches_.l2;
     return true;
   }
 
@@ -415,8 +425,8 @@ class Candidate {
           }
         }
         const std::int64_t panel = columns == 1 ? std::min(rows, block_rows) : columns;
-        b_.fma_cycles +=
-            tile_cycles(taps * p_.c_per_group(), rows * columns, channels_, panel, b_.tile);
+        b_.fma_cycles += tile_cycles(taps * p_.c_per_group(), rows * columns, channels_, panel,
+                                     b_.tile, stretches());
         // What would straddle the rows of an image ends with each of them.
         if (b_.tile.straddles && columns > 1) {
           const std::int64_t short_tiles = round_up(columns, most_rows) - columns;

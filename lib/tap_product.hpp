@@ -183,7 +183,7 @@ class TapProduct {
 
   // Rows that follow each other in the sums, in tiles of equal height, or of one row less.
   void multiply_run(std::int64_t length, TileArguments& tile) noexcept {
-    const std::int64_t most = tile.lanes > nr_ ? b_.tile.wide_mr : b_.tile.mr;
+    const std::int64_t most = b_.tile.rows(tile.lanes);
     const float* const a = tile.a;
     for (std::int64_t row = 0; row < length;) {
       const std::int64_t rest = length - row;
@@ -200,8 +200,7 @@ class TapProduct {
   }
 
   void call(std::int64_t height, const TileArguments& tile) const noexcept {
-    const std::int64_t vectors = ceil_div(tile.lanes, b_.tile.width);
-    g_.table.micro_gemm[static_cast<int>(AForm::rows)][height - 1][vectors - 1](tile);
+    g_.table.tile(AForm::rows, height, tile.lanes)(tile);
   }
 
   // The sums of a panel to y.
@@ -262,7 +261,7 @@ class TapProduct {
   // Evenly spaced rows of finished sums.
   void finish_run(std::int64_t length, TileArguments& tile) noexcept {
     for (std::int64_t row = 0; row < length;) {
-      const std::int64_t height = std::min<std::int64_t>(length - row, b_.tile.mr);
+      const std::int64_t height = std::min<std::int64_t>(length - row, b_.tile.rows(tile.lanes));
       tile.tiles = (length - row) / height;
       call(height, tile);
       const std::int64_t done = tile.tiles * height;

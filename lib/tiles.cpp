@@ -15,8 +15,10 @@ Tiles::Tiles(const KernelTable& table) noexcept {
     result.width = table.width;
     result.nr = table.width * vectors;
     result.mr = rows[vectors - 1];
+    result.narrow_mr = rows[0];
     result.wide_mr = 2 * vectors <= kTileVectors ? rows[2 * vectors - 1] : 0;
     result.straddles = form == AForm::rows && table.rows_straddle;
+    result.halves = form == AForm::rows && table.half_gemm[rows[0] - 1] != nullptr;
     result.fuses = table.fuses;
     return result;
   };
@@ -29,6 +31,11 @@ int rows_beside(std::int64_t pitch, int most) noexcept {
   constexpr std::int64_t page = 4096 / kFloat;
   const std::int64_t apart = page / std::gcd(pitch, page);
   return static_cast<int>(std::min<std::int64_t>(most, (ways - 1) * apart));
+}
+
+void Tile::keep_rows_beside(std::int64_t pitch) noexcept {
+  mr = rows_beside(pitch, mr);
+  narrow_mr = rows_beside(pitch, narrow_mr);
 }
 
 std::int64_t tile_lanes(std::int64_t rows, std::int64_t rest, const Tile& tile) noexcept {
@@ -48,12 +55,14 @@ double tile_cycles(std::int64_t depth, std::int64_t rows, std::int64_t lanes,
     if (part == 0) continue;
     const std::int64_t panel = std::min(part, row_panel);
     const auto cost = [&](std::int64_t lanes_of_tile) {
-      const int most_rows = lanes_of_tile > tile.nr ? tile.wide_mr : tile.mr;
+      const int most_rows = tile.rows(lanes_of_tile);
       const std::int64_t tiles = part / panel * ceil_div(panel, most_rows);
       const double height = real(part) / real(tiles);
-      const std::int64_t vectors = ceil_div(lanes_of_tile, tile.width);
-      const double step = std::max(least_step, real(lanes_of_tile * kFloat) / from);
-      return (real(depth) * std::max(height * real(vectors) * kFma, step * cycle) + overhead) *
+      const bool is_half = tile.halves && lanes_of_tile <= tile.width / 2;
+      const double vectors = is_half ? 0.5 : real(ceil_div(lanes_of_tile, tile.width));
+      const double loads = (height + std::max(vectors, 1.0)) * kLoadScalar;
+      const double step = std::max({least_step, real(lanes_of_tile * kFloat) / from, loads});
+      return (real(depth) * std::max(height * vectors * kFma, step * cycle) + overhead) *
              real(tiles);
     };
     // Tiles alike, but for those of the last lanes.

@@ -16,10 +16,17 @@ struct Tile {
   int width = 0;           // floats per vector
   int nr = 0;              // lanes of a panel
   int mr = 0;              // rows of a tile over one
+  int narrow_mr = 0;       // rows of a tile over its first vector alone
   int wide_mr = 0;         // rows of a tile over two, or 0 if there is none
   bool straddles = false;  // its rows may be pixels of several output rows
+  bool halves = false;     // up to half a vector of lanes takes half the time
   bool fuses = false;      // multiplies and adds in one operation
 
+  int rows(std::int64_t lanes) const noexcept {
+    return lanes > nr ? wide_mr : lanes > width ? mr : narrow_mr;
+  }
+  // No more than L1 holds of rows so many floats apart.
+  void keep_rows_beside(std::int64_t pitch) noexcept;
   // Of a tile, in registers: 12 where there are 16 of these, more where there are 32.
   int sums() const noexcept { return mr * (nr / width); }
 };

@@ -162,8 +162,8 @@ KernelLevel register_tiles(const KernelTable& table, Progress& progress) {
   std::sort(level.kcs.begin(), level.kcs.end());
   level.kcs.erase(std::unique(level.kcs.begin(), level.kcs.end()), level.kcs.end());
   for (int form = 0; form < 2; ++form) {
-    for (int rows = 1; rows <= level.max_rows[form]; ++rows) {
-      for (int vectors = 1; vectors <= level.vectors[form]; ++vectors) {
+    for (int vectors = 1; vectors <= level.vectors[form]; ++vectors) {
+      for (int rows = 1; rows <= table.max_rows[form][vectors - 1]; ++rows) {
         for (const int kc : level.kcs) {
           register_benchmark(tile_name(level, form, rows, vectors, kc), progress,
                              [&table, form, rows, vectors, kc](benchmark::State& state) {

@@ -20,10 +20,10 @@ namespace fastconv::testing {
 namespace {
 
 // Over channels, over pixels.
-const Tiles kTiles[] = {{{4, 8, 6, 3, true}, {4, 12, 4, 0}},
-                        {{4, 8, 8, 4, true}, {4, 8, 8, 4}},
-                        {{8, 16, 6, 3, true}, {8, 24, 4, 0}},
-                        {{16, 32, 14, 6}, {16, 32, 14, 6}}};
+const Tiles kTiles[] = {{{4, 8, 6, 6, 3, true}, {4, 12, 4, 4, 0}},
+                        {{4, 8, 8, 8, 4, true}, {4, 8, 8, 8, 4}},
+                        {{8, 16, 6, 8, 3, true}, {8, 24, 4, 4, 0}},
+                        {{16, 32, 14, 14, 6}, {16, 32, 14, 14, 6}}};
 
 constexpr CacheSizes kCaches[] = {
     {16 << 10, 128 << 10},  {32 << 10, 256 << 10}, {32 << 10, 512 << 10}, {32 << 10, 1 << 20},
@@ -338,6 +338,16 @@ TEST_SUITE("blocking") {
     CHECK(rows_of(512) == tiles.channels.mr);
     CHECK(rows_of(1024) == 7);
     CHECK(rows_of(2048) == 7);
+  }
+
+  TEST_CASE("narrow groups have narrow tiles") {
+    const Tiles& tiles = kTiles[2];
+    const CacheSizes& caches = kCaches[3];
+    const fastconv::Problem p =
+        problem_in(parsed("mb1g16ic128ih112oc128oh56kh3sh2ph1"), Layout::nhwc);
+    Blocking b;
+    REQUIRE(make_blocking(p, tiles, caches, Lanes::channels, PixelForm::patch, b));
+    CHECK(b.tile.mr == tiles.channels.narrow_mr);
   }
 
   TEST_CASE("few channels sum some of many planes in place at a time") {
