@@ -28,6 +28,7 @@ constexpr double kL1Bytes = 64.0;      // that L1 gives a cycle
 constexpr double kL2Bytes = 20.0;      // and L2
 constexpr double kLoadUnaligned = 0.75;  // one vector load, every second of which splits a line
 constexpr double kLoadScalar = 0.5;      // one broadcast
+constexpr double kLoadNarrow = 0.57;     // one load of a tile that has no more FMAs than loads
 constexpr double kCopyVector = 2.0;      // load and store while packing
 constexpr double kRepeat = 2.0;          // load, permutation and store
 constexpr double kCopyScalar = 0.9;      // one element of a gather
