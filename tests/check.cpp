@@ -114,6 +114,13 @@ std::vector<Isa> tested_isas() {
   return isas;
 }
 
+bool takes_next() {
+  const char* text = std::getenv("FASTCONV_TEST_EVERY");
+  static const int every = text != nullptr ? std::max(1, std::atoi(text)) : 1;
+  static int step = 0;
+  return step++ % every == 0;
+}
+
 bool depends_on_isa(Algorithm algorithm) noexcept {
   switch (algorithm) {
     case Algorithm::naive:

@@ -40,6 +40,9 @@ std::vector<Isa> all_isas();  // `automatic` left out
 // The levels to test: those that this CPU has, or the one that the environment variable
 // FASTCONV_TEST_ISA names.
 std::vector<Isa> tested_isas();
+// Does a sweep over shapes run its next step? One of as many as the environment variable
+// FASTCONV_TEST_EVERY says, where another run sweeps the same code whole; all without it.
+bool takes_next();
 // Whether running `algorithm` at `isa` differs from running it at another level: the baselines are
 // the same code at all of them.
 bool depends_on_isa(Algorithm algorithm) noexcept;

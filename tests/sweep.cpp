@@ -11,6 +11,7 @@ bool Sweep::covers(Algorithm algorithm, Isa isa) const noexcept {
 
 void Sweep::run(const Problem& problem, Layout layout, Fill fill, std::uint64_t seed, bool bias,
                 Guard guard, const PostOps& post_ops) {
+  if (!takes_next()) return;
   // A name that the driver cannot read reproduces nothing.
   Problem again;
   ParseError error;

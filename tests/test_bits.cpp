@@ -277,6 +277,7 @@ TEST_SUITE("bits") {
             const Tensor x(layout, operands.x.view().shape);
             copy(operands.x.view(), x.view());
             for (const Layout to : {layout, Layout::nchw, Layout::nhwc}) {
+              if (!takes_next()) continue;
               CAPTURE(std::string(name(to)));
               const Tensor y(to, expected.view().shape);
               const Status status = layer.run(x.view(), y.view());
@@ -303,7 +304,7 @@ TEST_SUITE("bits") {
           CAPTURE(std::string(name(place.x)));
           CAPTURE(std::string(name(place.y)));
           for (const Guard guard : {Guard::before, Guard::after}) {
-            check_forms(p, operands, place, isa, sums, guard, forms);
+            if (takes_next()) check_forms(p, operands, place, isa, sums, guard, forms);
           }
         }
       }
