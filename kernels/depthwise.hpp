@@ -2,7 +2,7 @@
 #pragma once
 
 #include "depthwise_groups.hpp"
-#include "depthwise_rows.hpp"
+#include "depthwise_tiles.hpp"
 #include "rolling_rows.hpp"
 #include "simd.hpp"
 #include "table.hpp"

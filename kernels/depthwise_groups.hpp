@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "depthwise_rows.hpp"
+#include "depthwise_tiles.hpp"
 #include "simd.hpp"
 #include "table.hpp"
 

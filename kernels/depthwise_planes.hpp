@@ -210,8 +210,8 @@ void plane_tile(const PlaneArguments& d, const PlaneStrip<V>& strip,
 // A tile of a dense 3x3 filter and any number of rows: no image row is loaded twice, and sums are
 // finished one after the other, while those of the next rows go on.
 template <class Form, class V = Vector<typename Form::Arch>>
-void rolling_tile(const PlaneArguments& d, const PlaneStrip<V>& strip,
-                  const PlaneTile& tile) noexcept {
+void rolling_strip(const PlaneArguments& d, const PlaneStrip<V>& strip,
+                   const PlaneTile& tile) noexcept {
   using Arch = typename Form::Arch;
   constexpr int Vectors = Form::Vectors, NR = kMaxVectors * V::width;
   const Problem& p = *d.problem;
@@ -270,7 +270,7 @@ void plane_rows(const PlaneArguments& d, const PlaneStrip<V>& strip, std::int64_
   using Tile = void (*)(const PlaneArguments&, const PlaneStrip<V>&, const PlaneTile&);
   Tile tall = nullptr;
   if constexpr (Form::Rolls) {
-    tall = rolling_tile<Form>;
+    tall = rolling_strip<Form>;
   } else {
     tall = plane_tile<Form>;
   }
@@ -361,9 +361,10 @@ void plane_columns(const PlaneArguments& d) noexcept {
       return;
     }
   }
-  // As many sums as the registers hold beside a 3x3 filter, or most of a 5x5 one.
+  // As many sums as the registers hold beside a 3x3 filter, or most of a 5x5 one; 0 goes down all
+  // rows, under masks throughout.
   constexpr bool many = Vector<Arch>::registers == 32;
-  constexpr bool rolls = K == 3 && Stride == 1 && many;
+  constexpr bool rolls = K == 3 && Stride == 1 && many && Vector<Arch>::free_masks;
   constexpr int pairs = rolls ? 0 : many ? kPlaneRows : 4, rows = K == 0 ? 4 : kPlaneRows;
   for (std::int64_t column = 0; column < p.ow;) {
     const std::int64_t left = p.ow - column;

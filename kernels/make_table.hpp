@@ -24,11 +24,10 @@ constexpr void fill_tiles(KernelTable& table) noexcept {
   }
 }
 
-// The same over half a vector. Lower tiles would wait for their sums either way.
+// The same over half a vector.
 template <class Arch, int Rows>
 constexpr void fill_halves(KernelTable& table) noexcept {
-  constexpr int kLeast = 7;
-  if constexpr (Vector<Arch>::has_halves && Rows >= kLeast) {
+  if constexpr (Vector<Arch>::has_halves && Rows >= kLeastHalfRows) {
     table.half_gemm[Rows - 1] = micro_gemm<Arch, Rows, 1, kMaxVectors, AForm::rows, false, true>;
     fill_halves<Arch, Rows - 1>(table);
   }

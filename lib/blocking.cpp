@@ -62,6 +62,7 @@ class Candidate {
     b_.lanes = lanes;
     b_.form = form;
     b_.tile = tiles.over(lanes);
+    // All its tiles are narrow.
     if (lanes == Lanes::channels && channels_ <= b_.tile.width) b_.tile.mr = b_.tile.narrow_mr;
   }
 
@@ -76,8 +77,6 @@ class Candidate {
     const std::int64_t rows_of_tiles = b_.lanes == Lanes::pixels ? channels_ : pixels_;
     const bool is_shallow = depth_ <= (b_.form == PixelForm::columns ? kShallow : kShallow * 3 / 2);
     b_.wide = b_.tile.wide_mr > 0 && (is_shallow || rows_of_tiles <= b_.tile.wide_mr);
-    const std::int64_t panels = p_.groups * round_up(channels_, weight_nr_) * depth_;
-    b_.groups_within = p_.x_strides[1] == 1 && panels * kFloat <= caches_.l2 / 4;
     switch (b_.form) {
       case PixelForm::columns:
         columns();
@@ -124,6 +123,8 @@ class Candidate {
     // 1967 -> 1838 us (AVX-512), 2516 -> 2039 (AVX2). One pixel's tile is the only one.
     b_.fetch_weights =
         bytes > caches_.l2 / 2 && (b_.lanes == Lanes::pixels || pixels_ > b_.tile.mr);
+    const std::int64_t panels = p_.groups * round_up(channels_, weight_nr_) * depth_;
+    b_.groups_within = p_.x_strides[1] == 1 && panels * kFloat <= caches_.l2 / 4;
     // Stores that wait for L3 or memory hold up the next tile: 96 to 400 channels 1x1 at 28x28, 4
     // images, NCHW, 2920 -> 2190 us (AVX2), 64 to 256 at 56x56 1020 -> 930 (AVX-512). Where y is
     // near, fetching costs 2 %, and short rows of channels come faster unasked: 1 to 64 3x3 at
@@ -136,7 +137,8 @@ class Candidate {
   const Blocking& blocking() const noexcept { return b_; }
 
  private:
-  // Of a window's depth, at least. Those of wide tiles are in what fits those.
+  // Of a window's depth, at least, where they count: what a tile of several vectors takes beyond
+  // its steps is fitted with them.
   std::int64_t stretches() const noexcept {
     const bool is_one = b_.form == PixelForm::rows || channels_ > b_.tile.width;
     return is_one ? 1 : p_.window.kernel_size.h;

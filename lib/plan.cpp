@@ -83,13 +83,10 @@ Status choose(const Tiles& tiles, bool merged, bool finite,
   }
   const Best direct_sums = best;
   best = Best();
-  Tile tile = state.tile;  // its products have no others over one vector
-  tile.narrow_mr = tile.mr;
-  tile.halves = false;
   for (int i = 0; i < kWinogradCount; ++i) {
     if (!packed[i].allowed) continue;
     const WinogradBlocking blocking =
-        choose_winograd(p, i, packed[i].weights != nullptr, tile, caches);
+        choose_winograd(p, i, packed[i].weights != nullptr, state.tile, caches);
     consider(kWinogradVariants[i].algorithm, blocking.cycles());
     if (state.winograd.variant < 0 || blocking.cycles() < state.winograd.cycles()) {
       state.winograd = blocking;

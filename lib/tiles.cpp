@@ -58,9 +58,10 @@ double tile_cycles(std::int64_t depth, std::int64_t rows, std::int64_t lanes,
       const int most_rows = tile.rows(lanes_of_tile);
       const std::int64_t tiles = part / panel * ceil_div(panel, most_rows);
       const double height = real(part) / real(tiles);
-      const bool is_half = tile.halves && lanes_of_tile <= tile.width / 2;
+      const bool is_half =
+          tile.halves && lanes_of_tile <= tile.width / 2 && height >= kLeastHalfRows;
       const double vectors = is_half ? 0.5 : real(ceil_div(lanes_of_tile, tile.width));
-      const double loads = (height + std::max(vectors, 1.0)) * kLoadNarrow;
+      const double loads = (height + std::max(vectors, 1.0)) * kLoadTile;
       const double step = std::max({least_step, real(lanes_of_tile * kFloat) / from, loads});
       return (real(depth) * std::max(height * vectors * kFma, step * cycle) + overhead) *
              real(tiles);

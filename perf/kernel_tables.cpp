@@ -71,11 +71,12 @@ void KernelReporter::print_tiles(const KernelLevel& level) const {
     }
   }
   std::printf("\n");
-  for (int rows = 1; rows <= std::max(level.max_rows[0], level.max_rows[1]); ++rows) {
+  const KernelTable& table = *kernel_table(level.isa);
+  for (int rows = 1; rows <= std::max(table.max_rows[0][0], table.max_rows[1][0]); ++rows) {
     std::printf("  %4d", rows);
     for (int form = 0; form < 2; ++form) {
       for (int vectors = 1; vectors <= level.vectors[form]; ++vectors) {
-        if (rows > level.max_rows[form]) {
+        if (rows > table.max_rows[form][vectors - 1]) {
           std::printf("  %-17s", "");
           continue;
         }

@@ -20,10 +20,11 @@ namespace fastconv::testing {
 namespace {
 
 // Over channels, over pixels.
-const Tiles kTiles[] = {{{4, 8, 6, 6, 3, true}, {4, 12, 4, 4, 0}},
-                        {{4, 8, 8, 8, 4, true}, {4, 8, 8, 8, 4}},
-                        {{8, 16, 6, 8, 3, true}, {8, 24, 4, 4, 0}},
-                        {{16, 32, 14, 14, 6}, {16, 32, 14, 14, 6}}};
+const Tiles kTiles[] = {
+    {{4, 8, 6, 6, 3, true}, {4, 12, 4, 4, 0}},
+    {{4, 8, 8, 8, 4, true, false, true}, {4, 8, 8, 8, 4, false, false, true}},
+    {{8, 16, 6, 8, 3, true, false, true}, {8, 24, 4, 4, 0, false, false, true}},
+    {{16, 32, 14, 14, 6, false, true, true}, {16, 32, 14, 14, 6, false, false, true}}};
 
 constexpr CacheSizes kCaches[] = {
     {16 << 10, 128 << 10},  {32 << 10, 256 << 10}, {32 << 10, 512 << 10}, {32 << 10, 1 << 20},

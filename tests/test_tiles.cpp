@@ -375,7 +375,12 @@ TEST_SUITE("tiles") {
   // More than caches hold is asked for ahead; in these a kernel moves past rows of the image, too.
   TEST_CASE("depthwise beyond the caches") {
     Sweep sweep(false);
-    sweep.run(problem_of(conv_of(72, 72, 3, 1, 72), 1, 220, 220), Layout::nhwc, Fill::integers, 1);
+    PostOps sum;
+    sum.sum = true;
+    for (const Layout layout : {Layout::nhwc, Layout::nchw}) {
+      sweep.run(problem_of(conv_of(72, 72, 3, 1, 72), 1, 220, 220), layout, Fill::integers, 1, true,
+                Guard::after, sum);
+    }
     for (const std::int64_t kernel : {1, 5}) {
       Conv2d conv = conv_of(136, 136, kernel, kernel / 2, 136);
       conv.stride = 2;
