@@ -137,11 +137,9 @@ class Candidate {
   const Blocking& blocking() const noexcept { return b_; }
 
  private:
-  // Of a window's depth, at least, where they count: what a tile of several vectors takes beyond
-  // its steps is fitted with them.
+  // Of a window's depth, at least; what wider tiles take beyond their steps is fitted with theirs.
   std::int64_t stretches() const noexcept {
-    const bool is_one = b_.form == PixelForm::rows || channels_ > b_.tile.width;
-    return is_one ? 1 : p_.window.kernel_size.h;
+    return b_.form == PixelForm::rows || channels_ > b_.tile.width ? 1 : p_.window.kernel_size.h;
   }
 
   // Of tiles over windows that end at multiples of `panel`, and where other columns of taps are in

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "../kernels/table.hpp"
 #include "measure.hpp"
 
 namespace fastconv::perf {
