@@ -210,10 +210,9 @@ struct Vector {
     return {Native(raw)};
   }
 
-  // The lower half, of which a core takes two where it takes one vector: what has few lanes sums in
-  // halves. Lanes above are zeros.
+  // The lower half, of which a core takes two for one vector: few lanes are summed in halves.
+  static constexpr bool has_halves = width > 8;
 #if defined(__AVX512F__)
-  static constexpr bool has_halves = true;
   struct Half {
     static constexpr int width = Vector::width / 2;
     static constexpr bool has_fma_lane = false;
@@ -229,8 +228,6 @@ struct Vector {
   static FASTCONV_INLINE Vector widen(Half x) noexcept {
     return {Native(_mm512_zextps256_ps512(x.value))};
   }
-#else
-  static constexpr bool has_halves = false;
 #endif
 
   // The first `count` lanes (0 <= count <= width) and nothing behind them in memory; zeros follow.

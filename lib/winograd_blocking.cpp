@@ -45,7 +45,7 @@ void set_sizes(const Tile& tile, WinogradBlocking& b) noexcept {
 // beyond its steps is its epilogue, of which these have none; the other half is set-up.
 double product_cycles(const Problem& p, const WinogradBlocking& b, std::int64_t tiles,
                       std::int64_t lanes, Tile tile) noexcept {
-  // Tiles of these are no others for few lanes or many.
+  // These have no narrow or wide tiles of their own.
   tile.wide_mr = 0;
   tile.narrow_mr = tile.mr;
   tile.halves = false;
