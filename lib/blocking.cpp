@@ -58,7 +58,7 @@ class Candidate {
         pixels_(p.oh * p.ow),
         channels_(p.k_per_group()),
         depth_(p.c_per_group() * p.taps()),
-        cycle_(core_cycle(tiles.channels.width)) {
+        cycle_(tiles.channels.cycle) {
     b_.lanes = lanes;
     b_.form = form;
     b_.tile = tiles.over(lanes);

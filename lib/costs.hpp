@@ -5,8 +5,8 @@
 
 namespace fastconv {
 
-// The cost model's constants, in cycles of a core with two vector FMA and two loads a cycle. Only
-// their ratios matter: they choose between forms and algorithms. Those of tiles, products, taps,
+// The cost model's constants, in cycles of a core with two vector FMA and two loads a cycle, which
+// Tile::cycle translates into the core's own. Only their ratios matter: they choose between forms and algorithms. Those of tiles, products, taps,
 // scalars and quads fit 277 layers of few channels, those of direct's tiles and steps 440 random
 // ones, each algorithm timed by name (Zen 4, AVX2 and AVX-512): predicted over measured times of
 // the latter scatter by 0.14 to 0.27, where all tiles were thought alike by 0.16 to 0.41.
@@ -66,11 +66,6 @@ constexpr double kStoreScalar = 1.5;      // one element through a scratch tile
 
 // Four channels of one of many pixels on their way to or from four rows.
 constexpr double quad_cycles(int width) noexcept { return kQuads / width; }
-
-// A core's cycle among them: a vector of 512 bits takes both units for one, in which two FMA of the
-// model's are done. What waits or is set up takes as many of the core's whatever the vectors: one
-// tile of 64 channels, 4x4, by Winograd 9.2 -> 7.4 us where gemm was taken.
-constexpr double core_cycle(int width) noexcept { return width > 8 ? 0.5 : 1.0; }
 
 // Do lines so many floats apart fall into few sets of L1? Rows at such a distance evict each other.
 constexpr bool aliases(std::int64_t pitch) noexcept { return pitch % 512 == 0; }

@@ -75,7 +75,7 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
       stride.w <= 2 && (kernel.w == 3 || (tile.fuses && kernel.w >= 5 && kernel.w != 6));
   const bool slides = tile.fuses && stride.w == 1 && kernel.w > 1;
   // Loads are their bound, but of long vectors, whose FMAs take as long, and of wide filters.
-  const double loads = std::max(kFma, kTapShared * core_cycle(tile.width));
+  const double loads = std::max(kFma, kTapShared * tile.cycle);
   const double shared = own && (kernel.w > 3 || transposed) ? kFma : loads;
   const double step = spreads         ? p.c_per_group() == 1 ? kTapSpread : kFmaSpread
                       : own || slides ? shared
@@ -92,7 +92,7 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   } else {
     const std::int64_t blocks =
         row_blocks(p, b) * ceil_div(p.ow, b.pixels) * ceil_div(p.k, b.channels);
-    b.pack_cycles += real(blocks) * kPixelBlock * core_cycle(tile.width);
+    b.pack_cycles += real(blocks) * kPixelBlock * tile.cycle;
     if (b.copied) b.pack_cycles += real(p.h * p.w * ceil_div(p.c, tile.width)) * kCopyVector;
     // Part of a vector; those of kMaxWidth have masks that take no time.
     const std::int64_t lanes = tile.width < kMaxWidth ? p.k % tile.width : 0;
@@ -137,7 +137,7 @@ DepthwiseBlocking choose_list(const Problem& p, const Tile& tile, bool transpose
     b.store_cycles += vectors * kTransposePixel;
   } else {
     const double blocks = real(ceil_div(p.k, b.channels)) / real(b.images);
-    b.pack_cycles += blocks * kPixelBlock * core_cycle(tile.width);
+    b.pack_cycles += blocks * kPixelBlock * tile.cycle;
   }
   return b;
 }
@@ -160,7 +160,7 @@ DepthwiseBlocking choose_planes(const Problem& p, const Tile& tile,
   // 128 channels of 147x147: 6000 -> 3600 us (AVX2), 3450 -> 2900 (AVX-512). What is nearer takes
   // 3 to 8 % longer for it, and with stride 2, whose streams are few, also what is twice as far.
   b.fetch = fetches(p, 5 * stride.w, tile.width, caches);
-  b.store_cycles = vectors * (kStoreVector + (shared ? 0.0 : kTileApart * core_cycle(tile.width)));
+  b.store_cycles = vectors * (kStoreVector + (shared ? 0.0 : kTileApart * tile.cycle));
   return b;
 }
 

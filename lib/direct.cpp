@@ -54,7 +54,7 @@ double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
                     const CacheSizes& caches, int channels, std::int64_t out_rows,
                     std::int64_t out_columns) noexcept {
   const Pair kernel = p.window.kernel_size;
-  const double cycle = core_cycle(tile.width);
+  const double cycle = tile.cycle;
   const std::int64_t channels_in = p.c_per_group();
   const int widest = kWidest[tile.sums() > 12 ? 1 : 0][channels - 1];
   const std::int64_t columns = b.in_place ? out_columns : b.columns;
@@ -176,7 +176,7 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
       real(p.groups / b.groups * ceil_div(p.oh, b.rows) * ceil_div(p.ow, b.columns));
   // Of one element of a channel, where those of `channels` are copied between rows and pixels; of
   // pixels on lines of their own a few channels leave most of a line unused.
-  const double cycle = core_cycle(tile.width);
+  const double cycle = tile.cycle;
   const auto apart = [&](std::int64_t channels, std::int64_t least, std::int64_t step,
                          std::int64_t columns, double alone) {
     const double line = step >= 16 && 4 * channels <= step ? kLineUnused * cycle : 0.0;

@@ -55,6 +55,18 @@ IsaSet detected_isas() noexcept {
   return set;
 }
 
+bool splits_long_vectors() noexcept {
+#if defined(__x86_64__)
+  static const bool splits = [] {
+    __builtin_cpu_init();
+    return __builtin_cpu_is("amdfam19h") != 0;
+  }();
+  return splits;
+#else
+  return false;
+#endif
+}
+
 bool is_supported(Isa isa) noexcept {
   return isa == Isa::automatic || (detected_isas() & isa_bit(isa)) != 0;
 }

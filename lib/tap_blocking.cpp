@@ -38,7 +38,7 @@ double tap_cycles(const Problem& p, const CacheSizes& caches, const Blocking& b)
   const Found columns(p, kernel.w, output_columns_inside);
   const std::int64_t channels = p.c_per_group();
   const std::int64_t lanes = p.k_per_group();
-  const double cycle = core_cycle(b.tile.width);
+  const double cycle = b.tile.cycle;
   const double panels = real(ceil_div(lanes, b.wide ? 2 * b.tile.nr : b.tile.nr));
   const double vectors = real(ceil_div(lanes, b.tile.width));
   const bool column_by_column = b.along != Along::columns;
@@ -107,7 +107,7 @@ bool block_taps(const Problem& p, const CacheSizes& caches, Blocking& b) noexcep
     strides = {image, 1, p.w * b.pitch, b.pitch};
     b.pack_elements = b.images * image;
     const double pixel = p.x_strides[3] != 1
-                             ? real(channels) * kCopyScalar * core_cycle(b.tile.width)
+                             ? real(channels) * kCopyScalar * b.tile.cycle
                          : dense ? real(ceil_div(channels, 4)) * quad_cycles(b.tile.width)
                                  : real(vectors) * (kCopyVector + kTranspose);
     b.pack_cycles = real(p.h * p.w) * pixel;

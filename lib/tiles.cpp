@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "integers.hpp"
+#include "isa.hpp"
 
 namespace fastconv {
 
@@ -20,6 +21,7 @@ Tiles::Tiles(const KernelTable& table) noexcept {
     result.straddles = form == AForm::rows && table.rows_straddle;
     result.halves = form == AForm::rows && table.half_gemm[rows[0] - 1] != nullptr;
     result.fuses = table.fuses;
+    if (table.width > 8 && splits_long_vectors()) result.cycle = 0.5;
     return result;
   };
   channels = tile(AForm::rows, table.vectors);
@@ -48,8 +50,7 @@ std::int64_t tile_lanes(std::int64_t rows, std::int64_t rest, const Tile& tile) 
 double tile_cycles(std::int64_t depth, std::int64_t rows, std::int64_t lanes,
                    std::int64_t row_panel, const Tile& tile, std::int64_t segments,
                    double least_step, double from) noexcept {
-  const double cycle = core_cycle(tile.width);
-  const double overhead = (kTile + real(segments - 1) * kSegment) * cycle;
+  const double overhead = (kTile + real(segments - 1) * kSegment) * tile.cycle;
   double cycles = 0;
   for (const std::int64_t part : {rows / row_panel * row_panel, rows % row_panel}) {
     if (part == 0) continue;
@@ -63,7 +64,7 @@ double tile_cycles(std::int64_t depth, std::int64_t rows, std::int64_t lanes,
       const double vectors = is_half ? 0.5 : real(ceil_div(lanes_of_tile, tile.width));
       const double loads = (height + std::max(vectors, 1.0)) * kLoadTile;
       const double step = std::max({least_step, real(lanes_of_tile * kFloat) / from, loads});
-      return (real(depth) * std::max(height * vectors * kFma, step * cycle) + overhead) *
+      return (real(depth) * std::max(height * vectors * kFma, step * tile.cycle) + overhead) *
              real(tiles);
     };
     // Tiles alike, but for those of the last lanes.

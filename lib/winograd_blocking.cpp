@@ -95,7 +95,7 @@ void cut_patches(const Problem& p, const Tile& tile, const CacheSizes& caches,
 // A vector of all points of a tile, into or out of Winograd's domain.
 double transform_cycles(const Tile& tile, const WinogradBlocking& b) noexcept {
   const bool square = kWinogradVariants[b.variant].square;
-  return real(b.points()) * (square ? kTransform : core_cycle(tile.width) * kTransformAlong);
+  return real(b.points()) * (square ? kTransform : tile.cycle * kTransformAlong);
 }
 
 // A vector of a pixel's channels, where those of neighbouring pixels are `apart`.
@@ -103,7 +103,7 @@ double transposed_cycles(std::int64_t apart, double element, const Tile& tile,
                          const WinogradBlocking& b) noexcept {
   if (b.grids == 1) apart *= b.columns.step;
   return apart == 1 || apart == 2 ? kCopyVector + kTranspose
-                                  : tile.width * element * core_cycle(tile.width);
+                                  : tile.width * element * tile.cycle;
 }
 
 // Lines of tiles of an image: some are read from place and some copied, or copied first, by vectors
@@ -144,7 +144,7 @@ double input_cycles(const Problem& p, const Tile& tile, const WinogradBlocking& 
     copied = real(b.rows.side) * columns * transposed_cycles(p.x_strides[3], kCopyScalar, tile, b);
   }
   return real(b.tiles_of_image()) * vectors * (transform_cycles(tile, b) + copied) +
-         lines_of_image(b) * (adjacent ? 3 : 2 * vectors) * core_cycle(tile.width) * kTileLine;
+         lines_of_image(b) * (adjacent ? 3 : 2 * vectors) * tile.cycle * kTileLine;
 }
 
 double store_cycles(const Problem& p, const Tile& tile, const WinogradBlocking& b) noexcept {
@@ -153,7 +153,7 @@ double store_cycles(const Problem& p, const Tile& tile, const WinogradBlocking& 
   double vector = transform_cycles(tile, b) + outputs * kStoreVector / 2;
   if (!adjacent) vector += outputs * transposed_cycles(p.y_strides[3], kStoreScalar, tile, b);
   return real(b.tiles_of_image() * ceil_div(p.k_per_group(), tile.width)) * vector +
-         lines_of_image(b) * real(b.panels * (adjacent ? 1 : 2)) * core_cycle(tile.width) *
+         lines_of_image(b) * real(b.panels * (adjacent ? 1 : 2)) * tile.cycle *
              kTileLine;
 }
 
@@ -161,7 +161,7 @@ double store_cycles(const Problem& p, const Tile& tile, const WinogradBlocking& 
 void count_cycles(const Problem& p, bool owned, const Tile& tile, const CacheSizes& caches,
                   std::int64_t most, WinogradBlocking& b) noexcept {
   const double groups = real(p.groups);
-  const double cycle = core_cycle(tile.width);
+  const double cycle = tile.cycle;
   const std::int64_t of_image = b.tiles_of_image();
   const std::int64_t tiles = std::min(of_image, most);
   const double blocks = real(ceil_div(of_image, tiles));
@@ -272,7 +272,7 @@ void split_for_threads(const Problem& p, const Tile& tile, int threads,
     const double one = product_cycles(p, b, t, std::min(k * tile.nr, p.k_per_group()), tile) +
                        (b.input_cycles + real(p.groups) * stored_cycles(b, t)) * of_tiles +
                        b.weight_cycles / real(p.groups) * of_panels +
-                       b.store_cycles * of_tiles * of_panels + core_cycle(tile.width) * kTileBlock;
+                       b.store_cycles * of_tiles * of_panels + tile.cycle * kTileBlock;
     const double time = (real(ceil_div(blocks, threads)) + kLastBlock) * one;
     if (time >= least) return;
     least = time;
