@@ -163,7 +163,7 @@ struct Fetch {
 // The same with A in rows, over one segment.
 template <int NR, bool Straddles, class V, int Rows, int Vectors>
 FASTCONV_INLINE void accumulate_rows(RowPointers<Rows, Straddles>& row, const float* b,
-                                     std::int64_t panel_stride, Fetch fetch, std::int64_t depth,
+                                     std::int64_t panel_stride, Fetch& fetch, std::int64_t depth,
                                      V (&sum)[Rows][Vectors]) noexcept {
   const auto fetch_next = [&]() __attribute__((always_inline)) {
     // Narrow tiles are bound by their loads, one row most of all.
@@ -259,17 +259,17 @@ FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row,
     if (kCrosses && cursor.left == 0) cursor = {cursor.a + tile.a_run_gap, tile.a_run};
   } else {
     RowPointers<Rows, Straddles> rows(tile, cursor);
+    Fetch fetch{tile.b, 0};
+    if (row != 0 && tile.a_ahead != 0) {
+      fetch = {tile.a + row * tile.a_row_stride + tile.a_ahead, Rows};
+    } else if (tile.b_ahead != 0) {
+      fetch = {tile.b + tile.b_ahead + row / Rows * tile.depth * tile.b_fetch, tile.b_fetch};
+    }
     const auto accumulate = [&](auto& added) __attribute__((always_inline)) {
       for (int i = 0; i < tile.segment_count; ++i) {
         const Segment& segment = tile.segments[i];
         rows.seek(segment.offset);
         const float* const b = tile.b + segment.depth * NR;
-        Fetch fetch{b, 0};
-        if (row == 0 && tile.b_ahead != 0) {
-          fetch = {b + tile.b_ahead, NR};
-        } else if (row != 0 && tile.a_ahead != 0) {
-          fetch = {tile.a + row * tile.a_row_stride + tile.a_ahead + segment.depth * Rows, Rows};
-        }
         accumulate_rows<NR, Straddles>(rows, b, tile.b_panel_stride, fetch, segment.length, added);
       }
     };

@@ -316,8 +316,10 @@ class BlockProduct {
           tile.a_run_left = b_.form == PixelForm::rows || tile.a_run_gap == 0 ? 0 : row_end(at);
           tile.b = weight_panel(lane, block.begin);
           tile.b_ahead = 0;
-          if (b_.fetch_weights && row == 0) {
-            tile.b_ahead = next_panel(tile.b, lane + tile.lanes, lanes, block.begin, following);
+          if (b_.fetch_weights && (row == 0 || tile.a_ahead == 0)) {
+            share_fetch(next_panel(tile.b, lane + tile.lanes, lanes, block.begin, following),
+                        block.end - block.begin, tile_.nr, row, height,
+                        tile.a_ahead != 0 ? height : rows, tile);
           }
           segments_.clip(part, at.w, left, tile);
         }

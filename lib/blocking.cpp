@@ -14,8 +14,10 @@ namespace {
 
 // Depth up to which stores take a good part of a tile's time.
 constexpr std::int64_t kShallow = 128;
-// Pixels in place that are at most this many pages take no longer than packed ones.
+// Pixels in place that are at most this many pages take no longer than packed ones, with steps of
+// kStepInPlace; with longer ones as many more. Still longer ones hide what it takes.
 constexpr std::int64_t kFewPages = 32;
+constexpr double kHidingStep = 20.0;
 // Planes that tiles in place read at a time: those of memory that a CPU's prefetchers follow, and
 // near ones where tiles are too short to hide a page.
 constexpr int kStreamsFar = 16, kStreamsNear = 48;
@@ -255,13 +257,15 @@ class Candidate {
     if (aliased && b_.wide && depth_ < kShallow / 2) return false;
     // Sums of few channels wait for some planes at a time instead: 995 to 8 channels at 49x48, 4
     // images, 4630 -> 2260 us (AVX-512), 512 to 4 at 28x28 57 -> 40 (AVX2).
-    const bool is_short = step_cycles() <= kStepInPlace;
+    const double step_of_core = step_cycles() / cycle_;
+    const bool is_short = step_of_core <= kStepInPlace;
+    const double pages = real(depth_) * kStepInPlace / step_of_core;
     const bool far = has_far_planes(p_, caches_);
     const int planes = far ? kStreamsFar : kStreamsNear;
     const bool waits = (far || is_short) && channels_ <= kFewSums && depth_ > planes &&
-                       rows_beside(p_.x_strides[1], planes) == planes;
+                       rows_beside(p_.x_strides[1], planes, caches_) == planes;
     if (waits) b_.kc = even_block(depth_, planes, 1);
-    b_.copies = !waits && (aliased || (depth_ > kFewPages && is_short));
+    b_.copies = !waits && (aliased || (pages > kFewPages && step_of_core <= kHidingStep));
     // A step of a tile over two panels finds twice as much, in half as many rows.
     b_.wide = b_.wide && !b_.copies && b_.tile.mr * kFma * 2 >= 2 * kStepInPlace;
     // Wider vectors find as many lines more on every page.
@@ -377,7 +381,7 @@ class Candidate {
     b_.has_border = !windows_inside(p_);
     const bool none = inside.begin.h >= inside.end.h || inside.begin.w >= inside.end.w;
     if (b_.has_border && none) return false;
-    b_.tile.keep_rows_beside(window.stride.w * p_.x_strides[3]);
+    b_.tile.keep_rows_beside(window.stride.w * p_.x_strides[3], caches_);
     if (!block_rows(p_.x_strides[3])) return false;
     b_.pitch = p_.c_per_group();
     b_.pack_elements = 0;

@@ -6,10 +6,11 @@
 namespace fastconv {
 
 // The cost model's constants, in cycles of a core with two vector FMA and two loads a cycle, which
-// Tile::cycle translates into the core's own. Only their ratios matter: they choose between forms and algorithms. Those of tiles, products, taps,
-// scalars and quads fit 277 layers of few channels, those of direct's tiles and steps 440 random
-// ones, each algorithm timed by name (Zen 4, AVX2 and AVX-512): predicted over measured times of
-// the latter scatter by 0.14 to 0.27, where all tiles were thought alike by 0.16 to 0.41.
+// Tile::cycle translates into the core's own. Only their ratios matter: they choose between forms
+// and algorithms. Those of tiles, products, taps, scalars and quads fit 277 layers of few channels,
+// those of direct's tiles and steps 440 random ones, each algorithm timed by name (Zen 4, AVX2 and
+// AVX-512): predicted over measured times of the latter scatter by 0.14 to 0.27, where all tiles
+// were thought alike by 0.16 to 0.41.
 constexpr double kFma = 0.5;            // one vector FMA
 constexpr double kFmaSpread = 0.75;     // the same of what is permuted first
 constexpr double kTapSpread = 1.9;      // and loaded and permuted for it alone

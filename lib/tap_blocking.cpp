@@ -127,7 +127,7 @@ bool block_taps(const Problem& p, const CacheSizes& caches, Blocking& b) noexcep
       stride = strides[0];
     }
     candidate.wide = b.tile.wide_mr > 0 && longest <= b.tile.wide_mr && p.k_per_group() > b.tile.nr;
-    candidate.tile.keep_rows_beside(stride);
+    candidate.tile.keep_rows_beside(stride, caches);
     candidate.fma_cycles = tap_cycles(p, caches, candidate);
     if (best.kc == 0 || candidate.fma_cycles < best.fma_cycles) best = candidate;
   }

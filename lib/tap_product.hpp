@@ -107,8 +107,7 @@ class TapProduct {
     tile.first = tile.last = false;
     tile.segments = segments_;
     const bool column_by_column = b_.along != Along::columns;
-    const std::int64_t at_once = column_by_column ? kernel.w : 1;
-    if (b_.fetch_weights) tile.b_ahead = at_once * p_.c_per_group() * nr_;
+    if (b_.fetch_weights) ahead_ = (column_by_column ? kernel.w : 1) * p_.c_per_group() * nr_;
     for (std::int64_t r = 0; r < kernel.h; ++r) {
       Range rows = output_rows_inside(p_, r);
       rows = {std::max(rows.begin, rows_.begin) - rows_.begin,
@@ -170,9 +169,10 @@ class TapProduct {
     const std::int64_t channels = p_.c_per_group();
     const std::int64_t step = p_.window.dilation.w * x_strides_[3];
     const std::int64_t row = r * p_.window.kernel_size.w;
+    tile.depth = (taps.end - taps.begin) * channels;
     tile.segment_count = 0;
     if (step == channels) {  // they touch
-      segments_[tile.segment_count++] = {taps.begin * step, (taps.end - taps.begin) * channels,
+      segments_[tile.segment_count++] = {taps.begin * step, tile.depth,
                                          (row + taps.begin) * channels};
       return;
     }
@@ -193,6 +193,9 @@ class TapProduct {
       tile.a_run_left = tile.a_run > 0 ? tile.a_run - row % tile.a_run : 0;
       tile.a = a + row * tile.a_row_stride;
       if (tile.a_run > 0) tile.a += row / tile.a_run * tile.a_run_gap;
+      if (ahead_ != 0) {
+        share_fetch(segments_[0].depth * nr_ + ahead_, tile.depth, nr_, row, height, length, tile);
+      }
       call(height, tile);
       tile.sums += tile.tiles * height * nr_;
       row += tile.tiles * height;
@@ -281,7 +284,8 @@ class TapProduct {
   Range rows_;            // of the output; from here on they are counted from the first of them
   std::int64_t outputs_;  // of all images
   std::int64_t first_lane_;
-  float* sums_;  // [panel][outer][middle][inner][nr]
+  std::int64_t ahead_ = 0;  // floats to the taps that are fetched
+  float* sums_;             // [panel][outer][middle][inner][nr]
   const float* x_;
   Dims<4> x_strides_;  // of x or its copy
   const float* residual_ = nullptr;

@@ -28,16 +28,16 @@ Tiles::Tiles(const KernelTable& table) noexcept {
   pixels = tile(AForm::columns, table.pixel_vectors);
 }
 
-int rows_beside(std::int64_t pitch, int most) noexcept {
-  constexpr std::int64_t ways = 8;
+int rows_beside(std::int64_t pitch, int most, const CacheSizes& caches) noexcept {
   constexpr std::int64_t page = 4096 / kFloat;
+  const std::int64_t ways = std::clamp<std::int64_t>(caches.l1 / 4096, 8, 12);
   const std::int64_t apart = page / std::gcd(pitch, page);
   return static_cast<int>(std::min<std::int64_t>(most, (ways - 1) * apart));
 }
 
-void Tile::keep_rows_beside(std::int64_t pitch) noexcept {
-  mr = rows_beside(pitch, mr);
-  narrow_mr = rows_beside(pitch, narrow_mr);
+void Tile::keep_rows_beside(std::int64_t pitch, const CacheSizes& caches) noexcept {
+  mr = rows_beside(pitch, mr, caches);
+  narrow_mr = rows_beside(pitch, narrow_mr, caches);
 }
 
 std::int64_t tile_lanes(std::int64_t rows, std::int64_t rest, const Tile& tile) noexcept {

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "../kernels/table.hpp"
+#include "caches.hpp"
 #include "costs.hpp"
 
 namespace fastconv {
@@ -30,7 +31,7 @@ struct Tile {
     return lanes > nr ? wide_mr : lanes > width ? mr : narrow_mr;
   }
   // No more than L1 holds of rows so many floats apart.
-  void keep_rows_beside(std::int64_t pitch) noexcept;
+  void keep_rows_beside(std::int64_t pitch, const CacheSizes& caches) noexcept;
   // Of a tile, in registers: 12 where there are 16 of these, more where there are 32.
   int sums() const noexcept { return mr * (nr / width); }
 };
@@ -48,9 +49,10 @@ struct Tiles {
 };
 
 // Rows so many floats apart that L1 holds a line of each of, at the same offset, and one of
-// weights: eight lines whose addresses differ by pages share a set. Of 1024 channels, pixels in
-// place on tiles of 14 rows take 1.27 times as long as copied ones (AVX-512).
-int rows_beside(std::int64_t pitch, int most) noexcept;
+// weights: as many lines whose addresses differ by pages share a set as L1 has pages, 8 or 12. Of
+// 1024 channels, pixels in place on tiles of 14 rows take 1.27 times as long as copied ones
+// (AVX-512).
+int rows_beside(std::int64_t pitch, int most, const CacheSizes& caches) noexcept;
 
 // Lanes of the next of the tiles that cover `rows` x `rest`: of one panel, or of two where the
 // vectors of one would wait for their own sums.

@@ -202,7 +202,6 @@ class Block {
       }
       for (std::int64_t point = 0; point < b_.points(); ++point) {
         tile.b = u + point * b_.u_stride;
-        tile.b_ahead = b_.u_elements == 0 ? b_.u_stride : 0;
         for (std::int64_t row = 0; row < tiles;) {
           const std::int64_t left = tiles - row;
           const std::int64_t count = ceil_div(left, max_rows_);
@@ -210,6 +209,9 @@ class Block {
           tile.tiles = count - (count * height - left);  // the others are one row less
           tile.a = v_ + point * b_.v_stride + row * b_.pitch + begin;
           tile.sums = m_ + point * b_.m_stride + row * nr_;
+          if (b_.u_elements == 0) {
+            share_fetch(b_.u_stride, tile.depth, nr_, row, height, tiles, tile);
+          }
           t_.table.micro_gemm[static_cast<int>(AForm::rows)][height - 1][vectors - 1](tile);
           row += tile.tiles * height;
         }
