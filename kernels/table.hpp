@@ -35,14 +35,14 @@ struct TileArguments {
   std::int64_t a_run_left = 0, a_run = 0, a_run_gap = 0;
   const Segment* segments = nullptr;  // rows only: what of the depth is not zero
   std::int32_t segment_count = 0;
-  std::int32_t lanes = 0;           // <= NR, or twice that
-  const float* b = nullptr;         // depth x NR, from the tile's first column
-  std::int64_t b_panel_stride = 0;  // to the next panel, of a tile over two
-  std::int64_t b_stride = 0;        // columns only: floats from a step of depth to the next
-  std::int64_t b_ahead = 0;         // floats to what is fetched meanwhile
-  std::int64_t b_fetch = 0;         // rows only: of it, floats a step of each tile
-  float* b_copy = nullptr;          // columns only, or null: the panel that a first tile packs
-  float* sums = nullptr;            // [rows][NR] between k-blocks
+  std::int32_t lanes = 0;              // <= NR, or twice that
+  const float* b = nullptr;            // depth x NR, from the tile's first column
+  std::int64_t b_panel_stride = 0;     // to the next panel, of a tile over two
+  std::int64_t b_stride = 0;           // columns only: floats from a step of depth to the next
+  std::int64_t b_ahead = 0;            // floats to what is fetched meanwhile
+  std::int64_t b_fetch = 0;            // rows only: of it, floats a step of each tile
+  float* b_copy = nullptr;             // columns only, or null: the panel that a first tile packs
+  float* sums = nullptr;               // [rows][NR] between k-blocks
   std::int64_t sums_panel_stride = 0;  // to those of the next panel, of a tile over two
   float* c = nullptr;                  // lanes of a row are adjacent
   std::int64_t c_row_stride = 0;

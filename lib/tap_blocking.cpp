@@ -106,8 +106,7 @@ bool block_taps(const Problem& p, const CacheSizes& caches, Blocking& b) noexcep
   if (!in_place) {
     strides = {image, 1, p.w * b.pitch, b.pitch};
     b.pack_elements = b.images * image;
-    const double pixel = p.x_strides[3] != 1
-                             ? real(channels) * kCopyScalar * b.tile.cycle
+    const double pixel = p.x_strides[3] != 1 ? real(channels) * kCopyScalar * b.tile.cycle
                          : dense ? real(ceil_div(channels, 4)) * quad_cycles(b.tile.width)
                                  : real(vectors) * (kCopyVector + kTranspose);
     b.pack_cycles = real(p.h * p.w) * pixel;

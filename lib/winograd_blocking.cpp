@@ -102,8 +102,7 @@ double transform_cycles(const Tile& tile, const WinogradBlocking& b) noexcept {
 double transposed_cycles(std::int64_t apart, double element, const Tile& tile,
                          const WinogradBlocking& b) noexcept {
   if (b.grids == 1) apart *= b.columns.step;
-  return apart == 1 || apart == 2 ? kCopyVector + kTranspose
-                                  : tile.width * element * tile.cycle;
+  return apart == 1 || apart == 2 ? kCopyVector + kTranspose : tile.width * element * tile.cycle;
 }
 
 // Lines of tiles of an image: some are read from place and some copied, or copied first, by vectors
@@ -153,8 +152,7 @@ double store_cycles(const Problem& p, const Tile& tile, const WinogradBlocking& 
   double vector = transform_cycles(tile, b) + outputs * kStoreVector / 2;
   if (!adjacent) vector += outputs * transposed_cycles(p.y_strides[3], kStoreScalar, tile, b);
   return real(b.tiles_of_image() * ceil_div(p.k_per_group(), tile.width)) * vector +
-         lines_of_image(b) * real(b.panels * (adjacent ? 1 : 2)) * tile.cycle *
-             kTileLine;
+         lines_of_image(b) * real(b.panels * (adjacent ? 1 : 2)) * tile.cycle * kTileLine;
 }
 
 // Of one image: the choice must not depend on the batch. Blocks have `most` tiles.
