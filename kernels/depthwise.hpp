@@ -149,8 +149,7 @@ FASTCONV_INLINE void store_late(const DepthwiseArguments& d, const float* late, 
 }
 
 // The same for a dense 3x3 filter and several output rows: each image row is loaded once, for all
-// output rows that it is under, whose sums stay in registers from one image row to the next. Where
-// pixels share a few sets of L1 it would not be there for the next output row.
+// output rows that it is under, whose sums stay in registers from one image row to the next.
 //
 // A load waits for a store before it that agrees in the address bits below a page. Where x and y
 // lie so that most would, outputs go to `late` and from there to y a vector of channels later: up
@@ -215,8 +214,6 @@ __attribute__((noinline)) inline void fetch_ahead(const DepthwiseArguments& d,
   asm volatile("");
 }
 
-inline constexpr int kNearFloats = 6400;  // that are left in L1
-
 template <class Arch, int Taps, int Stride>
 void depthwise_rows(const DepthwiseArguments& d) noexcept {
   // Two vectors of 8 lanes are a cache line: where pixels share a few sets of L1, its second half
@@ -227,53 +224,49 @@ void depthwise_rows(const DepthwiseArguments& d) noexcept {
   // and filters wide: 8 channels and more of 4x4, 5x5, ...
   constexpr bool single = Vector<Arch>::width > 4 && Taps >= 5;
   constexpr bool fours = single || (Vector<Arch>::width > 4 && Taps == 3 && !few);
-  // What is under a tile stays in L1 for the next row's or, where of all channels that is too much,
-  // the rows of a vector follow each other. (With three taps that loses 5 %.) Where pixels crowd
-  // they would not stay either, and lines that follow each other come faster.
-  const std::int64_t under = d.kernel_h * (6 * Stride + d.kernel_w);  // image pixels
-  const bool down = Taps >= 5 && d.channels * under > kNearFloats && !d.x_crowds;
-  const std::int64_t together = down ? d.rows : 1;
   const std::int64_t row_stride = d.stride_h * d.row_step;
-  for (std::int64_t first = 0; first < d.rows; first += together) {
-    const float* const* const inputs = d.inputs + first * row_stride;
-    int done = 0;
-    if constexpr (pairs) {
-      constexpr int Two = kMaxVectors * Vector<Arch>::width;
-      // Tiles of one vector, which load less, are worth as many calls again.
-      const bool slide = Taps == 0 && few && slides<Arch, 1> && d.stride_w == 1 &&
-                         d.dilation_w == 1 && d.kernel_w >= 4 && d.kernel_h >= 4 && !d.x_crowds;
-      done = slide ? 0 : d.channels / Two * Two;
-      cover_row<Taps == 3 && few ? 4 : 7, fours>(
-          done > 0 ? d.pixels : 0, [&](auto count, auto pixel) {
-            constexpr int P = decltype(count)::value;
-            const float* const* in = inputs + pixel * d.stride_w;
+  int done = 0;
+  if constexpr (pairs) {
+    constexpr int Two = kMaxVectors * Vector<Arch>::width;
+    // Tiles of one vector, which load less, are worth as many calls again.
+    const bool slide = Taps == 0 && few && slides<Arch, 1> && d.stride_w == 1 &&
+                       d.dilation_w == 1 && d.kernel_w >= 4 && d.kernel_h >= 4 && !d.x_crowds;
+    done = slide ? 0 : d.channels / Two * Two;
+    cover_row<Taps == 3 && few ? 4 : 7, fours>(
+        done > 0 ? d.pixels : 0, [&](auto count, auto pixel) {
+          constexpr int P = decltype(count)::value;
+          const float* const* in = d.inputs + pixel * d.stride_w;
+          for (std::int64_t row = 0; row < d.rows; ++row, in += row_stride) {
             for (int channel = 0; channel < done; channel += Two) {
-              if (d.fetch != 0) fetch_ahead(d, in, P, channel, first, pixel);
+              if (d.fetch != 0) fetch_ahead(d, in, P, channel, row, pixel);
               constexpr int own = P > 1 ? 1 : 0;
               depthwise_tile<Arch, P, kMaxVectors, own * Taps, own * Stride, false>(
-                  d, in, channel, Vector<Arch>::width, first, pixel);
+                  d, in, channel, Vector<Arch>::width, row, pixel);
             }
-          });
-    }
-    constexpr bool even = Taps >= 5 && Stride == 1 && !few;
-    cover_row<7, fours && !even, even, single>(
-        done < d.channels ? d.pixels : 0, [&](auto count, auto pixel) {
-          constexpr int P = decltype(count)::value;
+          }
+        });
+  }
+  // What is under a tile stays in L1 for the next row's, or a vector's rows follow each other.
+  const std::int64_t together = Taps >= 5 && d.down ? d.rows : 1;
+  constexpr bool even = Taps >= 5 && Stride == 1 && !few;
+  cover_row<7, fours && !even, even, single>(
+      done < d.channels ? d.pixels : 0, [&](auto count, auto pixel) {
+        constexpr int P = decltype(count)::value;
+        for (std::int64_t first = 0; first < d.rows; first += together) {
           cover_channels<Arch>(done, d.channels, [&](auto partial, int channel, int lanes) {
             constexpr bool Partial = decltype(partial)::value != 0;
             // Where masks take time a part of a vector has kernels of its own for three taps alone.
             constexpr bool whole = !Partial || Vector<Arch>::free_masks || Taps == 3;
             constexpr int own = whole && (P > 1 || single) ? 1 : 0;
             constexpr int T = own * Taps, S = own * Stride;
-            const float* const* in = inputs + pixel * d.stride_w;
-            for (std::int64_t row = first; row < first + together; ++row) {
+            const float* const* in = d.inputs + first * row_stride + pixel * d.stride_w;
+            for (std::int64_t row = first; row < first + together; ++row, in += row_stride) {
               if (d.fetch != 0) fetch_ahead(d, in, P, channel, row, pixel);
               depthwise_tile<Arch, P, 1, T, S, Partial>(d, in, channel, lanes, row, pixel);
-              in += row_stride;
             }
           });
-        });
-  }
+        }
+      });
 }
 
 template <class Arch, int Stride>
@@ -356,8 +349,7 @@ void depthwise(const DepthwiseArguments& d) {
   if (shares && d.kernel_w == 3) {
     if constexpr (Vector<Arch>::registers == 32) {
       // Image rows follow each other as filter rows do, output rows as output pixels.
-      const bool rolls = d.rows > 1 && d.kernel_h == 3 && d.stride_h == d.stride_w;
-      if (rolls && !(d.x_crowds && d.stride_w == 2)) {
+      if (d.down && d.rows > 1 && d.kernel_h == 3 && d.stride_h == d.stride_w) {
         return d.stride_w == 1 ? rolling_rows<Arch, 1>(d) : rolling_rows<Arch, 2>(d);
       }
     }

@@ -154,6 +154,7 @@ struct DepthwiseArguments {
   std::int64_t fetch = 0;           // floats between the pixels to fetch ahead, or 0
   bool y_aliases = false;           // agrees with x in the address bits below a page
   bool x_crowds = false;            // pixels that follow each other share a few sets of L1
+  bool down = false;                // rows of a vector follow each other, not vectors of a row
   const float* residual = nullptr;  // or null
   std::int64_t residual_row_stride = 0, residual_pixel_stride = 0;
   const Epilogue* epilogue = nullptr;

@@ -19,9 +19,6 @@ bool aliases(const Problem& p, std::int64_t phases, const float* x, const float*
          bytes % 1024 < 64;
 }
 
-// Floats from a pixel to the next with which a row's pixels lie in four sets of L1 or fewer.
-constexpr std::int64_t kCrowded = 256;
-
 // Output pixels of some channels, in one image or all of several.
 struct Part {
   std::int64_t n, channel, oh, ow, images, channels, rows, pixels;
@@ -228,6 +225,7 @@ class PixelBlocks {
     d.stride_w = stride.w;
     d.dilation_w = dilation.w / phases;
     d.rows = part.rows;
+    d.down = b_.down;
     if (b_.transposed) {
       d.epilogue = &kNoEpilogue;
       d.y = outputs_;

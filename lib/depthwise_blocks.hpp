@@ -10,6 +10,9 @@
 
 namespace fastconv {
 
+// Floats from a pixel to the next with which a row's pixels lie in four sets of L1 or fewer.
+constexpr std::int64_t kCrowded = 256;
+
 // Rows that a dilated filter visits are an image of their own, in which it is dense: one of every
 // so many rows.
 inline std::int64_t row_phases(const Problem& p, const DepthwiseBlocking& b) noexcept {
