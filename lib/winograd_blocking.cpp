@@ -241,7 +241,7 @@ WinogradBlocking choose_winograd(const Problem& p, int variant, bool owned, cons
   b.u_stride = winograd_point_stride(b.depth * tile.nr);
   b.u_elements = owned ? 0 : b.points() * b.u_stride;
   // An odd number of lines between tiles, as between the rows of any A.
-  b.pitch = round_up(p.c_per_group(), 2 * kLine) + kLine;
+  b.pitch = winograd_point_stride(p.c_per_group());
   b.near_tiles = caches.l2 / b.tile_bytes();
   const std::int64_t most = most_tiles(p, owned, caches, b);
   b.tiles = even_tiles(most, b.columns);
