@@ -60,6 +60,7 @@ constexpr double kTileBlock = 900.0;      // set-up of a block of Winograd's til
 constexpr double kTileLine = 70.0;        // the same of a line of them, on each of its ways
 constexpr double kWait = 0.85;            // a cycle in which a sum is waited for, beside an FMA's
 constexpr double kWeightByteFar = 0.015;  // of transformed weights from beyond the near caches
+constexpr double kWeightByteLate = 0.08;  // more where L3 gives fewer than FMAs take
 constexpr double kWeightByte = 0.12;      // of weights that few pixels share, from beyond L2
 constexpr double kTileByteFar = 0.05;     // of transformed tiles from there
 constexpr double kTileByteStored = 0.15;  // and on its way there

@@ -16,8 +16,8 @@ constexpr std::int64_t kFarBytes = 8 << 20;  // of V that L3 has room for
 // Of V. Where L2 has 2 MB, half of it takes longer: 64 channels 56x56 545 -> 520 us, groups of 48
 // 812 -> 737 (Xeon, AVX-512).
 constexpr std::int64_t kNearTiles = 512 << 10;
-constexpr std::int64_t kLeastTiles = 28;     // that share a pass of the weights
-constexpr std::int64_t kSparse = 3;          // columns copied for each that is read
+constexpr std::int64_t kLeastTiles = 28;  // that share a pass of the weights
+constexpr std::int64_t kSparse = 3;       // columns copied for each that is read
 
 // Tiles of the largest run, of each grid and in all.
 struct RunSize {
@@ -59,9 +59,9 @@ double product_cycles(const Problem& p, const WinogradBlocking& b, std::int64_t 
 }
 
 // Tiles of a block at most. V takes half of L2, where it is read once a panel, and no more than
-// kNearTiles, or M a third of as much; or more, if it takes more tiles to pay for the weights, which
-// are read, and transformed unless the layer has done so, once a block. From L3 it comes as fast, as
-// long as that is not full of it.
+// kNearTiles, or M a third of as much; or more, if it takes more tiles to pay for the weights,
+// which are read, and transformed unless the layer has done so, once a block. From L3 it comes as
+// fast, as long as that is not full of it.
 std::int64_t most_tiles(const Problem& p, bool owned, const Tile& tile, const CacheSizes& caches,
                         const WinogradBlocking& b) noexcept {
   const std::int64_t least = owned ? kLeastTiles : 2 * kLeastTiles;
@@ -98,10 +98,16 @@ void cut_patches(const Problem& p, const Tile& tile, const CacheSizes& caches,
   }
 }
 
+// How many times longer a vector is on its way to and from L2 than one of eight floats is, in the
+// model's cycles. Transforms are bound by that: of 64 channels, 7x7, long vectors took 2.3 times as
+// long as thought where a core does two FMA of them a cycle (Xeon, AVX-512), but no longer where
+// they are halves.
+double stretch(const Tile& tile) noexcept { return std::max(1.0, tile.width * tile.cycle / 8); }
+
 // A vector of all points of a tile, into or out of Winograd's domain.
 double transform_cycles(const Tile& tile, const WinogradBlocking& b) noexcept {
   const bool square = kWinogradVariants[b.variant].square;
-  return real(b.points()) * (square ? kTransform : tile.cycle * kTransformAlong);
+  return real(b.points()) * (square ? stretch(tile) * kTransform : tile.cycle * kTransformAlong);
 }
 
 // A vector of a pixel's channels, where those of neighbouring pixels are `apart`.
@@ -186,12 +192,16 @@ void count_cycles(const Problem& p, bool owned, const Tile& tile, const CacheSiz
   if (owned) {
     const double bytes = weight_vectors * real(b.points() * tile.width * kFloat);
     b.weight_cycles = bytes < kNearWeights ? 0.0 : bytes * cycle * kWeightByteFar;
+    if (bytes > real(caches.l2)) {
+      b.weight_cycles += bytes * cycle * (stretch(tile) - 1) * kWeightByteLate;
+    }
     // While the last ones are multiplied.
     again = std::max(0.0, b.weight_cycles - b.fma_cycles / blocks);
     const double added = b.weight_cycles * real(b.points() - p.taps()) / real(b.points());
     far_cycles = std::max(0.0, added - waits);
   } else {
-    again = b.weight_cycles = weight_vectors * real(b.points() + p.taps()) * kTransformWeight;
+    again = b.weight_cycles =
+        weight_vectors * real(b.points() + p.taps()) * stretch(tile) * kTransformWeight;
     const double v_bytes = real(tiles * b.tile_bytes());
     if (v_bytes > real(caches.l2 * 2)) {
       far_cycles = groups * blocks * v_bytes * real(b.panels) * kTileByteFar;
