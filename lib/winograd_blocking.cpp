@@ -104,6 +104,11 @@ void cut_patches(const Problem& p, const Tile& tile, const CacheSizes& caches,
 // they are halves.
 double stretch(const Tile& tile) noexcept { return std::max(1.0, tile.width * tile.cycle / 8); }
 
+// Vectors of a tile's channels in V or M, whose lines it has to itself.
+std::int64_t line_vectors(std::int64_t channels, const Tile& tile) noexcept {
+  return ceil_div(round_up(channels, std::max<std::int64_t>(kLine, tile.width)), tile.width);
+}
+
 // A vector of all points of a tile, into or out of Winograd's domain.
 double transform_cycles(const Tile& tile, const WinogradBlocking& b) noexcept {
   const bool square = kWinogradVariants[b.variant].square;
@@ -143,7 +148,7 @@ double stored_cycles(const WinogradBlocking& b, std::int64_t tiles) noexcept {
 // Of a group of an image.
 double input_cycles(const Problem& p, const Tile& tile, const WinogradBlocking& b) noexcept {
   const bool adjacent = p.x_strides[1] == 1;
-  const double vectors = real(ceil_div(p.c_per_group(), tile.width));
+  const double vectors = real(line_vectors(p.c_per_group(), tile));
   // What touches the border, or has no adjacent channels, is copied first.
   double copied = 0;
   if (adjacent) {
@@ -163,7 +168,7 @@ double store_cycles(const Problem& p, const Tile& tile, const WinogradBlocking& 
   const double outputs = real(b.rows.m * b.columns.m);
   double vector = transform_cycles(tile, b) + outputs * kStoreVector / 2;
   if (!adjacent) vector += outputs * transposed_cycles(p.y_strides[3], kStoreScalar, tile, b);
-  return real(b.tiles_of_image() * ceil_div(p.k_per_group(), tile.width)) * vector +
+  return real(b.tiles_of_image() * line_vectors(p.k_per_group(), tile)) * vector +
          lines_of_image(b) * real(b.panels * (adjacent ? 1 : 2)) * tile.cycle * kTileLine;
 }
 
