@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <utility>
+
 #include "depthwise_tiles.hpp"
 #include "simd.hpp"
 #include "table.hpp"
@@ -11,9 +13,10 @@ namespace {
 // Groups of more than one channel: each input channel of a group is spread over the group's output
 // lanes, by the permutation spread[c], before it is multiplied.
 //
-// Taps could share what is spread, but at any time that leaves as many sums to add to as the filter
-// is wide, each waiting for the last addition to it: 55 % of the peak for 3x3 filters of groups of
-// 8 with AVX-512, where seven sums at a time reach 62 %, and 44 instead of 58 % at stride 2.
+// Taps of a row could share what is spread, but at any time that leaves as many sums to add to as
+// the filter is wide, each waiting for the last addition to it: 55 % of the peak for 3x3 filters of
+// groups of 8 with AVX-512, where seven sums at a time reach 62 %, and 44 instead of 58 % at
+// stride 2.
 template <class Arch, int Pixels>
 void grouped_tile(const DepthwiseArguments& d, const typename Vector<Arch>::Lanes* spread,
                   const float* const* pixels, int channel, int lanes, std::int64_t row,
@@ -49,6 +52,77 @@ void grouped_tile(const DepthwiseArguments& d, const typename Vector<Arch>::Lane
                       d.y_pixel_stride, sum);
 }
 
+template <class Body, int... Values>
+FASTCONV_INLINE void each_constant(Body body, std::integer_sequence<int, Values...>) noexcept {
+  body(Constant<Values>{}...);
+}
+
+// The same for a dense 3x3 filter of stride 1 and several output rows, where registers hold the
+// sums of all rows that an image row is under: what is spread once serves nine of them. Where a
+// core does two FMA of long vectors a cycle, a permutation takes the turn of one: groups of 8,
+// NHWC, at 14x14 96 -> 63 us, at 28x28 372 -> 285 (Xeon, AVX-512). roll_rows would have a copy of
+// the columns for each of five kinds of rows, 14 KB in all.
+template <class Arch, int Pixels>
+void grouped_rolling_tile(const DepthwiseArguments& d, const typename Vector<Arch>::Lanes* spread,
+                          const float* const* pixels, int channel, int lanes,
+                          std::int64_t pixel) noexcept {
+  using V = Vector<Arch>;
+  constexpr int W = V::width, NR = kMaxVectors * W;
+  const int first = channel / d.group_out * d.group_in;
+  const int inputs = lanes / d.group_out * d.group_in;
+  const std::int64_t tap = d.group_in * NR;
+  const float* const weights = d.weights + channel / NR * 9 * tap + channel % NR;
+  V sum[3][Pixels][1];
+  FASTCONV_UNROLL
+  for (int i = 0; i < 3; ++i) {
+    FASTCONV_UNROLL
+    for (int p = 0; p < Pixels; ++p) sum[i][p][0] = V::zero();
+  }
+  // An image row under output rows `row`, row + 1 and row + 2, of which there may be fewer.
+  const auto add_row = [&](std::int64_t row) __attribute__((always_inline)) {
+    const bool has[] = {row + 2 < d.rows, row >= -1 && row + 1 < d.rows, row >= 0};
+    const auto add_column = [&](auto column) __attribute__((always_inline)) {
+      constexpr int J = decltype(column)::value;
+      const float* in = pixels[J] + d.shift + first;
+      __builtin_prefetch(in + inputs, 0, 2);  // of the next vector, rows further on
+      const V pixel_in = inputs == W ? V::load(in) : V::load_first(in, inputs);
+      const float* weight = weights;
+      for (int c = 0; c < d.group_in; ++c, weight += NR) {
+        const V x = V::permute(pixel_in, spread[c]);
+        FASTCONV_UNROLL
+        for (int r = 0; r < 3; ++r) {
+          if (!has[r]) continue;
+          FASTCONV_UNROLL
+          for (int s = 0; s < 3; ++s) {
+            if (J < s || J - s >= Pixels) continue;
+            V& to = sum[2 - r][J - s][0];
+            to = V::fma(x, V::load(weight + (r * 3 + s) * tap), to);
+          }
+        }
+      }
+    };
+    const auto add_columns = [&](auto... columns) __attribute__((always_inline)) {
+      (add_column(columns), ...);
+    };
+    each_constant(add_columns, std::make_integer_sequence<int, Pixels + 2>{});
+  };
+  for (std::int64_t row = -2; row < d.rows; ++row, pixels += d.row_step) {
+    const bool padding = row == -2 ? d.first_row > 0 : row + 1 == d.rows && d.end_row <= d.rows + 1;
+    if (!padding) add_row(row);
+    if (row >= 0) {
+      finish_pixels<Arch>(d, channel, lanes, row, pixel,
+                          d.y + row * d.y_row_stride + pixel * d.y_pixel_stride + channel,
+                          d.y_pixel_stride, sum[0]);
+    }
+    FASTCONV_UNROLL
+    for (int p = 0; p < Pixels; ++p) {
+      sum[0][p][0] = sum[1][p][0];
+      sum[1][p][0] = sum[2][p][0];
+      sum[2][p][0] = V::zero();
+    }
+  }
+}
+
 template <class Arch>
 void grouped_rows(const DepthwiseArguments& d) noexcept {
   using V = Vector<Arch>;
@@ -57,6 +131,19 @@ void grouped_rows(const DepthwiseArguments& d) noexcept {
     int lane[V::width];
     for (int i = 0; i < V::width; ++i) lane[i] = i / d.group_out * d.group_in + c;
     spread[c] = V::lanes(lane);
+  }
+  if constexpr (V::registers == 32) {
+    const bool dense = d.kernel_h == 3 && d.kernel_w == 3 && d.dilation_w == 1;
+    if (dense && d.stride_h == 1 && d.stride_w == 1 && d.rows > 1) {
+      cover_row<7>(d.pixels, [&](auto count, std::int64_t pixel) {
+        constexpr int P = decltype(count)::value;
+        for (int channel = 0; channel < d.channels; channel += V::width) {
+          const int left = d.channels - channel, lanes = left < V::width ? left : V::width;
+          grouped_rolling_tile<Arch, P>(d, spread, d.inputs + pixel, channel, lanes, pixel);
+        }
+      });
+      return;
+    }
   }
   for (std::int64_t row = 0; row < d.rows; ++row) {
     cover_row<7, (V::width > 4)>(d.pixels, [&](auto count, std::int64_t pixel) {
