@@ -101,7 +101,11 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   // Loads are their bound, but of long vectors, whose FMAs take as long, and of wide filters.
   const double loads = std::max(kFma, kTapShared * tile.cycle);
   const double shared = own && (kernel.w > 3 || transposed) ? kFma : loads;
-  const double step = spreads         ? p.c_per_group() == 1 ? kTapSpread : kFmaSpread
+  const bool once = !transposed && tile.sums() > 12 && kernel.h == 3 && kernel.w == 3 &&
+                    stride.h == 1 && stride.w == 1 && dilation.w == 1 &&
+                    b.rows > 1;  // for a window's taps
+  const double spread = once ? kFmaSpreadOnce : kFmaSpread;
+  const double step = spreads         ? p.c_per_group() == 1 ? kTapSpread : spread
                       : own || slides ? shared
                                       : kTapAlone;
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
