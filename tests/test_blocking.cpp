@@ -24,7 +24,9 @@ const Tiles kTiles[] = {
     {{4, 8, 6, 6, 3, true}, {4, 12, 4, 4, 0}},
     {{4, 8, 8, 8, 4, true, false, true}, {4, 8, 8, 8, 4, false, false, true}},
     {{8, 16, 6, 8, 3, true, false, true}, {8, 24, 4, 4, 0, false, false, true}},
-    {{16, 32, 14, 14, 6, false, true, true}, {16, 32, 14, 14, 6, false, false, true}}};
+    {{16, 32, 14, 14, 6, false, true, true}, {16, 32, 14, 14, 6, false, false, true}},
+    // Where a long vector takes both units.
+    {{16, 32, 14, 14, 6, false, true, true, 0.5}, {16, 32, 14, 14, 6, false, false, true, 0.5}}};
 
 constexpr CacheSizes kCaches[] = {
     {16 << 10, 128 << 10},  {32 << 10, 256 << 10}, {32 << 10, 512 << 10}, {32 << 10, 1 << 20},
