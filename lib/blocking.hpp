@@ -63,7 +63,7 @@ struct Blocking {
                                    // parts, from patches unless padding may be left out
   bool groups_within = false;      // a block of pixels is of all groups: they share lines of x
   bool cuts_columns = false;       // tiles pass over columns of taps in the padding, see column_cut
-  bool fetch_weights = false;      // of the next panel, by the first tile over one
+  bool fetch_weights = false;      // of the next panel, by the tiles over one
   bool fetch_pixels = false;       // of the next tile
   bool fetch_y = false;            // its lines are asked for before a tile is computed
   double fma_cycles = 0, pack_cycles = 0, store_cycles = 0;  // the cost model's terms
