@@ -74,9 +74,9 @@ void grouped_rolling_tile(const DepthwiseArguments& d, const typename Vector<Arc
   const float* const weights = d.weights + channel / NR * 9 * tap + channel % NR;
   V sum[3][Pixels][1];
   FASTCONV_UNROLL
-  for (int i = 0; i < 3; ++i) {
+  for (auto& of_row : sum) {
     FASTCONV_UNROLL
-    for (int p = 0; p < Pixels; ++p) sum[i][p][0] = V::zero();
+    for (int p = 0; p < Pixels; ++p) of_row[p][0] = V::zero();
   }
   // An image row under output rows `row`, row + 1 and row + 2, of which there may be fewer.
   const auto add_row = [&](std::int64_t row) __attribute__((always_inline)) {

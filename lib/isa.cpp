@@ -59,7 +59,7 @@ bool splits_long_vectors() noexcept {
 #if defined(__x86_64__)
   static const bool splits = [] {
     __builtin_cpu_init();
-    return __builtin_cpu_is("amdfam19h") != 0;
+    return static_cast<bool>(__builtin_cpu_is("amdfam19h"));
   }();
   return splits;
 #else
