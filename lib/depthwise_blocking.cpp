@@ -50,7 +50,7 @@ bool fetches(const Problem& p, std::int64_t times, int width, const CacheSizes& 
 // in the order of its addresses. Where FMAs of long vectors are halves they take as long as that.
 bool goes_down(const Problem& p, const Tile& tile, const CacheSizes& caches,
                const DepthwiseBlocking& b) noexcept {
-  constexpr std::int64_t kNearFloats = 6400;  // that are left in L1
+  constexpr double kNearFloats = 6400;  // that are left in L1
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
   const bool in_place = !b.transposed && !b.copied;
   const bool crowds = in_place && p.x_strides[3] % kCrowded == 0;
@@ -62,9 +62,10 @@ bool goes_down(const Problem& p, const Tile& tile, const CacheSizes& caches,
     return !even_lines || (stride.w == 1 && !far && !crowds);
   }
   // What the next row reads again. 128 channels of 56x56, 5x5 by 2: 126 -> 111 us (AVX2).
-  const std::int64_t across = b.channels * (6 * stride.w + kernel.w);
-  const bool stays = far && across * (kernel.h - stride.h) * kFloat <= caches.l1 * 9 / 16;
-  return !crowds && !stays && across * kernel.h > kNearFloats;
+  const double across = real(b.channels) * (6 * real(stride.w) + real(kernel.w));
+  const double again = across * (real(kernel.h) - real(stride.h)) * kFloat;
+  const bool stays = far && again <= real(caches.l1) * 9 / 16;
+  return !crowds && !stays && across * real(kernel.h) > kNearFloats;
 }
 
 DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheSizes& caches,

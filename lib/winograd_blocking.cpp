@@ -59,7 +59,7 @@ double product_cycles(const Problem& p, const WinogradBlocking& b, std::int64_t 
 }
 
 // Tiles of a block at most. V takes half of L2, where it is read once a panel, and no more than
-// kNearTiles, or M a third of as much; or more, if it takes more tiles to pay for the weights,
+// kNearTiles, and M two thirds of that; or more, if it takes more tiles to pay for the weights,
 // which are read, and transformed unless the layer has done so, once a block. From L3 it comes as
 // fast, as long as that is not full of it.
 std::int64_t most_tiles(const Problem& p, bool owned, const Tile& tile, const CacheSizes& caches,
