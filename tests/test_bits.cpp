@@ -73,6 +73,10 @@ constexpr Case kCases[] = {
     {"mb2g20ic20ih23oc20kh3sh2ph1", PaddingMode::zeros, Algorithm::automatic},
     {"mb2g9ic9ih17iw40oc18kh5kw5ph2pw2", PaddingMode::zeros, Algorithm::automatic},
     {"mb2g9ic9ih11oc9kh3ph2dh1", PaddingMode::zeros, Algorithm::automatic},
+    // Of groups of a few channels, of more rows than a block has.
+    {"mb2g5ic20ih31iw17oc20kh3kw3ph1pw1", PaddingMode::zeros, Algorithm::automatic},
+    {"mb1g9ic18ih16iw9oc18kh3kw3ph1pw1", PaddingMode::reflect, Algorithm::automatic},
+    {"mb1g3ic24ih15iw8oc24kh3kw3ph1pw1", PaddingMode::zeros, Algorithm::automatic},
 };
 
 Problem parsed(const Case& c) {

@@ -337,13 +337,30 @@ TEST_SUITE("tiles") {
       for (const std::int64_t kernel : {3, 5, 9}) {
         for (const std::int64_t stride : {1, 2}) {
           for (const std::int64_t dilation : {1, 2}) {
-            const std::int64_t group = ++seed % 4 == 0 ? 2 : 1;
+            const std::int64_t group = ++seed % 5 < 2 ? 2 : 1;
             Conv2d conv = conv_of(20, 20, kernel, {kernel, kernel / 2, kernel / 2, 1}, 20 / group);
             conv.padding_mode = mode;
             conv.stride = stride;
             conv.dilation = dilation;
             run_both_ways(sweep, problem_of(conv, 2, 40 * stride, 65 * stride), seed);
           }
+        }
+      }
+    }
+  }
+
+  TEST_CASE("depthwise blocks of groups: channels of a group x padding mode x size") {
+    Sweep sweep;
+    std::uint64_t seed = 0;
+    for (const std::int64_t group : {2, 4, 8}) {
+      for (const PaddingMode mode : {PaddingMode::zeros, PaddingMode::reflect}) {
+        for (const std::int64_t height : {2, 15, 31}) {
+          Conv2d conv = conv_of(5 * group, 5 * group, 3, {1, 1, 1, 1}, 5);
+          conv.padding_mode = mode;
+          PostOps post_ops;
+          post_ops.sum = ++seed % 2 == 0;
+          sweep.run(problem_of(conv, 2, height, 10 + height / 2), Layout::nhwc, Fill::integers,
+                    seed, true, seed % 4 < 2 ? Guard::after : Guard::before, post_ops);
         }
       }
     }
