@@ -132,15 +132,21 @@ void grouped_rows(const DepthwiseArguments& d) noexcept {
     for (int i = 0; i < V::width; ++i) lane[i] = i / d.group_out * d.group_in + c;
     spread[c] = V::lanes(lane);
   }
+  // Whole ones like the last: a kernel for them would be twice as much text.
+  const auto each_vector = [&](auto tile) {
+    for (int channel = 0; channel < d.channels; channel += V::width) {
+      const int left = d.channels - channel;
+      tile(channel, left < V::width ? left : V::width);
+    }
+  };
   if constexpr (V::registers == 32) {
     const bool dense = d.kernel_h == 3 && d.kernel_w == 3 && d.dilation_w == 1;
     if (dense && d.stride_h == 1 && d.stride_w == 1 && d.rows > 1) {
       cover_row<7>(d.pixels, [&](auto count, std::int64_t pixel) {
         constexpr int P = decltype(count)::value;
-        for (int channel = 0; channel < d.channels; channel += V::width) {
-          const int left = d.channels - channel, lanes = left < V::width ? left : V::width;
+        each_vector([&](int channel, int lanes) {
           grouped_rolling_tile<Arch, P>(d, spread, d.inputs + pixel, channel, lanes, pixel);
-        }
+        });
       });
       return;
     }
@@ -149,10 +155,9 @@ void grouped_rows(const DepthwiseArguments& d) noexcept {
     cover_row<7, (V::width > 4)>(d.pixels, [&](auto count, std::int64_t pixel) {
       constexpr int P = decltype(count)::value;
       const float* const* pixels = d.inputs + row * d.stride_h * d.row_step + pixel * d.stride_w;
-      for (int channel = 0; channel < d.channels; channel += V::width) {
-        const int left = d.channels - channel, lanes = left < V::width ? left : V::width;
+      each_vector([&](int channel, int lanes) {
         grouped_tile<Arch, P>(d, spread, pixels, channel, lanes, row, pixel);
-      }
+      });
     });
   }
 }

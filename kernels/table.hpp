@@ -35,12 +35,14 @@ struct TileArguments {
   std::int64_t a_run_left = 0, a_run = 0, a_run_gap = 0;
   const Segment* segments = nullptr;  // rows only: what of the depth is not zero
   std::int32_t segment_count = 0;
-  std::int32_t lanes = 0;              // <= NR, or twice that
-  const float* b = nullptr;            // depth x NR, from the tile's first column
-  std::int64_t b_panel_stride = 0;     // to the next panel, of a tile over two
-  std::int64_t b_stride = 0;           // columns only: floats from a step of depth to the next
-  std::int64_t b_ahead = 0;            // floats to what is fetched meanwhile
-  std::int64_t b_fetch = 0;            // rows only: of it, floats a step of each tile
+  std::int32_t lanes = 0;           // <= NR, or twice that
+  const float* b = nullptr;         // depth x NR, from the tile's first column
+  std::int64_t b_panel_stride = 0;  // to the next panel, of a tile over two
+  std::int64_t b_stride = 0;        // columns only: floats from a step of depth to the next
+  std::int64_t b_ahead = 0;         // floats to what is fetched meanwhile
+  // Rows only: of it, floats a step of each tile of a call, one part behind the other; where
+  // a_ahead is set of the first alone, as the others fetch that.
+  std::int64_t b_fetch = 0;
   float* b_copy = nullptr;             // columns only, or null: the panel that a first tile packs
   float* sums = nullptr;               // [rows][NR] between k-blocks
   std::int64_t sums_panel_stride = 0;  // to those of the next panel, of a tile over two
@@ -151,10 +153,12 @@ struct DepthwiseArguments {
   int channels = 0;                   // of y
   float* y = nullptr;
   std::int64_t y_row_stride = 0, y_pixel_stride = 0;
-  std::int64_t fetch = 0;           // floats between the pixels to fetch ahead, or 0
-  bool y_aliases = false;           // agrees with x in the address bits below a page
-  bool x_crowds = false;            // pixels that follow each other share a few sets of L1
-  bool down = false;                // rows of a vector follow each other, not vectors of a row
+  std::int64_t fetch = 0;  // floats between the pixels to fetch ahead, or 0
+  bool y_aliases = false;  // agrees with x in the address bits below a page
+  bool x_crowds = false;   // pixels that follow each other share a few sets of L1
+  // Rows of a vector follow each other, not vectors of a row: of filters of three taps with 32
+  // registers, whose image rows are then loaded once, and of wider ones with kernels of their own.
+  bool down = false;
   const float* residual = nullptr;  // or null
   std::int64_t residual_row_stride = 0, residual_pixel_stride = 0;
   const Epilogue* epilogue = nullptr;

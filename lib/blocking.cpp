@@ -35,20 +35,6 @@ constexpr std::int64_t kFarWeights = 16;
 // channels 3x3 stride 2 at 7x7, NCHW, 15.5 -> 9.0 ms (AVX-512), 23.5 -> 10.1 (AVX2).
 constexpr std::int64_t kFewPixels = 64;
 
-bool has_far_columns(const Window& window) noexcept {
-  return window.kernel_size.w > 1 && window.dilation.w / window.stride.w >= 4;
-}
-
-// Worth it where tiles of pixels far apart are not too short to keep the FMAs busy, and where the
-// kernel is much wider than a tile: 16 groups of 48 channels 1x128 on 50 columns 4420 -> 2640 us,
-// on 150 12760 -> 11430 (AVX2 4480 -> 2940, 12800 -> 12180).
-bool cuts_columns(const Problem& p, int mr) noexcept {
-  constexpr std::int64_t kLeastChannels = 16;  // or stretches are too short
-  if (has_far_columns(p.window)) return true;
-  return p.window.kernel_size.w >= 2 * mr && p.c_per_group() >= kLeastChannels &&
-         share_of_columns_inside(p, column_cut(p, mr)) < 0.9;
-}
-
 // One candidate: what choose_blocking compares.
 class Candidate {
  public:
@@ -457,10 +443,6 @@ class Candidate {
 };
 
 }  // namespace
-
-std::int64_t column_cut(const Problem& p, int mr) noexcept {
-  return has_far_columns(p.window) ? 1 : even_block(p.ow, mr, 1);
-}
 
 Patch::Patch(const Problem& p, std::int64_t output_rows, std::int64_t output_columns) noexcept {
   const auto fit = [](std::int64_t outputs, std::int64_t stride, std::int64_t kernel,

@@ -73,11 +73,6 @@ struct Blocking {
   std::int64_t buffer_elements() const noexcept { return round_up(pack_elements + tile.nr, kLine); }
 };
 
-// Pixels of a row that a tile has at least if it passes over columns of taps in the padding, which
-// none of its pixels finds in the image: where these are many output columns apart, tiles end where
-// one enters or leaves it.
-std::int64_t column_cut(const Problem& problem, int mr) noexcept;
-
 // The blocks of one form; false if it cannot serve the problem.
 bool make_blocking(const Problem& problem, const Tiles& tiles, const CacheSizes& caches,
                    Lanes lanes, PixelForm form, Blocking& blocking) noexcept;

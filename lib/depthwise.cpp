@@ -236,7 +236,7 @@ class PixelBlocks {
       d.y_pixel_stride = p_.y_strides[3];
       d.y_aliases = !b_.copied && aliases(p_, phases, x, d.y);
       d.fetch = b_.fetch ? phases * p_.x_strides[3] : 0;
-      d.x_crowds = !b_.copied && p_.x_strides[3] % kCrowded == 0;
+      d.x_crowds = crowds(p_, b_);
       if (t_.residual != nullptr) {
         const auto [data, strides] = addend(t_, part, t_.residual_strides[1] == 1, apart);
         d.residual = data + offset(part, strides);

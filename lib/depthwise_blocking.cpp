@@ -53,19 +53,27 @@ bool goes_down(const Problem& p, const Tile& tile, const CacheSizes& caches,
   constexpr double kNearFloats = 6400;  // that are left in L1
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
   const bool in_place = !b.transposed && !b.copied;
-  const bool crowds = in_place && p.x_strides[3] % kCrowded == 0;
-  const bool far = in_place && is_far(p, 4 * p.n, 3, caches);
+  const bool crowded = crowds(p, b);
+  const bool far = in_place && is_far(p, 4 * p.n, 3, caches);  // more than three quarters of L2
   if (kernel.w == 3) {
-    if (tile.width < kMaxWidth || tile.cycle < 1.0) return !(crowds && stride.w == 2);
+    if (tile.width < kMaxWidth || tile.cycle < 1.0) return !(crowded && stride.w == 2);
     // 128 channels of 56x56: 154 -> 125 us, by 2 77 -> 41; of 28x28 21 -> 19 the other way.
     const bool even_lines = in_place && p.x_strides[3] * column_phases(p, b.pixels) % 32 == 0;
-    return !even_lines || (stride.w == 1 && !far && !crowds);
+    return !even_lines || (stride.w == 1 && !far && !crowded);
   }
   // What the next row reads again. 128 channels of 56x56, 5x5 by 2: 126 -> 111 us (AVX2).
   const double across = real(b.channels) * (6 * real(stride.w) + real(kernel.w));
   const double again = across * (real(kernel.h) - real(stride.h)) * kFloat;
   const bool stays = far && again <= real(caches.l1) * 9 / 16;
-  return !crowds && !stays && across * real(kernel.h) > kNearFloats;
+  return !crowded && !stays && across * real(kernel.h) > kNearFloats;
+}
+
+// Are groups spread by the kernel for which one permutation serves nine taps, and gain by it? Those
+// that are transposed do not: groups of 8, NCHW, 28x28 278 -> 404 us (Xeon, AVX-512).
+bool spreads_once(const Problem& p, const Tile& tile, const DepthwiseBlocking& b) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  return !b.transposed && tile.sums() > 12 && kernel.h == 3 && kernel.w == 3 && stride.h == 1 &&
+         stride.w == 1 && dilation.w == 1 && b.rows > 1;
 }
 
 DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheSizes& caches,
@@ -102,10 +110,7 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   // Loads are their bound, but of long vectors, whose FMAs take as long, and of wide filters.
   const double loads = std::max(kFma, kTapShared * tile.cycle);
   const double shared = own && (kernel.w > 3 || transposed) ? kFma : loads;
-  const bool once = !transposed && tile.sums() > 12 && kernel.h == 3 && kernel.w == 3 &&
-                    stride.h == 1 && stride.w == 1 && dilation.w == 1 &&
-                    b.rows > 1;  // for a window's taps
-  const double spread = once ? kFmaSpreadOnce : kFmaSpread;
+  const double spread = spreads_once(p, tile, b) ? kFmaSpreadOnce : kFmaSpread;
   const double step = spreads         ? p.c_per_group() == 1 ? kTapSpread : spread
                       : own || slides ? shared
                                       : kTapAlone;

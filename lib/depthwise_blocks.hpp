@@ -10,8 +10,10 @@
 
 namespace fastconv {
 
-// Floats from a pixel to the next with which a row's pixels lie in four sets of L1 or fewer.
-constexpr std::int64_t kCrowded = 256;
+// Do the pixels of a row that is read in place lie in four sets of L1 or fewer?
+inline bool crowds(const Problem& p, const DepthwiseBlocking& b) noexcept {
+  return !b.transposed && !b.copied && p.x_strides[3] % 256 == 0;
+}
 
 // Rows that a dilated filter visits are an image of their own, in which it is dense: one of every
 // so many rows.

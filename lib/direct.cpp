@@ -13,7 +13,7 @@ namespace fastconv {
 namespace {
 
 constexpr std::int64_t kTileRows = 4;         // of kernels/direct.hpp's tallest tile
-constexpr std::int64_t kNearBytes = 8 << 20;  // of an image whose channels are split as they come
+constexpr std::int64_t kNearBytes = 8 << 20;  // of x that memory does not keep waiting for
 
 // Sizes of the planes under a block of output rows and columns.
 void set_planes(const Problem& p, DirectBlocking& b) noexcept {

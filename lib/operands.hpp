@@ -39,6 +39,7 @@ struct Operands {
 // 10.3 ms, Xeon, AVX-512).
 inline void share_fetch(std::int64_t ahead, std::int64_t depth, std::int64_t nr, std::int64_t row,
                         std::int64_t height, std::int64_t rows, TileArguments& tile) noexcept {
+  if (ahead == 0) return;  // it is the only one
   tile.b_ahead = ahead + depth * nr * row / rows;
   tile.b_fetch = ceil_div(nr * height, rows);
 }

@@ -47,6 +47,10 @@ double share_inside(TapRange (*inside)(const Problem&, std::int64_t) noexcept, c
   return real(sum) / real(outputs * taps);
 }
 
+bool has_far_columns(const Window& window) noexcept {
+  return window.kernel_size.w > 1 && window.dilation.w / window.stride.w >= 4;
+}
+
 }  // namespace
 
 TapRange tap_rows_inside(const Problem& p, std::int64_t output_row) noexcept {
@@ -75,6 +79,20 @@ double share_of_rows_inside(const Problem& p) noexcept {
 
 double share_of_columns_inside(const Problem& p, std::int64_t together) noexcept {
   return share_inside(tap_columns_inside, p, p.ow, p.window.kernel_size.w, together);
+}
+
+std::int64_t column_cut(const Problem& p, int mr) noexcept {
+  return has_far_columns(p.window) ? 1 : even_block(p.ow, mr, 1);
+}
+
+// Worth it where tiles of pixels far apart are not too short to keep the FMAs busy, and where the
+// kernel is much wider than a tile: 16 groups of 48 channels 1x128 on 50 columns 4420 -> 2640 us,
+// on 150 12760 -> 11430 (AVX2 4480 -> 2940, 12800 -> 12180).
+bool cuts_columns(const Problem& p, int mr) noexcept {
+  constexpr std::int64_t kLeastChannels = 16;  // or stretches are too short
+  if (has_far_columns(p.window)) return true;
+  return p.window.kernel_size.w >= 2 * mr && p.c_per_group() >= kLeastChannels &&
+         share_of_columns_inside(p, column_cut(p, mr)) < 0.9;
 }
 
 Inside::Inside(const Problem& p) noexcept {

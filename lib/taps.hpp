@@ -27,6 +27,14 @@ Range output_columns_inside(const Problem& problem, std::int64_t tap_column) noe
 double share_of_rows_inside(const Problem& problem) noexcept;
 double share_of_columns_inside(const Problem& problem, std::int64_t together = 1) noexcept;
 
+// Pixels of a row that a tile has at least if it passes over columns of taps in the padding, which
+// none of its pixels finds in the image: where these are many output columns apart, tiles end where
+// one enters or leaves it.
+std::int64_t column_cut(const Problem& problem, int mr) noexcept;
+
+// Is that worth it?
+bool cuts_columns(const Problem& problem, int mr) noexcept;
+
 // Outputs whose windows lie in the image, [begin, end) along each axis.
 struct Inside {
   explicit Inside(const Problem& problem) noexcept;

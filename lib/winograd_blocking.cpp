@@ -15,7 +15,7 @@ constexpr double kLastBlock = 0.05;          // share of a block for which threa
 constexpr std::int64_t kFarBytes = 8 << 20;  // of V that L3 has room for
 // Of V. Where L2 has 2 MB, half of it takes longer: 64 channels 56x56 545 -> 520 us, groups of 48
 // 812 -> 737 (Xeon, AVX-512).
-constexpr std::int64_t kNearTiles = 512 << 10;
+constexpr std::int64_t kNearBytes = 512 << 10;
 constexpr std::int64_t kLeastTiles = 28;  // that share a pass of the weights
 constexpr std::int64_t kSparse = 3;       // columns copied for each that is read
 
@@ -59,7 +59,7 @@ double product_cycles(const Problem& p, const WinogradBlocking& b, std::int64_t 
 }
 
 // Tiles of a block at most. V takes half of L2, where it is read once a panel, and no more than
-// kNearTiles, and M two thirds of that; or more, if it takes more tiles to pay for the weights,
+// kNearBytes, and M two thirds of that; or more, if it takes more tiles to pay for the weights,
 // which are read, and transformed unless the layer has done so, once a block. From L3 it comes as
 // fast, as long as that is not full of it.
 std::int64_t most_tiles(const Problem& p, bool owned, const Tile& tile, const CacheSizes& caches,
@@ -68,7 +68,7 @@ std::int64_t most_tiles(const Problem& p, bool owned, const Tile& tile, const Ca
   const std::int64_t near = caches.l2 * 2;
   const std::int64_t room = owned ? near : std::max(near, std::min(caches.l2 * 8, kFarBytes));
   const std::int64_t of_m = b.points() * tile.nr * kFloat;
-  const std::int64_t near_bytes = std::min(caches.l2 / 2, kNearTiles);
+  const std::int64_t near_bytes = std::min(caches.l2 / 2, kNearBytes);
   const std::int64_t most = std::max(near_bytes / std::max(b.tile_bytes(), of_m * 3 / 2), least);
   return std::min(std::clamp<std::int64_t>(room / b.tile_bytes(), 1, most),
                   std::max<std::int64_t>(p.n, 1) * b.tiles_of_image());
