@@ -46,14 +46,17 @@ class RowPointers {
   std::int64_t offset_ = 0;
 };
 
-// Many are of one run, five from each pointer: x86 addresses p, p + s, p + 2s, p + 3s (with 3s in
-// a register) and p + 4s without arithmetic, so 14 rows take five registers.
+// Many are of one run, which may end behind them, five from each pointer: x86 addresses p, p + s,
+// p + 2s, p + 3s (with 3s in a register) and p + 4s without arithmetic, so 14 rows take five
+// registers.
 template <int Rows>
 class RowPointers<Rows, false> {
  public:
   FASTCONV_INLINE RowPointers(const TileArguments& tile, Cursor& cursor) noexcept
       : a_(cursor.a), stride_(tile.a_row_stride), stride3_(3 * tile.a_row_stride) {
     cursor.a += Rows * tile.a_row_stride;
+    cursor.left -= Rows;
+    if (cursor.left == 0) cursor = {cursor.a + tile.a_run_gap, tile.a_run};
   }
   FASTCONV_INLINE void seek(std::int64_t offset) noexcept {
     FASTCONV_UNROLL

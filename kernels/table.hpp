@@ -30,8 +30,9 @@ struct TileArguments {
   const float* a = nullptr;       // at the tile's first row
   std::int64_t a_row_stride = 0;  // rows only
   std::int64_t a_ahead = 0;       // to the rows or, by a panel's first tile, the panel it fetches
-  // Of rows that straddle: those of the first run, 0 if it is endless, and of all others, and what
-  // lies between a run and the next beyond the stride. Of columns: the same of panels of weights.
+  // Of rows: those of the first run, 0 if it is endless, and of all others, and what lies between a
+  // run and the next beyond the stride; unless rows straddle, runs end where tiles do. Of columns:
+  // the same of panels of weights.
   std::int64_t a_run_left = 0, a_run = 0, a_run_gap = 0;
   const Segment* segments = nullptr;  // rows only: what of the depth is not zero
   std::int32_t segment_count = 0;

@@ -118,6 +118,7 @@ class BlockProduct {
     }
     output_stride_ = {window.stride.h / step.h * strides.h, window.stride.w / step.w * strides.w};
     if (p_.ow == 1) output_stride_.w = output_stride_.h;
+    rows_apart_ = p_.ow * output_stride_.w != output_stride_.h;
     tap_stride_ = {window.dilation.h / step.h * strides.h, window.dilation.w / step.w * strides.w};
   }
 
@@ -191,15 +192,20 @@ class BlockProduct {
     return {flat / p_.ow, flat % p_.ow};
   }
 
-  // The window of a pixel of the block, and how many from it on are evenly spaced and alike.
+  // The window of a pixel of the block, and how many of `rest` from it on are evenly spaced and
+  // alike.
   const float* window(std::int64_t pixel, const Pair& at) const noexcept {
     if (b_.form == PixelForm::rows) return pixels_ + pixel * b_.pitch;
     return windows_ + (at.h - first_.h) * output_stride_.h + (at.w - first_.w) * output_stride_.w;
   }
-  std::int64_t even_windows(const Pair& at) noexcept {
-    const bool even = b_.form == PixelForm::rows || p_.ow * output_stride_.w == output_stride_.h;
-    if (!even && !tile_.straddles) return std::min(row_end(at), pixels_alike(at));
-    std::int64_t pixels = pixels_alike(at);
+  // Where rows lie apart, those of several go together if tiles straddle them or, from a row's
+  // first on, end where rows do.
+  std::int64_t even_windows(const Pair& at, std::int64_t rest, bool tiles_fill_rows) noexcept {
+    std::int64_t pixels = std::min(rest, pixels_alike(at));
+    if (rows_apart_ && !tile_.straddles) {
+      if (pixels < 2 * p_.ow || at.w != 0 || !tiles_fill_rows) return std::min(row_end(at), pixels);
+      pixels -= pixels % p_.ow;
+    }
     // What is not evenly spaced in y would go by the stage.
     if (!lanes_adjacent_) return pixels;
     if (residual_ != nullptr) pixels = std::min(pixels, even_pixels(at, g_.residual_strides));
@@ -274,6 +280,8 @@ class BlockProduct {
       tile.lanes = static_cast<std::int32_t>(std::min(most_lanes, rest));
       const std::int64_t most_rows = tile_.rows(tile.lanes);
       const bool tiles_fill_panels = weight_nr_ % most_rows == 0;
+      const bool tiles_fill_rows =
+          rows_apart_ && !tile_.straddles && p_.ow % ceil_div(p_.ow, most_rows) == 0;
       Depths part = block;
       Pair at = place_of(pixels_in_lanes ? lane : 0);
       if (pixels_in_lanes) {
@@ -288,17 +296,19 @@ class BlockProduct {
         // in place fetch others than those that follow.
         const bool panels = tiles_fill_panels && (row > 0 || lane >= in_place_ || b_.copies);
         if (!pixels_in_lanes) at = place_of(row);
-        const std::int64_t even =
-            pixels_in_lanes ? even_channels(row, rows, panels) : even_windows(at);
-        const std::int64_t left = std::min(rows - row, even);
+        const std::int64_t left = pixels_in_lanes
+                                      ? std::min(rows - row, even_channels(row, rows, panels))
+                                      : even_windows(at, rows - row, tiles_fill_rows);
         if (!pixels_in_lanes) part = reach(at, left, block);
         tile.depth = part.end - part.begin;
         if (tile.depth == 0 && !tile.first && !tile.last) {
           row += left;
           continue;
         }
-        const std::int64_t height = cut(left, most_rows).height;
-        tile.tiles = cut(left, most_rows).tiles;
+        const bool whole_rows = tiles_fill_rows && left > p_.ow;
+        const Cut& tiles = cut(whole_rows ? p_.ow : left, most_rows);
+        const std::int64_t height = tiles.height;
+        tile.tiles = whole_rows ? left / height : tiles.tiles;
         const AForm form = pixels_in_lanes ? AForm::columns : AForm::rows;
         if (pixels_in_lanes) {
           const std::int64_t panel = row - in_panel(row);
@@ -456,6 +466,7 @@ class BlockProduct {
   const float* windows_ = nullptr;
   std::int64_t in_place_ = 0;             // pixels of a pack block, of whole panels
   Pair output_stride_;                    // floats from a window to the next one's
+  bool rows_apart_ = false;               // an output row's windows from the next one's
   Pair tap_stride_;                       // and within a window
   Place panel_in_y_, panel_in_residual_;  // of pixels along the vectors
   std::int64_t first_pixel_ = 0;
