@@ -265,8 +265,8 @@ FASTCONV_INLINE void micro_tile(const TileArguments& tile, std::int64_t row,
     Fetch fetch{tile.b, 0};
     if (row != 0 && tile.a_ahead != 0) {
       fetch = {tile.a + row * tile.a_row_stride + tile.a_ahead, Rows};
-    } else if (tile.b_ahead != 0) {
-      fetch = {tile.b + tile.b_ahead + row / Rows * tile.depth * tile.b_fetch, tile.b_fetch};
+    } else if (tile.fetch != nullptr) {
+      fetch = {tile.fetch + row / Rows * tile.fetch_part, tile.fetch_step};
     }
     const auto accumulate = [&](auto& added) __attribute__((always_inline)) {
       for (int i = 0; i < tile.segment_count; ++i) {

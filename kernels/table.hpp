@@ -40,10 +40,11 @@ struct TileArguments {
   const float* b = nullptr;         // depth x NR, from the tile's first column
   std::int64_t b_panel_stride = 0;  // to the next panel, of a tile over two
   std::int64_t b_stride = 0;        // columns only: floats from a step of depth to the next
-  std::int64_t b_ahead = 0;         // floats to what is fetched meanwhile
-  // Rows only: of it, floats a step of each tile of a call, one part behind the other; where
-  // a_ahead is set of the first alone, as the others fetch that.
-  std::int64_t b_fetch = 0;
+  std::int64_t b_ahead = 0;         // columns only: floats to what is fetched meanwhile
+  // Rows only: the same, or null; floats from a step's to the next one's and from a tile's part to
+  // the next one's. Where a_ahead is set of the first tile alone, as the others fetch that.
+  const float* fetch = nullptr;
+  std::int64_t fetch_step = 0, fetch_part = 0;
   float* b_copy = nullptr;             // columns only, or null: the panel that a first tile packs
   float* sums = nullptr;               // [rows][NR] between k-blocks
   std::int64_t sums_panel_stride = 0;  // to those of the next panel, of a tile over two

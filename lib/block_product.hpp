@@ -50,9 +50,11 @@ class BlockProduct {
                     (dense(p_.y_strides) && (residual_ == nullptr || dense(g_.residual_strides))));
   }
 
+  // `next`: where x is that the next block reads, if it is to be fetched.
   void run(std::int64_t pixel, std::int64_t pixel_count, std::int64_t channel,
-           std::int64_t channel_count) noexcept {
+           std::int64_t channel_count, const float* next = nullptr) noexcept {
     first_channel_ = channel;
+    next_ = next;
     PackArguments pack;
     pack.problem = &p_;
     pack.x = x_;
@@ -99,6 +101,7 @@ class BlockProduct {
                (ow * window.stride.w - window.padding.left) * strides.w;
     if (b_.form == PixelForm::patch) {
       const Patch size(p_, ceil_div(pack.count, p_.ow), std::min(pack.count, p_.ow));
+      patch_pixels_ = std::min(size.rows, p_.h) * p_.w;
       RegionArguments patch;
       patch.problem = &p_;
       patch.x = x_;
@@ -127,12 +130,19 @@ class BlockProduct {
     return weights_ + (first_channel_ + channel) * depth_ + begin * weight_nr_;
   }
 
-  // Floats from a panel of weights to the one that is read next: of `channel`, from depth `begin`
-  // on, or, all channels read, the first from depth `again` on.
-  std::int64_t next_panel(const float* panel, std::int64_t channel, std::int64_t channels,
-                          std::int64_t begin, std::int64_t again) const noexcept {
-    const float* next = channel < channels ? weight_panel(channel, begin) : weight_panel(0, again);
-    return next - panel;
+  // The panel of weights that is read next: of `channel`, from depth `begin` on, or, all channels
+  // read, the first from depth `again` on.
+  const float* next_panel(std::int64_t channel, std::int64_t channels, std::int64_t begin,
+                          std::int64_t again) const noexcept {
+    return channel < channels ? weight_panel(channel, begin) : weight_panel(0, again);
+  }
+
+  // Each tile a part of the pixels of the next block's patch, one a step.
+  void fetch_next_patch(std::int64_t lane, std::int64_t row, std::int64_t height, std::int64_t rows,
+                        TileArguments& tile) const noexcept {
+    tile.fetch_step = p_.x_strides[3];
+    tile.fetch_part = ceil_div(patch_pixels_ * height, rows) * tile.fetch_step;
+    tile.fetch = next_ + lane + patch_pixels_ * row / rows * tile.fetch_step;
   }
 
   // In place, only what the image's end leaves of a panel is packed.
@@ -316,8 +326,9 @@ class BlockProduct {
           tile.a_run_left = weight_nr_ - in_panel(row);
           tile.a_ahead = 0;
           if (b_.fetch_weights) {
-            tile.a_ahead = next_panel(tile.a, panel + weight_nr_, rows, part.begin,
-                                      lane + tile.lanes < lanes ? part.begin : following);
+            tile.a_ahead = next_panel(panel + weight_nr_, rows, part.begin,
+                                      lane + tile.lanes < lanes ? part.begin : following) -
+                           tile.a;
           }
           place_pixels(lane, part.begin, row, pack, tile);
         } else {
@@ -325,11 +336,13 @@ class BlockProduct {
           tile.a_ahead = b_.fetch_pixels && lane == 0 ? height * b_.pitch : 0;
           tile.a_run_left = b_.form == PixelForm::rows || tile.a_run_gap == 0 ? 0 : row_end(at);
           tile.b = weight_panel(lane, block.begin);
-          tile.b_ahead = 0;
+          tile.fetch = nullptr;
           if (b_.fetch_weights && (row == 0 || tile.a_ahead == 0)) {
-            share_fetch(next_panel(tile.b, lane + tile.lanes, lanes, block.begin, following),
+            share_fetch(next_panel(lane + tile.lanes, lanes, block.begin, following),
                         block.end - block.begin, tile_.nr, row, height,
                         tile.a_ahead != 0 ? height : rows, tile);
+          } else if (next_ != nullptr) {
+            fetch_next_patch(lane, row, height, rows, tile);
           }
           segments_.clip(part, at.w, left, tile);
         }
@@ -467,6 +480,8 @@ class BlockProduct {
   std::int64_t in_place_ = 0;             // pixels of a pack block, of whole panels
   Pair output_stride_;                    // floats from a window to the next one's
   bool rows_apart_ = false;               // an output row's windows from the next one's
+  const float* next_ = nullptr;           // block's first pixel of x, to be fetched
+  std::int64_t patch_pixels_ = 0;         // of x
   Pair tap_stride_;                       // and within a window
   Place panel_in_y_, panel_in_residual_;  // of pixels along the vectors
   std::int64_t first_pixel_ = 0;

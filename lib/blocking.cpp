@@ -111,8 +111,15 @@ class Candidate {
     // 1967 -> 1838 us (AVX-512), 2516 -> 2039 (AVX2). One pixel's tile is the only one.
     b_.fetch_weights =
         bytes > caches_.l2 / 2 && (b_.lanes == Lanes::pixels || pixels_ > b_.tile.mr);
-    const std::int64_t panels = p_.groups * round_up(channels_, weight_nr_) * depth_;
-    b_.groups_within = p_.x_strides[1] == 1 && panels * kFloat <= caches_.l2 / 4;
+    const std::int64_t panels = p_.groups * round_up(channels_, weight_nr_) * depth_ * kFloat;
+    // So does packing for pixels from L3, where groups lie pages apart: 32 groups of 16 channels
+    // 3x3 by 2 at 28x28, NHWC, 305 -> 270 us. Windows and weights from beyond L1 and L2 would wait
+    // behind them: at 56x56 1360 -> 1550, groups of 64 at 14x14 860 -> 1110 (Xeon, AVX-512).
+    const bool dense = p_.x_strides[1] == 1 && p_.x_strides[2] == p_.w * p_.x_strides[3];
+    b_.fetch_patch = b_.form == PixelForm::patch && dense && b_.pixel_block >= p_.ow &&
+                     b_.pack_elements * kFloat <= caches_.l1 * 3 / 2 && panels <= caches_.l2 / 2 &&
+                     p_.n * p_.c * p_.h * p_.w * kFloat > caches_.l2 / 2;
+    b_.groups_within = p_.x_strides[1] == 1 && panels <= caches_.l2 / 4;
     // Stores that wait for L3 or memory hold up the next tile: 96 to 400 channels 1x1 at 28x28, 4
     // images, NCHW, 2920 -> 2190 us (AVX2), 64 to 256 at 56x56 1020 -> 930 (AVX-512). Where y is
     // near, fetching costs 2 %, and short rows of channels come faster unasked: 1 to 64 3x3 at

@@ -24,19 +24,44 @@ std::int64_t gemm_workspace_bytes(const Problem& p, const Blocking& b, int weigh
 
 namespace {
 
+struct Block {
+  std::int64_t n, group, pixel, pixels, channel, channels;
+};
+
 // How the output is cut. Blocks of whole_rows that are smaller than a row end with it.
 struct Grid {
+  const Problem& p;
+  const Blocking& b;
   std::int64_t rows;            // of blocks of pixels
   std::int64_t blocks_per_row;  // of pixels
   std::int64_t row_pixels;      // that they cut
   std::int64_t channel_blocks;
 
-  Grid(const Problem& p, const Blocking& b) noexcept {
+  Grid(const Problem& problem, const Blocking& blocking) noexcept : p(problem), b(blocking) {
     const bool parts = b.whole_rows && b.pixel_block < p.ow;
     rows = parts ? p.oh : 1;
     row_pixels = parts ? p.ow : p.oh * p.ow;
     blocks_per_row = ceil_div(row_pixels, b.pixel_block);
     channel_blocks = ceil_div(p.k_per_group(), b.channel_block);
+  }
+
+  Block operator[](std::int64_t index) const noexcept {
+    Block block;
+    block.channel = index % channel_blocks * b.channel_block;
+    index /= channel_blocks;
+    const std::int64_t groups_within = b.groups_within ? p.groups : 1;
+    block.group = index % groups_within;
+    index /= groups_within;
+    const std::int64_t in_row = index % blocks_per_row * b.pixel_block;
+    index /= blocks_per_row;
+    block.pixel = index % rows * row_pixels + in_row;
+    index /= rows;
+    const std::int64_t groups_around = p.groups / groups_within;
+    block.group += index % groups_around;
+    block.n = index / groups_around * b.images;
+    block.channels = std::min(b.channel_block, p.k_per_group() - block.channel);
+    block.pixels = std::min(b.pixel_block, row_pixels - in_row);
+    return block;
   }
 };
 
@@ -127,29 +152,25 @@ void multiply_parts(const Operands& operands, const Blocking& b, std::int64_t n,
   }
 }
 
+// The first pixel of x that a block of whole rows reads.
+const float* first_pixel(const Operands& operands, const Block& block) noexcept {
+  const Problem& p = operands.problem;
+  const std::int64_t row = block.pixel / p.ow * p.window.stride.h - p.window.padding.top;
+  return operands.x + block.n * p.x_strides[0] + block.group * p.c_per_group() * p.x_strides[1] +
+         std::clamp<std::int64_t>(row, 0, p.h - 1) * p.x_strides[2];
+}
+
 }  // namespace
 
 void gemm(const Operands& operands, const Blocking& b, std::int64_t begin, std::int64_t end,
           void* workspace) noexcept {
   const Problem& p = operands.problem;
   const Grid grid(p, b);
-  for (std::int64_t block = begin; block < end; ++block) {
-    std::int64_t rest = block;
-    const std::int64_t channel = rest % grid.channel_blocks * b.channel_block;
-    rest /= grid.channel_blocks;
-    const std::int64_t groups_within = b.groups_within ? p.groups : 1;
-    std::int64_t group = rest % groups_within;
-    rest /= groups_within;
-    const std::int64_t in_row = rest % grid.blocks_per_row * b.pixel_block;
-    rest /= grid.blocks_per_row;
-    const std::int64_t row = rest % grid.rows;
-    rest /= grid.rows;
-    const std::int64_t groups_around = p.groups / groups_within;
-    group += rest % groups_around;
-    const std::int64_t n = rest / groups_around * b.images;
-    const std::int64_t channels = std::min(b.channel_block, p.k_per_group() - channel);
-    const std::int64_t pixel = row * grid.row_pixels + in_row;
-    const std::int64_t pixels = std::min(b.pixel_block, grid.row_pixels - in_row);
+  Block next = grid[begin];
+  for (std::int64_t index = begin; index < end; ++index) {
+    const auto [n, group, pixel, pixels, channel, channels] = next;
+    const bool is_last = index + 1 == end;
+    if (!is_last) next = grid[index + 1];
     if (b.form == PixelForm::taps) {
       const std::int64_t images = std::min(b.images, p.n - n);
       TapProduct(operands, b, {n, n + images}, {pixel / p.ow, (pixel + pixels) / p.ow}, group,
@@ -158,7 +179,9 @@ void gemm(const Operands& operands, const Blocking& b, std::int64_t begin, std::
     } else if (b.has_border) {
       multiply_parts(operands, b, n, group, pixel, pixels, channel, channels, workspace);
     } else {
-      BlockProduct(operands, b, n, group, workspace).run(pixel, pixels, channel, channels);
+      const bool fetches = b.fetch_patch && !is_last;
+      BlockProduct(operands, b, n, group, workspace)
+          .run(pixel, pixels, channel, channels, fetches ? first_pixel(operands, next) : nullptr);
     }
   }
 }

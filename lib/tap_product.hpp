@@ -194,7 +194,8 @@ class TapProduct {
       tile.a = a + row * tile.a_row_stride;
       if (tile.a_run > 0) tile.a += row / tile.a_run * tile.a_run_gap;
       if (ahead_ != 0) {
-        share_fetch(segments_[0].depth * nr_ + ahead_, tile.depth, nr_, row, height, length, tile);
+        share_fetch(tile.b + segments_[0].depth * nr_ + ahead_, tile.depth, nr_, row, height,
+                    length, tile);
       }
       call(height, tile);
       tile.sums += tile.tiles * height * nr_;

@@ -210,7 +210,7 @@ class Block {
           tile.a = v_ + point * b_.v_stride + row * b_.pitch + begin;
           tile.sums = m_ + point * b_.m_stride + row * nr_;
           if (b_.u_elements == 0) {
-            share_fetch(b_.u_stride, tile.depth, nr_, row, height, tiles, tile);
+            share_fetch(tile.b + b_.u_stride, tile.depth, nr_, row, height, tiles, tile);
           }
           t_.table.micro_gemm[static_cast<int>(AForm::rows)][height - 1][vectors - 1](tile);
           row += tile.tiles * height;
