@@ -41,10 +41,10 @@ class BlockProduct {
     const std::size_t lane_axis = b_.lanes == Lanes::pixels ? 3 : 1;
     lanes_adjacent_ = p_.y_strides[lane_axis] == 1 &&
                       (residual_ == nullptr || g_.residual_strides[lane_axis] == 1);
+    // Tiles of channels end where y does not follow on.
     const auto dense = [&](const Dims<4>& strides) {
       return p_.oh == 1 || strides[2] == p_.ow * strides[3];
     };
-    // Tiles of channels end where y does not follow on.
     may_be_wide_ = lanes_adjacent_ &&
                    (b_.lanes == Lanes::channels ||
                     (dense(p_.y_strides) && (residual_ == nullptr || dense(g_.residual_strides))));
@@ -137,12 +137,20 @@ class BlockProduct {
     return channel < channels ? weight_panel(channel, begin) : weight_panel(0, again);
   }
 
-  // Each tile a part of the pixels of the next block's patch, one a step.
-  void fetch_next_patch(std::int64_t lane, std::int64_t row, std::int64_t height, std::int64_t rows,
+  // Each tile a part of what the next block's patch copies, of a group's a pixel a step.
+  void fetch_next_patch(std::int64_t lane, std::int64_t lanes, std::int64_t row,
+                        std::int64_t height, std::int64_t rows,
                         TileArguments& tile) const noexcept {
-    tile.fetch_step = p_.x_strides[3];
-    tile.fetch_part = ceil_div(patch_pixels_ * height, rows) * tile.fetch_step;
-    tile.fetch = next_ + lane + patch_pixels_ * row / rows * tile.fetch_step;
+    const std::int64_t pixel = p_.x_strides[3];
+    if (p_.groups == 1) {
+      const std::int64_t part = ceil_div(patch_pixels_ * pixel * tile.lanes, lanes);
+      share_fetch(next_ + patch_pixels_ * pixel * lane / lanes, depth_, ceil_div(part, depth_), row,
+                  height, rows, tile);
+    } else {
+      tile.fetch = next_ + lane + patch_pixels_ * row / rows * pixel;
+      tile.fetch_step = pixel;
+      tile.fetch_part = ceil_div(patch_pixels_ * height, rows) * pixel;
+    }
   }
 
   // In place, only what the image's end leaves of a panel is packed.
@@ -178,22 +186,13 @@ class BlockProduct {
     tile.b_ahead = kStepsAhead * tile_.nr;
   }
 
-  // The first of the tiles that cover some rows, all of equal height; the rest have one row less.
-  struct Cut {
-    std::int64_t rows, tiles, height;
-  };
-  // As before, as a rule: divisions are felt between tiles.
-  const Cut& cut(std::int64_t rows, std::int64_t most) noexcept {
-    if (most == cut_to_ && rows == cut_rest_.rows) return cut_rest_;
-    if (most != cut_to_ || rows != cut_.rows) {
-      const std::int64_t tiles = ceil_div(rows, most);
-      const std::int64_t height = ceil_div(rows, tiles);
-      const std::int64_t low = tiles * height - rows;
-      cut_to_ = most;
-      cut_ = {rows, tiles - low, height};
-      cut_rest_ = {low * (height - 1), low, height - 1};
+  // As one of the last two, as a rule: divisions are felt between tiles.
+  const Cut& cut_as_before(std::int64_t rows, std::int64_t most) noexcept {
+    for (const Cut& known : cuts_) {
+      if (known.rows == rows && known.most == most) return known;
     }
-    return cut_;
+    cuts_[1] = cuts_[0];
+    return cuts_[0] = cut(rows, most);
   }
 
   // Where a pixel of the block is in the output.
@@ -202,8 +201,7 @@ class BlockProduct {
     return {flat / p_.ow, flat % p_.ow};
   }
 
-  // The window of a pixel of the block, and how many of `rest` from it on are evenly spaced and
-  // alike.
+  // The window of a pixel, and how many of `rest` from it on are evenly spaced and alike.
   const float* window(std::int64_t pixel, const Pair& at) const noexcept {
     if (b_.form == PixelForm::rows) return pixels_ + pixel * b_.pitch;
     return windows_ + (at.h - first_.h) * output_stride_.h + (at.w - first_.w) * output_stride_.w;
@@ -236,8 +234,7 @@ class BlockProduct {
     return std::max(last - in_panel(last) - channel, of_panel);
   }
 
-  // Pixels from one on of whose windows the same taps lie in the padding: tiles that end there pass
-  // over all of them.
+  // Pixels from one on whose windows have the same taps in the padding, which tiles pass over.
   std::int64_t pixels_alike(const Pair& at) noexcept {
     if (skips_columns_) {
       const std::int64_t alike = tap_columns_inside(p_, at.w).until - at.w;
@@ -316,10 +313,9 @@ class BlockProduct {
           continue;
         }
         const bool whole_rows = tiles_fill_rows && left > p_.ow;
-        const Cut& tiles = cut(whole_rows ? p_.ow : left, most_rows);
+        const Cut& tiles = cut_as_before(whole_rows ? p_.ow : left, most_rows);
         const std::int64_t height = tiles.height;
         tile.tiles = whole_rows ? left / height : tiles.tiles;
-        const AForm form = pixels_in_lanes ? AForm::columns : AForm::rows;
         if (pixels_in_lanes) {
           const std::int64_t panel = row - in_panel(row);
           tile.a = weight_panel(panel, part.begin) + in_panel(row);
@@ -342,11 +338,12 @@ class BlockProduct {
                         block.end - block.begin, tile_.nr, row, height,
                         tile.a_ahead != 0 ? height : rows, tile);
           } else if (next_ != nullptr) {
-            fetch_next_patch(lane, row, height, rows, tile);
+            fetch_next_patch(lane, lanes, row, height, rows, tile);
           }
           segments_.clip(part, at.w, left, tile);
         }
         tile.sums = sums + lane * rows + row * tile_.nr;
+        const AForm form = pixels_in_lanes ? AForm::columns : AForm::rows;
         const MicroKernel kernel = g_.table.tile(form, height, tile.lanes);
         if (tile.last) {
           store(kernel, tile, row, at, static_cast<int>(height), lane);
@@ -489,8 +486,7 @@ class BlockProduct {
   std::int64_t tap_rows_from_ = 0;  // the output row that tap_rows_ were asked for
   TapRange tap_rows_{0, 0, 0};
   std::int64_t first_channel_ = 0;
-  std::int64_t cut_to_ = 0;
-  Cut cut_{0, 0, 0}, cut_rest_{0, 0, 0};
+  Cut cuts_[2];
   std::int64_t column_cut_ = 0;
   WindowSegments segments_;
   // Rows of finished sums on their way to where lanes are apart, with the vector that scattering

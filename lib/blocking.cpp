@@ -2,8 +2,6 @@
 #include "blocking.hpp"
 
 #include <algorithm>
-#include <cstdlib>
-#include <numeric>
 
 #include "costs.hpp"
 #include "integers.hpp"
@@ -61,10 +59,14 @@ class Candidate {
     // The time of shallow tiles is their stores', which are faster in long stretches: up to 30 %
     // for 1 to 64 channels 3x3 at 570x570, 2 to 9 % for 1x1 from 16 to 64 channels, 1 to 3 % from
     // 96. Fewer at a time, they hold up the next tile's FMAs for less: 3 to 64 channels 7x7 stride
-    // 2 at 224x224, NHWC, 2100 -> 2035 us (AVX-512). Two packed panels would leave L1.
+    // 2 at 224x224, NHWC, 2100 -> 2035 us (AVX-512). Two packed panels would leave L1. Tiles of 6
+    // by 4 vectors have fewer sums than 14 by 2, which are faster where y is near: 24 to 144
+    // channels 1x1 at 56x56, NHWC, 151 -> 146 us (Xeon).
     const std::int64_t rows_of_tiles = b_.lanes == Lanes::pixels ? channels_ : pixels_;
     const bool is_shallow = depth_ <= (b_.form == PixelForm::columns ? kShallow : kShallow * 3 / 2);
-    b_.wide = b_.tile.wide_mr > 0 && (is_shallow || rows_of_tiles <= b_.tile.wide_mr);
+    const bool is_far = b_.lanes == Lanes::pixels || 2 * b_.tile.wide_mr >= b_.tile.mr ||
+                        p_.n * pixels_ * p_.k * kFloat > caches_.l2;
+    b_.wide = b_.tile.wide_mr > 0 && ((is_shallow && is_far) || rows_of_tiles <= b_.tile.wide_mr);
     switch (b_.form) {
       case PixelForm::columns:
         columns();
@@ -112,12 +114,14 @@ class Candidate {
     b_.fetch_weights =
         bytes > caches_.l2 / 2 && (b_.lanes == Lanes::pixels || pixels_ > b_.tile.mr);
     const std::int64_t panels = p_.groups * round_up(channels_, weight_nr_) * depth_ * kFloat;
-    // So does packing for pixels from L3, where groups lie pages apart: 32 groups of 16 channels
-    // 3x3 by 2 at 28x28, NHWC, 305 -> 270 us. Windows and weights from beyond L1 and L2 would wait
-    // behind them: at 56x56 1360 -> 1550, groups of 64 at 14x14 860 -> 1110 (Xeon, AVX-512).
+    // So does packing for pixels from L3 or memory: 32 to 64 channels 3x3 by 2 at 416x416, NHWC,
+    // 12.6 -> 11.4 ms, and groups, pages apart, of 16 at 28x28 305 -> 270 us. There, windows and
+    // weights from beyond L1 and L2 would wait behind them: at 56x56 1360 -> 1550, groups of 64 at
+    // 14x14 860 -> 1110 (Xeon, AVX-512).
     const bool dense = p_.x_strides[1] == 1 && p_.x_strides[2] == p_.w * p_.x_strides[3];
-    b_.fetch_patch = b_.form == PixelForm::patch && dense && b_.pixel_block >= p_.ow &&
-                     b_.pack_elements * kFloat <= caches_.l1 * 3 / 2 && panels <= caches_.l2 / 2 &&
+    const bool near = b_.pack_elements * kFloat <= caches_.l1 * 3 / 2 && panels <= caches_.l2 / 2;
+    b_.fetch_patch = b_.form == PixelForm::patch && dense && (p_.groups == 1 || near) &&
+                     b_.pixel_block >= p_.ow && b_.kc == depth_ && !b_.fetch_weights &&
                      p_.n * p_.c * p_.h * p_.w * kFloat > caches_.l2 / 2;
     b_.groups_within = p_.x_strides[1] == 1 && panels <= caches_.l2 / 4;
     // Stores that wait for L3 or memory hold up the next tile: 96 to 400 channels 1x1 at 28x28, 4
@@ -450,17 +454,6 @@ class Candidate {
 };
 
 }  // namespace
-
-Patch::Patch(const Problem& p, std::int64_t output_rows, std::int64_t output_columns) noexcept {
-  const auto fit = [](std::int64_t outputs, std::int64_t stride, std::int64_t kernel,
-                      std::int64_t dilation, std::int64_t& visited) {
-    visited = kernel == 1 ? stride : outputs == 1 ? dilation : std::gcd(stride, dilation);
-    return ((outputs - 1) * stride + (kernel - 1) * dilation) / visited + 1;
-  };
-  const Window& w = p.window;
-  rows = fit(output_rows, w.stride.h, w.kernel_size.h, w.dilation.h, step.h);
-  columns = fit(output_columns, w.stride.w, w.kernel_size.w, w.dilation.w, step.w);
-}
 
 bool make_blocking(const Problem& p, const Tiles& tiles, const CacheSizes& caches, Lanes lanes,
                    PixelForm form, Blocking& blocking) noexcept {

@@ -24,15 +24,6 @@ enum class PixelForm : std::int32_t {
 // orders axes by it.
 enum class Along : std::int32_t { images, rows, columns };
 
-// The padded image under a block of output rows and columns, in steps that leave out what no
-// window reads.
-struct Patch {
-  Patch(const Problem& problem, std::int64_t output_rows, std::int64_t output_columns) noexcept;
-
-  Pair step;
-  std::int64_t rows, columns;
-};
-
 inline bool has_adjacent_channels(const Problem& p) noexcept {
   return p.x_strides[1] == 1 || p.c_per_group() == 1;
 }

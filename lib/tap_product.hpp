@@ -181,15 +181,14 @@ class TapProduct {
     }
   }
 
-  // Rows that follow each other in the sums, in tiles of equal height, or of one row less.
+  // Rows that follow each other in the sums.
   void multiply_run(std::int64_t length, TileArguments& tile) noexcept {
     const std::int64_t most = b_.tile.rows(tile.lanes);
     const float* const a = tile.a;
     for (std::int64_t row = 0; row < length;) {
-      const std::int64_t rest = length - row;
-      const std::int64_t tiles = rest <= most ? 1 : ceil_div(rest, most);
-      const std::int64_t height = tiles == 1 ? rest : ceil_div(rest, tiles);
-      tile.tiles = tiles - (tiles * height - rest);
+      const Cut first = cut(length - row, most);
+      const std::int64_t height = first.height;
+      tile.tiles = first.tiles;
       tile.a_run_left = tile.a_run > 0 ? tile.a_run - row % tile.a_run : 0;
       tile.a = a + row * tile.a_row_stride;
       if (tile.a_run > 0) tile.a += row / tile.a_run * tile.a_run_gap;

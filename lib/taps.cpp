@@ -2,6 +2,7 @@
 #include "taps.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 #include "integers.hpp"
 
@@ -93,6 +94,17 @@ bool cuts_columns(const Problem& p, int mr) noexcept {
   if (has_far_columns(p.window)) return true;
   return p.window.kernel_size.w >= 2 * mr && p.c_per_group() >= kLeastChannels &&
          share_of_columns_inside(p, column_cut(p, mr)) < 0.9;
+}
+
+Patch::Patch(const Problem& p, std::int64_t output_rows, std::int64_t output_columns) noexcept {
+  const auto fit = [](std::int64_t outputs, std::int64_t stride, std::int64_t kernel,
+                      std::int64_t dilation, std::int64_t& visited) {
+    visited = kernel == 1 ? stride : outputs == 1 ? dilation : std::gcd(stride, dilation);
+    return ((outputs - 1) * stride + (kernel - 1) * dilation) / visited + 1;
+  };
+  const Window& w = p.window;
+  rows = fit(output_rows, w.stride.h, w.kernel_size.h, w.dilation.h, step.h);
+  columns = fit(output_columns, w.stride.w, w.kernel_size.w, w.dilation.w, step.w);
 }
 
 Inside::Inside(const Problem& p) noexcept {

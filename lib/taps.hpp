@@ -35,6 +35,15 @@ std::int64_t column_cut(const Problem& problem, int mr) noexcept;
 // Is that worth it?
 bool cuts_columns(const Problem& problem, int mr) noexcept;
 
+// The padded image under a block of output rows and columns, in steps that leave out what no
+// window reads.
+struct Patch {
+  Patch(const Problem& problem, std::int64_t output_rows, std::int64_t output_columns) noexcept;
+
+  Pair step;
+  std::int64_t rows, columns;
+};
+
 // Outputs whose windows lie in the image, [begin, end) along each axis.
 struct Inside {
   explicit Inside(const Problem& problem) noexcept;

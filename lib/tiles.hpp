@@ -6,6 +6,7 @@
 #include "../kernels/table.hpp"
 #include "caches.hpp"
 #include "costs.hpp"
+#include "integers.hpp"
 
 namespace fastconv {
 
@@ -47,6 +48,17 @@ struct Tiles {
     return lanes == Lanes::channels ? channels : pixels;
   }
 };
+
+// The first of the tiles of `most` rows that cover some, all of one height; the rest have a row
+// less.
+struct Cut {
+  std::int64_t rows = 0, most = 0, tiles = 0, height = 0;
+};
+inline Cut cut(std::int64_t rows, std::int64_t most) noexcept {
+  const std::int64_t tiles = rows <= most ? 1 : ceil_div(rows, most);
+  const std::int64_t height = tiles == 1 ? rows : ceil_div(rows, tiles);
+  return {rows, most, tiles - (tiles * height - rows), height};
+}
 
 // Rows so many floats apart that L1 holds a line of each of, at the same offset, and one of
 // weights: as many lines whose addresses differ by pages share a set as L1 has pages, 8 or 12. Of

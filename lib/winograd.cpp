@@ -203,10 +203,9 @@ class Block {
       for (std::int64_t point = 0; point < b_.points(); ++point) {
         tile.b = u + point * b_.u_stride;
         for (std::int64_t row = 0; row < tiles;) {
-          const std::int64_t left = tiles - row;
-          const std::int64_t count = ceil_div(left, max_rows_);
-          const std::int64_t height = ceil_div(left, count);
-          tile.tiles = count - (count * height - left);  // the others are one row less
+          const Cut first = cut(tiles - row, max_rows_);
+          const std::int64_t height = first.height;
+          tile.tiles = first.tiles;
           tile.a = v_ + point * b_.v_stride + row * b_.pitch + begin;
           tile.sums = m_ + point * b_.m_stride + row * nr_;
           if (b_.u_elements == 0) {
