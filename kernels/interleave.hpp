@@ -118,6 +118,13 @@ FASTCONV_INLINE void join_triples(V (&v)[3]) noexcept {
   v[2] = vector_of_triples<2>(spread);
 }
 
+// Vector v of a row of `count` floats, which ends within it, before it or behind it.
+template <class V>
+FASTCONV_INLINE int lanes_of(int v, std::int64_t count) noexcept {
+  const std::int64_t left = count - v * V::width;
+  return left <= 0 ? 0 : left < V::width ? static_cast<int>(left) : V::width;
+}
+
 // out[c * plane + pixel] = in[pixel * step + c]
 template <class Arch>
 void split_channels(float* out, std::int64_t plane, const float* in, std::int64_t step,
@@ -133,6 +140,17 @@ void split_channels(float* out, std::int64_t plane, const float* in, std::int64_
     return;
   }
   if (channels == 3) {
+    if (V::free_masks && count < V::width) {  // 10x10, three images: 1.8 -> 1.1 us
+      V triple[3];
+      FASTCONV_UNROLL
+      for (int v = 0; v < 3; ++v) {
+        triple[v] = V::load_first(in + v * V::width, lanes_of<V>(v, 3 * count));
+      }
+      split_triples(triple);
+      FASTCONV_UNROLL
+      for (int c = 0; c < 3; ++c) triple[c].store_first(out + c * plane, static_cast<int>(count));
+      return;
+    }
     cover_pixels<V::width>(
         count, true,
         [&](std::int64_t pixel) __attribute__((always_inline)) {
@@ -189,6 +207,17 @@ void join_channels(float* out, std::int64_t step, const float* in, std::int64_t 
     return;
   }
   if (channels == 3) {
+    if (V::free_masks && count < V::width) {
+      const int lanes = static_cast<int>(count);
+      V triple[3] = {V::load_first(in, lanes), V::load_first(in + plane, lanes),
+                     V::load_first(in + 2 * plane, lanes)};
+      join_triples(triple);
+      FASTCONV_UNROLL
+      for (int v = 0; v < 3; ++v) {
+        triple[v].store_first(out + v * V::width, lanes_of<V>(v, 3 * count));
+      }
+      return;
+    }
     cover_pixels<V::width>(
         count, true,
         [&](std::int64_t pixel) __attribute__((always_inline)) {
