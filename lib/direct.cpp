@@ -2,6 +2,7 @@
 #include "direct.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 
 #include "blocking.hpp"
@@ -22,15 +23,23 @@ void set_planes(const Problem& p, DirectBlocking& b) noexcept {
   b.row_step = patch.step.h;
   b.plane_rows = patch.rows;
   b.plane_columns = (b.columns - 1) * stride.w + (kernel.w - 1) * dilation.w + 1;
-  b.pitch = round_up(ceil_div(b.plane_columns, stride.w), 16);
-  // An odd number of cache lines, or the channels would share sets.
-  b.plane = (b.plane_rows * std::min(stride.w, kernel.w) * b.pitch) | 16;
-  b.plane_elements = b.groups * p.c_per_group() * b.plane;
+  // The channels of a row follow each other: a tap's are on few pages, and blocks below keep whole
+  // rows. An odd number of cache lines from one to the next, and from row to row, or they would
+  // share sets.
+  b.plane = round_up(ceil_div(b.plane_columns, stride.w), 16) | 16;
+  b.pitch = (b.groups * p.c_per_group() * b.plane) | 16;
+  b.plane_elements = b.plane_rows * std::min(stride.w, kernel.w) * b.pitch;
 }
 
 // Floats from one channel of the staged result to the next, likewise.
 std::int64_t staged_plane(std::int64_t rows, std::int64_t columns) noexcept {
   return (rows * round_up(columns, 16)) | 16;
+}
+
+// Rows of planes that a block leaves to the one below it.
+std::int64_t rows_kept(const Problem& p, const DirectBlocking& b) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  return !b.in_place && stride.h == 1 && b.row_step == 1 ? (kernel.h - 1) * dilation.h : 0;
 }
 
 // And of what a block takes of scratch memory.
@@ -107,10 +116,64 @@ double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
   return tiles * real(per_row) * real(ceil_div(out_columns, columns));
 }
 
+std::int64_t image_bytes(const Problem& p) noexcept { return p.c * p.h * p.w * kFloat; }
+
 // Floats that the offsets of all steps of the depth and the taps' phases take at the start of the
 // workspace.
 std::int64_t table_elements(const Problem& p) noexcept {
   return round_up(2 * (p.c_per_group() * p.taps() + p.window.kernel_size.w), 16);
+}
+
+// Groups, rows and columns of a block.
+void cut_blocks(const Problem& p, const Tile& tile, const CacheSizes& caches,
+                DirectBlocking& b) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  const auto fits = [&](std::int64_t rows, std::int64_t most) {
+    b.rows = rows;
+    set_planes(p, b);
+    const std::int64_t output =
+        p.y_strides[3] == 1 ? 0 : b.groups * p.k_per_group() * b.rows * b.columns;
+    return (b.plane_elements + output) * kFloat <= most;
+  };
+  // Of few adjacent channels planes stay in L1, for most of the time is the copy's; but parts of
+  // rows that are far away come slowly one below the other. 32 to 3 channels 1x1 at 112x112, NHWC:
+  // 102 -> 62 us (AVX-512), 127 -> 84 (AVX2), 3 to 3 3x3 at 224x224 125 -> 91, 182 -> 145 (Xeon).
+  const bool overlap = (kernel.h - 1) * dilation.h >= stride.h;
+  const bool near = !b.in_place && p.x_strides[1] == 1 && p.c_per_group() >= p.k_per_group() &&
+                    (!overlap || image_bytes(p) <= kNearBytes);
+  // Rows of a tile share what they read of weights, and blocks that overlap what they copy.
+  const bool alone = near && !overlap;
+  const std::int64_t more = alone ? 1 : kTileRows;
+  const std::int64_t near_bytes = caches.l1 / 4 * (alone ? 2 : 3);
+  const auto tallest = [&](std::int64_t most) {
+    std::int64_t rows = std::min(p.oh, more);
+    if (!fits(rows, most)) return std::int64_t{0};
+    while (rows < p.oh && fits(std::min(p.oh, rows + more), most)) {
+      rows = std::min(p.oh, rows + more);
+    }
+    return rows;
+  };
+  // Adjacent channels are copied together, whatever their group: lines are then read once. 4 groups
+  // of 23 to 6 2x2 by 4 at 97x170, NHWC: 4530 -> 3110 us (AVX-512), 5100 -> 3900 (AVX2).
+  const std::int64_t grouped = p.x_strides[1] == 1 || p.y_strides[1] == 1 ? p.groups : 1;
+  struct {
+    std::int64_t groups, most;
+  } const attempts[] = {
+      {grouped, near ? near_bytes : caches.l2 / 2}, {grouped, caches.l2 / 2}, {1, caches.l2 / 2}};
+  std::int64_t rows = 0;
+  for (const auto& attempt : attempts) {
+    b.groups = attempt.groups;
+    b.columns = p.ow;
+    rows = tallest(attempt.most);
+    while (rows == 0 && b.columns > (alone ? 2 : kTileRows) * tile.width) {
+      b.columns = round_up(ceil_div(b.columns, 2), tile.width);
+      rows = tallest(attempt.most);
+    }
+    if (rows > 0) break;
+  }
+  // A single row takes only the rows under its taps.
+  const std::int64_t tile_rows = std::min(p.oh, kTileRows);
+  b.rows = rows > 0 ? rows : b.in_place || fits(tile_rows, caches.l2) ? tile_rows : 1;
 }
 
 }  // namespace
@@ -122,42 +185,9 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
   b.in_place = stride.w == 1 && p.x_strides[3] == 1 && windows_inside(p);
   // The planes of many channels are more streams than a CPU follows by itself: 64 to 2 channels at
   // 388x388 take 2.3 ms rather than 3.4 (AVX-512), 2.4 rather than 4.5 (AVX2). Near ones lose.
-  const std::int64_t bytes = p.c * p.h * p.w * kFloat;
+  const std::int64_t bytes = image_bytes(p);
   b.fetch = b.in_place && p.taps() == 1 && bytes > 8 * caches.l2;
-  // As many rows as half of L2 holds: those that neighbouring blocks both copy weigh more than
-  // whether planes are in L1. Rows of a tile that all of L2 holds share what they read of weights;
-  // a single one takes only the rows under its taps.
-  const auto fits = [&](std::int64_t rows, std::int64_t most) {
-    b.rows = rows;
-    set_planes(p, b);
-    const std::int64_t output =
-        p.y_strides[3] == 1 ? 0 : b.groups * p.k_per_group() * b.rows * b.columns;
-    return (b.plane_elements + output) * kFloat <= most;
-  };
-  const auto tallest = [&] {
-    std::int64_t rows = std::min(p.oh, kTileRows);
-    if (!fits(rows, caches.l2 / 2)) return std::int64_t{0};
-    while (rows < p.oh && fits(std::min(p.oh, rows + kTileRows), caches.l2 / 2)) {
-      rows = std::min(p.oh, rows + kTileRows);
-    }
-    return rows;
-  };
-  // Adjacent channels are copied together, whatever their group: lines are then read once. 4 groups
-  // of 23 to 6 2x2 by 4 at 97x170, NHWC: 4530 -> 3110 us (AVX-512), 5100 -> 3900 (AVX2).
-  const bool adjacent = p.x_strides[1] == 1 || p.y_strides[1] == 1;
-  std::int64_t rows = 0;
-  for (const std::int64_t groups : {adjacent ? p.groups : 1, std::int64_t{1}}) {
-    b.groups = groups;
-    b.columns = p.ow;
-    rows = tallest();
-    while (rows == 0 && b.columns > kTileRows * tile.width) {
-      b.columns = round_up(ceil_div(b.columns, 2), tile.width);
-      rows = tallest();
-    }
-    if (rows > 0) break;
-  }
-  const std::int64_t tile_rows = std::min(p.oh, kTileRows);
-  b.rows = rows > 0 ? rows : b.in_place || fits(tile_rows, caches.l2) ? tile_rows : 1;
+  cut_blocks(p, tile, caches, b);
   set_buffers(p, b);
 
   const double images = real(p.groups);
@@ -173,8 +203,8 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
   }
   const std::int64_t channels_in = b.groups * p.c_per_group();
   const std::int64_t channels_out = b.groups * p.k_per_group();
-  const double blocks =
-      real(p.groups / b.groups * ceil_div(p.oh, b.rows) * ceil_div(p.ow, b.columns));
+  const std::int64_t row_blocks = ceil_div(p.oh, b.rows);
+  const double strips = real(p.groups / b.groups * ceil_div(p.ow, b.columns));
   // Of one element of a channel, where those of `channels` are copied between rows and pixels; of
   // pixels on lines of their own a few channels leave most of a line unused.
   const double cycle = tile.cycle;
@@ -195,7 +225,9 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
                                                : apart(together, 3, element_step, p.w, kCopyScalar,
                                                        quad_cycles(tile.width));
     const std::int64_t phases = std::min(stride.w / std::gcd(stride.w, dilation.w), kernel.w);
-    const double plane_rows = real(channels_in * b.plane_rows * phases);
+    const std::int64_t kept = rows_kept(p, b);
+    const std::int64_t copied = row_blocks * (b.plane_rows - kept) + kept;
+    const double plane_rows = real(channels_in * copied * phases);
     const double columns = real(b.plane_columns) / real(stride.w);
     // Columns in the padding are found one by one; a last part of a vector, of every second one.
     const double ends = real(std::max<std::int64_t>(2, b.plane_columns - p.w)) * kRun +
@@ -205,7 +237,9 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
     const double far = bytes <= kNearBytes ? 1.0 : channels_in > 32 ? 4.0 : 2.0;
     const bool at_once = p.x_strides[1] == 1 && element_step > 1 && p.ow >= tile.width;
     const double runs = plane_rows / real(at_once ? channels_in : 1);
-    b.pack_cycles = blocks * (plane_rows * columns * element * far + runs * ends * cycle);
+    const double moved = real((row_blocks - 1) * kept * b.pitch);
+    b.pack_cycles = strips * (plane_rows * columns * element * far + runs * ends * cycle +
+                              moved * kCopyVector / tile.width);
   }
   const double outputs = images * real(p.k_per_group()) * vectors;
   const std::int64_t together = p.y_strides[1] == 1 ? channels_out : 1;
@@ -314,9 +348,23 @@ void set_up(const Operands& t, const DirectBlocking& b, float* workspace, Region
   d.epilogue = &t.epilogue;
 }
 
+// The image's rows under a block, of which the first ones may be the last ones of the block above.
+void fill_planes(const Operands& t, const DirectBlocking& b, RegionArguments& planes,
+                 std::int64_t kept) noexcept {
+  float* const out = planes.out;
+  const std::int64_t floats = planes.phase_count * planes.pitch;  // of a row
+  if (kept > 0)
+    std::memmove(out, out + b.rows * floats, static_cast<std::size_t>(kept * floats * kFloat));
+  planes.out += kept * floats;
+  planes.first_row += kept;
+  planes.rows -= kept;
+  t.table.pack_planes(planes);
+  planes.out = out;
+}
+
 void direct_block(const Operands& t, const DirectBlocking& b, RegionArguments& planes,
                   DirectArguments& d, std::int64_t n, std::int64_t first_group, std::int64_t row,
-                  std::int64_t column) noexcept {
+                  std::int64_t column, std::int64_t kept) noexcept {
   const Problem& p = t.problem;
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
   const float* x = t.x + n * p.x_strides[0] + first_group * p.c_per_group() * p.x_strides[1];
@@ -331,7 +379,7 @@ void direct_block(const Operands& t, const DirectBlocking& b, RegionArguments& p
     planes.first_column = column;
     planes.rows = ((rows - 1) * stride.h + (kernel.h - 1) * dilation.h) / b.row_step + 1;
     planes.columns = (columns - 1) * stride.w + (kernel.w - 1) * dilation.w + 1;
-    t.table.pack_planes(planes);
+    fill_planes(t, b, planes, kept);
     d.x = planes.out;
   }
   d.rows = rows;
@@ -389,24 +437,30 @@ void direct_block(const Operands& t, const DirectBlocking& b, RegionArguments& p
 void direct(const Operands& t, const DirectBlocking& b, std::int64_t begin, std::int64_t end,
             void* workspace) noexcept {
   const Problem& p = t.problem;
-  std::int64_t column = 0, row = 0, image = 0;  // or some groups of one
+  const std::int64_t kept = rows_kept(p, b);
+  // Down the rows if these are kept, else along them.
+  const std::size_t inner = kept > 0 ? 0 : 1;
+  const Dims<2> size{p.oh, p.ow}, step{b.rows, b.columns};
+  Dims<2> at{0, 0};
+  std::int64_t image = 0;  // or some groups of one
   if (begin > 0) {
-    const std::int64_t column_blocks = ceil_div(p.ow, b.columns);
-    const std::int64_t row_blocks = ceil_div(p.oh, b.rows);
-    column = begin % column_blocks * b.columns;
-    row = begin / column_blocks % row_blocks * b.rows;
-    image = begin / column_blocks / row_blocks;
+    const std::int64_t inner_blocks = ceil_div(size[inner], step[inner]);
+    const std::int64_t outer_blocks = ceil_div(size[1 - inner], step[1 - inner]);
+    at[inner] = begin % inner_blocks * step[inner];
+    at[1 - inner] = begin / inner_blocks % outer_blocks * step[1 - inner];
+    image = begin / inner_blocks / outer_blocks;
   }
   RegionArguments planes;
   DirectArguments d;
   set_up(t, b, static_cast<float*>(workspace), planes, d);
   for (std::int64_t block = begin; block < end; ++block) {
     const std::int64_t parts = p.groups / b.groups;
-    direct_block(t, b, planes, d, image / parts, image % parts * b.groups, row, column);
-    if ((column += b.columns) < p.ow) continue;
-    column = 0;
-    if ((row += b.rows) < p.oh) continue;
-    row = 0;
+    direct_block(t, b, planes, d, image / parts, image % parts * b.groups, at[0], at[1],
+                 block > begin && at[0] > 0 ? kept : 0);
+    if ((at[inner] += step[inner]) < size[inner]) continue;
+    at[inner] = 0;
+    if ((at[1 - inner] += step[1 - inner]) < size[1 - inner]) continue;
+    at[1 - inner] = 0;
     ++image;
   }
 }

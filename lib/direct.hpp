@@ -18,8 +18,9 @@ struct DirectBlocking {
   std::int64_t groups = 1;             // of a block: one, or all
   std::int64_t rows = 0, columns = 0;  // of its output
   std::int64_t row_step = 1;           // image rows from one row of the planes to the next
-  std::int64_t plane_rows = 0, plane_columns = 0, pitch = 0;
-  std::int64_t plane = 0;            // floats from one channel to the next
+  std::int64_t plane_rows = 0, plane_columns = 0;
+  std::int64_t plane = 0;            // floats from one channel of a row to the next
+  std::int64_t pitch = 0;            // and from one phase of a row, or row, to the next
   std::int64_t plane_elements = 0;   // of all channels
   std::int64_t output_elements = 0;  // of the staged result, if y's columns are apart
   double fma_cycles = 0, pack_cycles = 0, store_cycles = 0;

@@ -51,6 +51,34 @@ TEST_SUITE("blocks") {
     sweep.run(problems[6], Layout::flipped, Fill::integers, 6);
   }
 
+  TEST_CASE("few channels: rows that a block leaves to the one below, parts of rows") {
+    Sweep sweep(false);
+    PostOps adds;
+    adds.sum = true;
+    const Problem problems[] = {
+        problem(16, 1, 1, 3, 1, 1, {23, 200}),   problem(3, 3, 1, {5, 3}, 1, {2, 0}, {61, 140}, 2),
+        problem(70, 2, 1, 3, 1, 1, {43, 150}),   problem(12, 4, 2, {3, 2}, 1, 1, {50, 75}),
+        problem(40, 2, 1, 1, 1, 0, {7, 130}, 2),  // nothing is left or copied twice
+        problem(24, 3, 1, 2, 3, 0, {31, 220}),   problem(16, 2, 1, 3, 2, 1, {47, 150}),
+    };
+    std::uint64_t seed = 0;
+    for (const Problem& p : problems) {
+      const Guard guard = ++seed % 2 == 0 ? Guard::after : Guard::before;
+      sweep.run(p, Layout::nhwc, Fill::floats, seed, true, guard, adds);
+      sweep.run(p, Layout::nchw, Fill::integers, seed, true, guard);
+      sweep.run(p, Layout::nhwc_slice, Fill::integers, seed);
+    }
+    Conv2d other = conv_of(8, 2, 3, 2);
+    other.dilation = 2;
+    other.padding_mode = PaddingMode::circular;
+    sweep.run(problem_of(other, 2, 40, 170), Layout::nhwc, Fill::integers, ++seed);
+    // Three channels of rows shorter than a vector.
+    for (const std::int64_t width : {1, 5, 8, 10, 15, 16, 17}) {
+      sweep.run(problem(3, 3, 1, 3, 1, 1, {4, width}, 2), Layout::nhwc, Fill::floats, ++seed, true,
+                Guard::after);
+    }
+  }
+
   TEST_CASE("depthwise, one or two columns of several images in a block") {
     Sweep sweep;
     PostOps adds;
