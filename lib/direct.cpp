@@ -81,7 +81,7 @@ double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
   // What lies beyond L1, or evicts itself there, comes anew for every tap, unless neighbouring
   // ones find it, or an image of few channels is streams that prefetchers follow.
   const std::int64_t bytes = kFloat * (b.in_place ? channels_in * p.h * p.w : b.plane_elements);
-  const bool evicts = b.in_place && channels_in > 8 && aliases(p.x_strides[1]);
+  const bool evicts = b.in_place && p.taps() > 1 && channels_in > 8 && aliases(p.x_strides[1]);
   const bool follows = b.in_place && channels_in <= kStreams;
   // Many planes are each read once, from other pages and as fast as they come.
   const std::int64_t streams = b.fetch ? kStreamsFetched : kStreams;
