@@ -24,9 +24,10 @@ void set_planes(const Problem& p, DirectBlocking& b) noexcept {
   b.plane_rows = patch.rows;
   b.plane_columns = (b.columns - 1) * stride.w + (kernel.w - 1) * dilation.w + 1;
   // The channels of a row follow each other: a tap's are on few pages, and blocks below keep whole
-  // rows. An odd number of cache lines from one to the next, and from row to row, or they would
-  // share sets.
-  b.plane = round_up(ceil_div(b.plane_columns, stride.w), 16) | 16;
+  // rows. Not a multiple of four cache lines from one to the next, and an odd number from row to
+  // row, or they would share sets.
+  b.plane = round_up(ceil_div(b.plane_columns, stride.w), 16);
+  if (b.plane % 64 == 0) b.plane += 16;
   b.pitch = (b.groups * p.c_per_group() * b.plane) | 16;
   b.plane_elements = b.plane_rows * std::min(stride.w, kernel.w) * b.pitch;
 }
@@ -171,9 +172,10 @@ void cut_blocks(const Problem& p, const Tile& tile, const CacheSizes& caches,
     }
     if (rows > 0) break;
   }
-  // A single row takes only the rows under its taps.
-  const std::int64_t tile_rows = std::min(p.oh, kTileRows);
-  b.rows = rows > 0 ? rows : b.in_place || fits(tile_rows, caches.l2) ? tile_rows : 1;
+  // Fewer than a tile's, of what all of L2 holds.
+  if (rows == 0) rows = std::min(p.oh, kTileRows);
+  while (rows > 1 && !b.in_place && !fits(rows, caches.l2)) --rows;
+  b.rows = rows;
 }
 
 }  // namespace
