@@ -98,7 +98,7 @@ struct RegionArguments {
   const std::int64_t* phases = nullptr;  // pack_planes only
   std::int64_t phase_count = 0;
   std::int64_t plane = 0;  // pack_planes only: floats from one channel to the next
-  std::int64_t pitch = 0;  // floats from one row of a plane, or one pixel of a patch, to the next
+  std::int64_t pitch = 0;  // floats from one phase of planes, or one pixel of a patch, to the next
   float* out = nullptr;    // may be written up to a vector behind the last element
 };
 
@@ -275,7 +275,7 @@ struct KernelTable {
 
   // Convolution without packing, for few channels in planes.
   void (*direct)(const DirectArguments& arguments);
-  // [channels][rows][phases][pitch]: phase p has columns p, p + stride.w, … of the padded image.
+  // [rows][phases][channels][pitch]: phase p has columns p, p + stride.w, … of the padded image.
   void (*pack_planes)(const RegionArguments& arguments);
   // Whole vectors where one of both has adjacent channels and the other adjacent columns.
   void (*copy_planes)(const PlaneCopy& copy);
