@@ -39,6 +39,10 @@ function(build_with_cmake from)
   if(NOT said STREQUAL "ok 6.52961")  # (48 x (4 x 0.01 + 0.02) x 64 x 0.03) + 1, at a corner
     message(FATAL_ERROR "network says: ${said}")
   endif()
+  run(COMMAND ${WORK_DIR}/build/c_plan OUTPUT said)
+  if(NOT said STREQUAL "ok 3.56")  # 4 x 64 x 0.01 + 1, at a corner
+    message(FATAL_ERROR "c_plan says: ${said}")
+  endif()
   file(RENAME ${WORK_DIR}/build/consumer ${WORK_DIR}/consumer)
   file(RENAME ${WORK_DIR}/build/c_consumer ${WORK_DIR}/c_consumer)
   # The consumer's file is compiled with the consumer's flags alone.

@@ -1,6 +1,6 @@
 # README.md shows the programs that the install tests build, to the letter.
 file(READ ${SOURCE_DIR}/README.md readme)
-foreach(name IN ITEMS main.cpp network.cpp main.c)
+foreach(name IN ITEMS main.cpp network.cpp main.c plan.c)
   cmake_path(GET name EXTENSION LAST_ONLY language)
   string(SUBSTRING ${language} 1 -1 language)
   file(READ ${SOURCE_DIR}/tests/consumer/${name} program)
