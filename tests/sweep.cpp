@@ -37,6 +37,7 @@ void Sweep::run(const Problem& problem, Layout layout, Fill fill, std::uint64_t 
 }
 
 Sweep::~Sweep() {
+  if (runs_.empty()) return;  // a short sweep, none of whose steps was to be taken
   for (const Algorithm algorithm : general_algorithms()) {
     if (!covers(algorithm, tested_isas().front())) continue;
     CHECK_MESSAGE(runs_[algorithm] > 0, std::string(fastconv::name(algorithm)),

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../kernels/weights.hpp"
@@ -130,6 +132,14 @@ Tensor chain(const Problem& p, const Operands& operands, bool fused) {
   return y;
 }
 
+// That of a case, spelled out once for all that is compared with it.
+const Tensor& chain_of(const Case& c, const Problem& p, const Operands& operands, bool fused) {
+  static std::map<std::pair<const Case*, bool>, Tensor> chains;
+  const auto found = chains.find({&c, fused});
+  if (found != chains.end()) return found->second;
+  return chains.emplace(std::make_pair(&c, fused), chain(p, operands, fused)).first->second;
+}
+
 LayerOptions options_of(Algorithm algorithm, Isa isa) {
   LayerOptions options;
   options.algorithm = algorithm;
@@ -246,6 +256,7 @@ void for_each_result(Function function) {
       CAPTURE(std::string(name(isa)));
       const Layer layer = layer_of(p, operands, c.algorithm, isa);
       for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
+        if (!takes_next()) continue;
         const Tensor x(layout, operands.x.view().shape);
         copy(operands.x.view(), x.view());
         const Tensor y(layout, {p.mb, p.conv.out_channels, p.oh, p.ow});
@@ -270,7 +281,7 @@ TEST_SUITE("bits") {
           if (is_fused(isa) == fused) levels.push_back(isa);
         }
         if (levels.empty()) continue;
-        const Tensor expected = chain(p, operands, fused);
+        const Tensor& expected = chain_of(c, p, operands, fused);
         for (const Isa isa : levels) {
           CAPTURE(std::string(name(isa)));
           const Layer layer = layer_of(p, operands, c.algorithm, isa);
@@ -303,7 +314,7 @@ TEST_SUITE("bits") {
       const Operands operands(p);
       for (const Isa isa : tested_isas()) {
         CAPTURE(std::string(name(isa)));
-        const Tensor sums = chain(p, operands, is_fused(isa));
+        const Tensor& sums = chain_of(c, p, operands, is_fused(isa));
         for (const Place& place : kPlaces) {
           CAPTURE(std::string(name(place.x)));
           CAPTURE(std::string(name(place.y)));
