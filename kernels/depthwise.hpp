@@ -130,7 +130,7 @@ void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int
       }
     }
   }
-  finish_pixels<Arch>(d, channel, lanes, row, pixel,
+  finish_pixels<Arch>(d, channel, Partial ? lanes : W, row, pixel,
                       d.y + row * d.y_row_stride + pixel * d.y_pixel_stride + channel,
                       d.y_pixel_stride, sum);
 }
@@ -218,55 +218,76 @@ template <class Arch, int Taps, int Stride>
 void depthwise_rows(const DepthwiseArguments& d) noexcept {
   // Two vectors of 8 lanes are a cache line: where pixels share a few sets of L1, its second half
   // would not be there any more. Two of 16 are two lines, in other sets; all halve the calls.
-  constexpr bool few = Vector<Arch>::registers == 16;
-  constexpr bool pairs = Taps == 0 || (Taps == 3 && (few || Stride == 2));
+  constexpr bool few = Vector<Arch>::registers == 16, wide = Taps >= 5;
+  constexpr bool pairs = Taps == 0 || (Taps == 3 && (few || Stride == 2)) || (wide && !few);
   // Kernels for few pixels, which wait for their sums, are worth their size where vectors are long
   // and filters wide: 8 channels and more of 4x4, 5x5, ...
-  constexpr bool single = Vector<Arch>::width > 4 && Taps >= 5;
+  constexpr bool single = Vector<Arch>::width > 4 && wide;
   constexpr bool fours = single || (Vector<Arch>::width > 4 && Taps == 3 && !few);
   const std::int64_t row_stride = d.stride_h * d.row_step;
-  int done = 0;
+  // What is under a tile stays in L1 for the next row's, or a vector's rows follow each other.
+  const std::int64_t together = wide && d.down ? d.rows : 1, next = together * row_stride;
+  int done = 0;  // channels that pairs of vectors cover
+  std::int64_t covered = d.pixels;
   if constexpr (pairs) {
     constexpr int Two = kMaxVectors * Vector<Arch>::width;
     // Tiles of one vector, which load less, are worth as many calls again.
     const bool slide = Taps == 0 && few && slides<Arch, 1> && d.stride_w == 1 &&
                        d.dilation_w == 1 && d.kernel_w >= 4 && d.kernel_h >= 4 && !d.x_crowds;
     done = slide ? 0 : d.channels / Two * Two;
-    cover_row<Taps == 3 && few ? 4 : 7, fours>(
-        done > 0 ? d.pixels : 0, [&](auto count, auto pixel) {
-          constexpr int P = decltype(count)::value;
-          const float* const* in = d.inputs + pixel * d.stride_w;
-          for (std::int64_t row = 0; row < d.rows; ++row, in += row_stride) {
-            for (int channel = 0; channel < done; channel += Two) {
-              if (d.fetch != 0) fetch_ahead(d, in, P, channel, row, pixel);
-              constexpr int own = P > 1 ? 1 : 0;
-              depthwise_tile<Arch, P, kMaxVectors, own * Taps, own * Stride, false>(
-                  d, in, channel, Vector<Arch>::width, row, pixel);
-            }
+    const auto tiles = [&](auto count, std::int64_t pixel) {
+      constexpr int P = decltype(count)::value, own = P > 1 ? 1 : 0;
+      const float* const* top = d.inputs + pixel * d.stride_w;
+      for (std::int64_t first = 0; first < d.rows; first += together, top += next) {
+        for (int channel = 0; channel < done; channel += Two) {
+          const float* const* in = top;
+          for (std::int64_t row = first; row < first + together; ++row, in += row_stride) {
+            if (d.fetch != 0) fetch_ahead(d, in, P, channel, row, pixel);
+            depthwise_tile<Arch, P, kMaxVectors, own * Taps, own * Stride, false>(
+                d, in, channel, Vector<Arch>::width, row, pixel);
+          }
+        }
+      }
+    };
+    if constexpr (wide) {
+      // Seven sums wait where a core does two FMAs at once, 14 do not. There are kernels for seven
+      // alone, and one vector's for what is left over, no fewer than four.
+      const std::int64_t left = d.pixels % 7;
+      covered = d.pixels - left;
+      if (covered > 0 && left > 0 && left < 4) covered -= 7;
+      for (std::int64_t pixel = 0; pixel < covered; pixel += 7) tiles(Constant<7>{}, pixel);
+    } else {
+      cover_row<Taps == 3 && few ? 4 : 7, fours>(done > 0 ? d.pixels : 0, tiles);
+    }
+  }
+  constexpr bool even = wide && Stride == 1 && !few;
+  // Tiles of one vector, of pixels from `begin` on and channels [from, to).
+  const auto rest = [&](std::int64_t begin, int from, int to) {
+    const std::int64_t pixels = from < to ? d.pixels - begin : 0;
+    cover_row<7, fours && !even, even, single>(pixels, [&](auto count, std::int64_t pixel) {
+      constexpr int P = decltype(count)::value;
+      pixel += begin;
+      const float* const* top = d.inputs + pixel * d.stride_w;
+      for (std::int64_t first = 0; first < d.rows; first += together, top += next) {
+        cover_channels<Arch>(from, to, [&](auto partial, int channel, int lanes) {
+          constexpr bool Partial = decltype(partial)::value != 0;
+          // Where masks take time a part of a vector has kernels of its own for three taps alone.
+          constexpr bool whole = !Partial || Vector<Arch>::free_masks || Taps == 3;
+          constexpr int own = whole && (P > 1 || single) ? 1 : 0;
+          constexpr int T = own * Taps, S = own * Stride;
+          const float* const* in = top;
+          for (std::int64_t row = first; row < first + together; ++row, in += row_stride) {
+            if (d.fetch != 0) fetch_ahead(d, in, P, channel, row, pixel);
+            depthwise_tile<Arch, P, 1, T, S, Partial>(d, in, channel, lanes, row, pixel);
           }
         });
+      }
+    });
+  };
+  for (bool paired = wide && !few;; paired = false) {
+    rest(paired ? covered : 0, paired ? 0 : done, paired ? done : d.channels);
+    if (!paired) break;
   }
-  // What is under a tile stays in L1 for the next row's, or a vector's rows follow each other.
-  const std::int64_t together = Taps >= 5 && d.down ? d.rows : 1;
-  constexpr bool even = Taps >= 5 && Stride == 1 && !few;
-  cover_row<7, fours && !even, even, single>(
-      done < d.channels ? d.pixels : 0, [&](auto count, auto pixel) {
-        constexpr int P = decltype(count)::value;
-        for (std::int64_t first = 0; first < d.rows; first += together) {
-          cover_channels<Arch>(done, d.channels, [&](auto partial, int channel, int lanes) {
-            constexpr bool Partial = decltype(partial)::value != 0;
-            // Where masks take time a part of a vector has kernels of its own for three taps alone.
-            constexpr bool whole = !Partial || Vector<Arch>::free_masks || Taps == 3;
-            constexpr int own = whole && (P > 1 || single) ? 1 : 0;
-            constexpr int T = own * Taps, S = own * Stride;
-            const float* const* in = d.inputs + first * row_stride + pixel * d.stride_w;
-            for (std::int64_t row = first; row < first + together; ++row, in += row_stride) {
-              if (d.fetch != 0) fetch_ahead(d, in, P, channel, row, pixel);
-              depthwise_tile<Arch, P, 1, T, S, Partial>(d, in, channel, lanes, row, pixel);
-            }
-          });
-        }
-      });
 }
 
 template <class Arch, int Stride>
