@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// How depthwise tiles go, for cores and caches that this machine need not have.
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <string>
+
+#include "../lib/depthwise.hpp"
+#include "../lib/geometry.hpp"
+#include "check.hpp"
+
+namespace fastconv::testing {
+namespace {
+
+// Over channels: with 16 registers, with 32 and two FMA of a long vector a cycle, or one.
+const Tile kShort{8, 16, 6, 6, 3, true, false, true};
+const Tile kLong{16, 32, 14, 14, 6, false, true, true};
+const Tile kHalves{16, 32, 14, 14, 6, false, true, true, 0.5};
+
+constexpr CacheSizes kLarge{48 << 10, 2 << 20};
+constexpr CacheSizes kSmall{32 << 10, 512 << 10};
+
+DepthwiseBlocking blocking(const Conv2d& conv, const Dims<4>& x, const Dims<4>& y, const Tile& tile,
+                           const CacheSizes& caches) {
+  fastconv::Problem problem;
+  const Status status =
+      make_problem(conv, {nullptr, x, strides_of(Layout::nhwc, x), nullptr, -1},
+                   {nullptr, y, strides_of(Layout::nhwc, y), nullptr, -1}, problem);
+  REQUIRE_MESSAGE(status.ok(), text(status));
+  DepthwiseBlocking b;
+  REQUIRE(choose_depthwise(problem, tile, caches, b));
+  return b;
+}
+
+DepthwiseBlocking blocking(const std::string& descriptor, const Tile& tile,
+                           const CacheSizes& caches = kLarge) {
+  CAPTURE(descriptor);
+  Problem p;
+  ParseError error;
+  REQUIRE_MESSAGE(parse_problem(descriptor, p, error), error.reason);
+  return blocking(p.conv, {p.mb, p.conv.in_channels, p.ih, p.iw},
+                  {p.mb, p.conv.out_channels, p.oh, p.ow}, tile, caches);
+}
+
+}  // namespace
+
+TEST_SUITE("blocking") {
+  TEST_CASE("depthwise: a vector's rows follow each other, or a row's vectors") {
+    // Three taps: but where pixels are an even number of lines apart and far away or crowded.
+    const std::string far = "g128mb1ic128ih56oc128kh3ph1", near = "g192mb1ic192ih28oc192kh3ph1";
+    CHECK(!blocking(far, kLong).down);
+    CHECK(blocking(far, kHalves).down);
+    CHECK(blocking(far, kShort).down);
+    CHECK(blocking(near, kLong).down);
+    CHECK(!blocking(near, kLong, kSmall).down);
+    CHECK(blocking("g240mb1ic240ih56oc240kh3ph1", kLong).down);
+    CHECK(!blocking("g192mb1ic192ih28oc192kh3sh2ph1", kLong).down);
+    for (const Tile& tile : {kShort, kLong, kHalves}) {
+      CHECK(!blocking("g256mb1ic256ih28oc256kh3sh2ph1", tile).down);
+    }
+    // Wider filters: where a row is more than L1 holds beside the next one.
+    CHECK(!blocking("g128mb1ic128ih56oc128kh5sh2ph2", kShort).down);
+    CHECK(blocking("g128mb1ic128ih56oc128kh5sh2ph2", kShort, kSmall).down);
+    CHECK(!blocking("g32mb1ic32ih28oc32kh5ph2", kShort).down);
+    CHECK(blocking("g32mb1ic32ih28oc32kh5ph2", kLong).down);
+    CHECK(blocking("g256mb1ic256ih28oc256kh5ph2", kLong).down);
+    CHECK(!blocking("g256mb1ic256ih28oc256kh5ph2", kHalves).down);
+    CHECK(!blocking("g512mb8ic512ih28oc512kh5ph2", kLong).down);
+  }
+
+  TEST_CASE("depthwise: channels that are taken across fill a part of L1") {
+    CHECK(blocking("g512mb1ic512ih14oc512kh3ph1", kLong).channels == 256);
+    CHECK(blocking("g512mb1ic512ih14oc512kh3ph1", kHalves).channels == 512);
+    CHECK(blocking("g480mb1ic480ih14oc480kh3ph1", kLong).channels == 480);
+  }
+
+  TEST_CASE("depthwise: nor do the largest strides and dilations overflow") {
+    constexpr std::int64_t kHuge = std::int64_t{1} << 61;
+    Conv2d conv;
+    conv.in_channels = conv.out_channels = conv.groups = 512;
+    for (const Tile& tile : {kShort, kLong, kHalves}) {
+      for (const std::int64_t kernel : {3, 5, 7}) {
+        conv.kernel_size = kernel;
+        conv.padding = 0;
+        conv.stride = kHuge;
+        const DepthwiseBlocking b = blocking(conv, {1, 512, 8, 8}, {1, 512, 1, 1}, tile, kLarge);
+        CHECK(b.rows == 1);
+        CHECK(b.channels <= 512);
+        CHECK(b.cycles() > 0.0);
+      }
+    }
+  }
+}
+
+}  // namespace fastconv::testing
