@@ -59,14 +59,15 @@ class Candidate {
     // The time of shallow tiles is their stores', which are faster in long stretches: up to 30 %
     // for 1 to 64 channels 3x3 at 570x570, 2 to 9 % for 1x1 from 16 to 64 channels, 1 to 3 % from
     // 96. Fewer at a time, they hold up the next tile's FMAs for less: 3 to 64 channels 7x7 stride
-    // 2 at 224x224, NHWC, 2100 -> 2035 us (AVX-512). Two packed panels would leave L1. Tiles of 6
-    // by 4 vectors have fewer sums than 14 by 2, which are faster where y is near: 24 to 144
-    // channels 1x1 at 56x56, NHWC, 151 -> 146 us (Xeon).
+    // 2 at 224x224, NHWC, 2100 -> 2035 us (AVX-512). Two packed panels would leave L1. Where y is
+    // near, more sums at a time gain more: 24 to 144 1x1 at 56x56, NHWC, 151 -> 146 (Xeon).
     const std::int64_t rows_of_tiles = b_.lanes == Lanes::pixels ? channels_ : pixels_;
     const bool is_shallow = depth_ <= (b_.form == PixelForm::columns ? kShallow : kShallow * 3 / 2);
-    const bool is_far = b_.lanes == Lanes::pixels || 2 * b_.tile.wide_mr >= b_.tile.mr ||
-                        p_.n * pixels_ * p_.k * kFloat > caches_.l2;
+    const bool is_far =
+        b_.lanes == Lanes::pixels || 2 * b_.tile.wide_mr >= b_.tile.mr || y_bytes() > caches_.l2;
     b_.wide = b_.tile.wide_mr > 0 && ((is_shallow && is_far) || rows_of_tiles <= b_.tile.wide_mr);
+    const std::int64_t panels = p_.groups * round_up(channels_, weight_nr_) * depth_ * kFloat;
+    b_.groups_within = p_.x_strides[1] == 1 && panels <= caches_.l2 / 4;
     switch (b_.form) {
       case PixelForm::columns:
         columns();
@@ -109,33 +110,15 @@ class Candidate {
         has_far_planes(p_, caches_)) {
       b_.pack_cycles += real(ceil_div(pixels_, b_.tile.width) * depth_) * kVectorFar;
     }
-    // From beyond L2, which a first tile would wait for: 1280 to 1280 channels 1x1 at 8x8, NCHW,
-    // 1967 -> 1838 us (AVX-512), 2516 -> 2039 (AVX2). One pixel's tile is the only one.
-    b_.fetch_weights =
-        bytes > caches_.l2 / 2 && (b_.lanes == Lanes::pixels || pixels_ > b_.tile.mr);
-    const std::int64_t panels = p_.groups * round_up(channels_, weight_nr_) * depth_ * kFloat;
-    // So does packing for pixels from L3 or memory: 32 to 64 channels 3x3 by 2 at 416x416, NHWC,
-    // 12.6 -> 11.4 ms, and groups, pages apart, of 16 at 28x28 305 -> 270 us. There, windows and
-    // weights from beyond L1 and L2 would wait behind them: at 56x56 1360 -> 1550, groups of 64 at
-    // 14x14 860 -> 1110 (Xeon, AVX-512).
-    const bool dense = p_.x_strides[1] == 1 && p_.x_strides[2] == p_.w * p_.x_strides[3];
-    const bool near = b_.pack_elements * kFloat <= caches_.l1 * 3 / 2 && panels <= caches_.l2 / 2;
-    b_.fetch_patch = b_.form == PixelForm::patch && dense && (p_.groups == 1 || near) &&
-                     b_.pixel_block >= p_.ow && b_.kc == depth_ && !b_.fetch_weights &&
-                     p_.n * p_.c * p_.h * p_.w * kFloat > caches_.l2 / 2;
-    b_.groups_within = p_.x_strides[1] == 1 && panels <= caches_.l2 / 4;
-    // Stores that wait for L3 or memory hold up the next tile: 96 to 400 channels 1x1 at 28x28, 4
-    // images, NCHW, 2920 -> 2190 us (AVX2), 64 to 256 at 56x56 1020 -> 930 (AVX-512). Where y is
-    // near, fetching costs 2 %, and short rows of channels come faster unasked: 1 to 64 3x3 at
-    // 570x570, NHWC, AVX2 6880 -> 6400 us.
-    const bool long_rows = b_.lanes == Lanes::pixels || (b_.wide ? 2 : 1) * b_.tile.nr >= 4 * kLine;
-    b_.fetch_y = p_.n * pixels_ * p_.k * kFloat > 2 * caches_.l2 && long_rows;
+    set_fetches(p_, panels, caches_, b_);
     return true;
   }
 
   const Blocking& blocking() const noexcept { return b_; }
 
  private:
+  std::int64_t y_bytes() const noexcept { return p_.n * pixels_ * p_.k * kFloat; }
+
   // Of a window's depth, at least; what wider tiles take beyond their steps is fitted with theirs.
   std::int64_t stretches() const noexcept {
     return b_.form == PixelForm::rows || channels_ > b_.tile.width ? 1 : p_.window.kernel_size.h;
@@ -307,9 +290,19 @@ class Candidate {
       const std::int64_t limit = few ? 2 * caches_.l2 : caches_.l2 / 4;
       return patch.rows * patch.columns <= limit / unit && rows * columns <= sums_limit();
     };
+    // Groups that share lines of x find them in L2: 32 groups of 8, 3x3 by 2 at 56x56, 470 -> 330
+    // us (Xeon, AVX2). Several sweeps over a row's channels find its lines of y there: 1 to 64
+    // channels 3x3 at 570x570 17.1 -> 13.4 ms.
+    const bool share = b_.groups_within && p_.groups > 1 && 2 * p_.c_per_group() <= kLine;
+    const bool sweeps = channels_ > (b_.wide ? 2 : 1) * b_.tile.nr && y_bytes() > 2 * caches_.l2;
+    const auto near = [&](std::int64_t rows) {
+      const std::int64_t read = std::min(p_.h, rows * p_.window.stride.h) * p_.w * p_.c;
+      const std::int64_t written = rows * p_.ow * channels_;
+      return std::max(share ? read : 0, sweeps ? written : 0) <= caches_.l2 / 2 / kFloat;
+    };
     std::int64_t rows = 1;
     std::int64_t columns = p_.ow;
-    while (rows < p_.oh && fits(rows + 1, columns)) ++rows;
+    while (rows < p_.oh && fits(rows + 1, columns) && near(rows + 1)) ++rows;
     rows = ceil_div(p_.oh, ceil_div(p_.oh, rows));
     if (rows == 1) {
       while (columns > b_.tile.mr && !fits(1, columns)) columns = ceil_div(columns, 2);
@@ -395,10 +388,6 @@ class Candidate {
     if (far && overlap && kernel.h > 1 && kernel.w > 1) {
       b_.pack_cycles += real(p_.c_per_group() * p_.h * p_.w / kLine) * kLineFar;
     }
-    // Those of tiles one below the other follow on: 256 to 21 channels at 129x129 3310 -> 2730 us
-    // (AVX2 3320 -> 2270).
-    b_.fetch_pixels = p_.taps() == 1 && p_.x_strides[3] == depth_ && window.stride.w == 1 &&
-                      b_.kc == depth_ && p_.n * p_.h * p_.w * depth_ * kFloat > caches_.l2;
     return true;
   }
 

@@ -234,7 +234,7 @@ bool choose_depthwise(const Problem& p, const Tile& tile, const CacheSizes& cach
                    : choose_pixels(p, tile, caches, !adjacent, repeated));
     }
   }
-  if (!adjacent && has_planes(p)) consider(choose_planes(p, tile, caches));
+  if ((!adjacent || p.k == 1) && has_planes(p)) consider(choose_planes(p, tile, caches));
   return b.rows > 0;
 }
 

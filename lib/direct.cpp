@@ -95,6 +95,9 @@ double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
                        : bytes <= caches.l1 * 3 / 4 || follows || once ? 0.0
                        : bytes <= caches.l2 || b.fetch                 ? kVectorL2
                                                                        : kVectorL3;
+  const bool returns = follows && p.taps() == 1 && bytes + kFloat * p.k * p.oh * p.ow > caches.l2;
+  const double again = 1.0 - real(channels) / real(p.k_per_group());
+  const double streamed = returns ? tile.width * kFloat / kReturned * cycle : 0.0;
   // Steps of the weights are on lines of their own, but for narrow ones.
   const std::int64_t lanes = direct_lanes(p.k_per_group(), tile.nr);
   const std::int64_t weight_bytes = channels_in * p.taps() * lanes * kFloat;
@@ -103,14 +106,17 @@ double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
                                                             : 0.0;
   const auto cost = [&](std::int64_t rows) {
     const double loads = shared && rows > 1 ? real(rows + kernel.h - 1) / real(rows * kernel.h) : 1;
-    const double vector =
+    const double near =
         std::max(channels * kFma, loads * kLoadUnaligned + channels * kLoadScalar / 3);
+    const double vector = near + std::max(0.0, streamed - near) * again;
     const double taken = real(rows) * wide;
     const bool finds = real(channels_in * kLine * kFloat) * (taken + 1) <= real(caches.l1);
     const double far = level * cycle * loads / (finds ? real(kernel.w) : 1.0);
     const double page = once ? kPlane : 0.0;
-    const double step = std::max(taken * vector, kFmaLatency * cycle) + taken * far +
-                        (kStep + page + weights) * cycle;
+    const double fma = taken * vector;
+    const double latency = kFmaLatency * cycle;
+    const double chained = fma < latency ? latency : std::max(fma, kChained * latency);
+    const double step = chained + taken * far + (kStep + page + weights) * cycle;
     return real(channels_in * p.taps()) * std::max(step, taken * least) + kTileDirect * cycle;
   };
   const double tiles = real(out_rows / tall) * cost(tall) + real(out_rows % tall) * cost(1);
