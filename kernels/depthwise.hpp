@@ -284,6 +284,8 @@ void depthwise_rows(const DepthwiseArguments& d) noexcept {
       }
     });
   };
+  // Pixels that pairs leave of their channels, then the other channels: called from one place, or
+  // its tiles would be there twice.
   for (bool paired = wide && !few;; paired = false) {
     rest(paired ? covered : 0, paired ? 0 : done, paired ? done : d.channels);
     if (!paired) break;

@@ -96,7 +96,7 @@ class PaddedRow {
 };
 
 // The image under a block of output rows and columns, padded, as planes whose columns a stride
-// visits one after the other: [rows][phases][channels][pitch], of which those under a tap.
+// visits one after the other: [rows][phases][channels][plane], of which those under a tap.
 template <class Arch>
 void pack_planes(const RegionArguments& arguments) {
   const Problem& p = *arguments.problem;

@@ -275,7 +275,7 @@ struct KernelTable {
 
   // Convolution without packing, for few channels in planes.
   void (*direct)(const DirectArguments& arguments);
-  // [rows][phases][channels][pitch]: phase p has columns p, p + stride.w, … of the padded image.
+  // [rows][phases][channels][plane]: phase p has columns p, p + stride.w, … of the padded image.
   void (*pack_planes)(const RegionArguments& arguments);
   // Whole vectors where one of both has adjacent channels and the other adjacent columns.
   void (*copy_planes)(const PlaneCopy& copy);

@@ -93,12 +93,11 @@ class BlockProduct {
   // Where the windows of a block are read: from a patch of the padded image, or from x itself.
   void place_windows(const PackArguments& pack) noexcept {
     const Window& window = p_.window;
-    const std::int64_t oh = pack.first / p_.ow;
-    const std::int64_t ow = pack.first % p_.ow;
+    const Pair at{pack.first / p_.ow, pack.first % p_.ow};
     Pair step = 1;
     Pair strides{p_.x_strides[2], p_.x_strides[3]};
-    windows_ = x_ + (oh * window.stride.h - window.padding.top) * strides.h +
-               (ow * window.stride.w - window.padding.left) * strides.w;
+    windows_ = x_ + (at.h * window.stride.h - window.padding.top) * strides.h +
+               (at.w * window.stride.w - window.padding.left) * strides.w;
     if (b_.form == PixelForm::patch) {
       const Patch size(p_, ceil_div(pack.count, p_.ow), std::min(pack.count, p_.ow));
       patch_pixels_ = std::min(size.rows, p_.h) * p_.w;
@@ -106,8 +105,8 @@ class BlockProduct {
       patch.problem = &p_;
       patch.x = x_;
       patch.channels = p_.c_per_group();
-      patch.first_row = oh;
-      patch.first_column = ow;
+      patch.first_row = at.h;
+      patch.first_column = at.w;
       patch.rows = size.rows;
       patch.columns = size.columns;
       patch.row_step = size.step.h;
@@ -121,7 +120,7 @@ class BlockProduct {
     }
     output_stride_ = {window.stride.h / step.h * strides.h, window.stride.w / step.w * strides.w};
     if (p_.ow == 1) output_stride_.w = output_stride_.h;
-    rows_apart_ = p_.ow * output_stride_.w != output_stride_.h;
+    rows_apart_ = !tile_.straddles && p_.ow * output_stride_.w != output_stride_.h;
     tap_stride_ = {window.dilation.h / step.h * strides.h, window.dilation.w / step.w * strides.w};
   }
 
@@ -186,7 +185,7 @@ class BlockProduct {
     tile.b_ahead = kStepsAhead * tile_.nr;
   }
 
-  // As one of the last two, as a rule: divisions are felt between tiles.
+  // The last two are kept: divisions are felt between tiles.
   const Cut& cut_as_before(std::int64_t rows, std::int64_t most) noexcept {
     for (const Cut& known : cuts_) {
       if (known.rows == rows && known.most == most) return known;
@@ -206,11 +205,11 @@ class BlockProduct {
     if (b_.form == PixelForm::rows) return pixels_ + pixel * b_.pitch;
     return windows_ + (at.h - first_.h) * output_stride_.h + (at.w - first_.w) * output_stride_.w;
   }
-  // Where rows lie apart, those of several go together if tiles straddle them or, from a row's
-  // first on, end where rows do.
+  // Where tiles end with rows, those of several go together from a row's first on if they fill
+  // them.
   std::int64_t even_windows(const Pair& at, std::int64_t rest, bool tiles_fill_rows) noexcept {
     std::int64_t pixels = std::min(rest, pixels_alike(at));
-    if (rows_apart_ && !tile_.straddles) {
+    if (rows_apart_) {
       if (pixels < 2 * p_.ow || at.w != 0 || !tiles_fill_rows) return std::min(row_end(at), pixels);
       pixels -= pixels % p_.ow;
     }
@@ -240,7 +239,9 @@ class BlockProduct {
       const std::int64_t alike = tap_columns_inside(p_, at.w).until - at.w;
       return std::min(row_end(at), std::max(alike, column_cut_));
     }
-    if (!skips_padding_ || p_.ow < tile_.mr / 2) return std::numeric_limits<std::int64_t>::max();
+    if (!skips_padding_ || (p_.ow < tile_.mr / 2 && !rows_apart_)) {
+      return std::numeric_limits<std::int64_t>::max();
+    }
     return (tap_rows(at.h).until - at.h) * p_.ow - at.w;
   }
 
@@ -288,7 +289,7 @@ class BlockProduct {
       const std::int64_t most_rows = tile_.rows(tile.lanes);
       const bool tiles_fill_panels = weight_nr_ % most_rows == 0;
       const bool tiles_fill_rows =
-          rows_apart_ && !tile_.straddles && p_.ow % ceil_div(p_.ow, most_rows) == 0;
+          rows_apart_ && !b_.fetch_pixels && p_.ow % ceil_div(p_.ow, most_rows) == 0;
       Depths part = block;
       Pair at = place_of(pixels_in_lanes ? lane : 0);
       if (pixels_in_lanes) {
@@ -377,9 +378,8 @@ class BlockProduct {
             b_.lanes == Lanes::pixels ? strides[1] : strides[3]};
   }
 
-  // Runs the kernel on tiles of `rows` rows each and stores them: in y, if their lanes are adjacent
-  // and their pixels evenly spaced there and in the residual, else on the stage. Fewer than asked
-  // for, if these do not go the same way.
+  // Runs the kernel on tiles of `rows` rows and stores them: in y, if lanes are adjacent and pixels
+  // evenly spaced there and in the residual, else on the stage; fewer than asked if these differ.
   void store(MicroKernel kernel, TileArguments& tile, std::int64_t row, const Pair& at, int rows,
              std::int64_t lane) noexcept {
     const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
@@ -476,7 +476,7 @@ class BlockProduct {
   const float* windows_ = nullptr;
   std::int64_t in_place_ = 0;             // pixels of a pack block, of whole panels
   Pair output_stride_;                    // floats from a window to the next one's
-  bool rows_apart_ = false;               // an output row's windows from the next one's
+  bool rows_apart_ = false;               // tiles end with rows, whose windows lie apart
   const float* next_ = nullptr;           // block's first pixel of x, to be fetched
   std::int64_t patch_pixels_ = 0;         // of x
   Pair tap_stride_;                       // and within a window

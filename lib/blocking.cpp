@@ -66,8 +66,8 @@ class Candidate {
     const bool is_far =
         b_.lanes == Lanes::pixels || 2 * b_.tile.wide_mr >= b_.tile.mr || y_bytes() > caches_.l2;
     b_.wide = b_.tile.wide_mr > 0 && ((is_shallow && is_far) || rows_of_tiles <= b_.tile.wide_mr);
-    const std::int64_t panels = p_.groups * round_up(channels_, weight_nr_) * depth_ * kFloat;
-    b_.groups_within = p_.x_strides[1] == 1 && panels <= caches_.l2 / 4;
+    const std::int64_t weight_bytes = p_.groups * round_up(channels_, weight_nr_) * depth_ * kFloat;
+    b_.groups_within = p_.x_strides[1] == 1 && weight_bytes <= caches_.l2 / 4;
     switch (b_.form) {
       case PixelForm::columns:
         columns();
@@ -110,7 +110,7 @@ class Candidate {
         has_far_planes(p_, caches_)) {
       b_.pack_cycles += real(ceil_div(pixels_, b_.tile.width) * depth_) * kVectorFar;
     }
-    set_fetches(p_, panels, caches_, b_);
+    set_fetches(p_, weight_bytes, caches_, b_);
     return true;
   }
 

@@ -72,8 +72,8 @@ bool make_blocking(const Problem& problem, const Tiles& tiles, const CacheSizes&
 // The same of the form `taps`, for tiles and blocks of channels that are set.
 bool block_taps(const Problem& problem, const CacheSizes& caches, Blocking& blocking) noexcept;
 
-// What its tiles fetch; the panels of all groups' weights are so many bytes.
-void set_fetches(const Problem& problem, std::int64_t panels, const CacheSizes& caches,
+// What its tiles fetch. The weights are those of all groups.
+void set_fetches(const Problem& problem, std::int64_t weight_bytes, const CacheSizes& caches,
                  Blocking& blocking) noexcept;
 
 // The form that costs least for weights that are finite or not. A pure function of its arguments.

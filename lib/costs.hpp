@@ -41,18 +41,18 @@ constexpr double kRun = 4.0;             // set-up of a run of neighbouring lane
 constexpr double kTap = 35.0;            // set-up of a panel's pixels under one tap
 constexpr double kTileDirect = 12.0;     // what a direct tile takes beyond its steps
 constexpr double kStep = 0.3;            // and a step beyond its FMAs
-// Times that latency where a step has just as many sums as it asks for: 5.7 cycles rather than 4.3
-// (Xeon, AVX2). 32 groups of 8 channels 3x3 at 14x14, NHWC, by gemm: 148 -> 120 us.
+constexpr double kVectorL2 = 0.5;        // and each of its vectors that comes from L2
+constexpr double kVectorL3 = 1.0;        // or from beyond
+constexpr double kVectorOnce = 1.5;      // the least that one takes from L3 that is read once
+constexpr double kVectorFar = 4.0;       // and one of many planes in memory
+constexpr double kPlane = 3.0;           // a step to the next of many planes
+constexpr double kWeightL3 = 6.0;        // and one whose weights come from there
+// Times kFmaLatency where a step of direct's has just as many sums as it asks for: 5.7 cycles
+// rather than 4.3 (Xeon, AVX2). 32 groups of 8 channels 3x3 at 14x14, NHWC, by gemm: 148 -> 120 us.
 constexpr double kChained = 1.3;
 // Bytes a cycle of planes that come anew for every few channels out, where L2 does not hold them
 // and y: 48 to 24 channels 1x1 at 112x112, NCHW, by gemm: 323 -> 270 us (Xeon, AVX-512).
 constexpr double kReturned = 24.0;
-constexpr double kVectorL2 = 0.5;     // and each of its vectors that comes from L2
-constexpr double kVectorL3 = 1.0;     // or from beyond
-constexpr double kVectorOnce = 1.5;   // the least that one takes from L3 that is read once
-constexpr double kVectorFar = 4.0;    // and one of many planes in memory
-constexpr double kPlane = 3.0;        // a step to the next of many planes
-constexpr double kWeightL3 = 6.0;     // and one whose weights come from there
 constexpr double kPage = 6.0;         // a store to another page than the last
 constexpr double kStoreVector = 2.0;  // epilogue and store
 constexpr double kTransform = 4.0;    // one vector of one point, into or out of Winograd's domain

@@ -35,6 +35,9 @@ struct DepthwiseBlocking {
 // Do whole groups fill a vector, with no more input than output channels?
 bool is_depthwise(std::int64_t in_per_group, std::int64_t out_per_group, int width) noexcept;
 
+// One plane to one, whose weights lie as a merged group's do.
+inline bool is_plane(const Problem& problem) noexcept { return problem.c == 1 && problem.k == 1; }
+
 // False if the kernel does not serve the problem.
 bool choose_depthwise(const Problem& problem, const Tile& tile, const CacheSizes& caches,
                       DepthwiseBlocking& blocking) noexcept;

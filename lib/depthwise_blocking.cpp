@@ -13,7 +13,7 @@ constexpr std::int64_t kRows = kMaxDepthwiseRows;
 constexpr std::int64_t kPixels = 56;
 constexpr std::int64_t kListed = 112;    // likewise, in all rows and images of a block
 constexpr std::int64_t kChannels = 512;  // 240 in parts of 128 take 5 to 9 % longer
-constexpr std::int64_t kAcross = 256;    // where a core takes them all before the next row
+constexpr std::int64_t kAcross = 256;    // where a core takes a row's before the next row's
 
 // Of the zeros around an image a patch holds nothing.
 bool has_patch(const Problem& p) noexcept {
@@ -45,11 +45,6 @@ bool fetches(const Problem& p, std::int64_t times, int width, const CacheSizes& 
   return is_far(p, width < kMaxWidth && p.window.stride.w == 1 ? p.n : 1, times, caches);
 }
 
-// Does a core do two FMAs of the longest vectors a cycle?
-bool two_long_fma(const Tile& tile) noexcept {
-  return tile.width == kMaxWidth && tile.cycle >= 1.0;
-}
-
 // Do a vector's rows follow each other, or a row's vectors? The former loads less, under a 3x3
 // filter every image row once, but one line of a pixel at a time: of pixels that share sets of L1
 // the next line is evicted again where it is fetched with it, and what is far away comes slowly but
@@ -61,7 +56,7 @@ bool goes_down(const Problem& p, const Tile& tile, const CacheSizes& caches,
   const bool in_place = !b.transposed && !b.copied;
   const bool crowded = crowds(p, b);
   const bool far = in_place && is_far(p, 4 * p.n, 3, caches);  // more than three quarters of L2
-  const bool fast = two_long_fma(tile);
+  const bool fast = tile.two_long_fma();
   if (kernel.w == 3) {
     if (!fast) return !(crowded && stride.w == 2);
     // 128 channels of 56x56: 154 -> 125 us, by 2 77 -> 41; of 28x28 21 -> 19 the other way.
@@ -107,14 +102,14 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   const std::int64_t fewest = is_far(p, p.n, 7, caches) ? 8 * tile.width : 32;
   const std::int64_t crowd = kernel.w >= 5 ? fewest * tile.width : std::int64_t{1024};
   const bool many = kernel.w >= 5 || (kernel.w >= 3 && dilation.w > 1);
-  const std::int64_t apart = p.x_strides[3] * column_phases(p, b.pixels);
+  const std::int64_t apart = p.x_strides[3] % crowd * column_phases(p, b.pixels);
   b.copied = !transposed && ((many && !stays && apart % crowd == 0 && has_patch(p)) || repeated);
   b.fetch = !transposed && !b.copied && fetches(p, 14, tile.width, caches);
   b.channels = std::min<std::int64_t>(p.k, transposed || b.copied ? tile.nr : kChannels);
   b.down = goes_down(p, tile, caches, b);
-  // The next row finds in L1 what it shares with the last: 384 channels of 28x28 114 -> 95 us, 768
+  // The next row finds in L1 what it shares with the last: 384 channels of 28x28 111 -> 91 us, 768
   // of 14x14 36 -> 32.
-  if (!b.down && kernel.w == 3 && two_long_fma(tile)) b.channels = std::min(b.channels, kAcross);
+  if (!b.down && kernel.w == 3 && tile.two_long_fma()) b.channels = std::min(b.channels, kAcross);
   const bool spreads = p.k_per_group() > 1 && !repeated;
   // Widths with kernels of their own, and those along whose taps loaded pixels move on.
   const bool own =
@@ -234,7 +229,7 @@ bool choose_depthwise(const Problem& p, const Tile& tile, const CacheSizes& cach
                    : choose_pixels(p, tile, caches, !adjacent, repeated));
     }
   }
-  if ((!adjacent || p.k == 1) && has_planes(p)) consider(choose_planes(p, tile, caches));
+  if ((!adjacent || is_plane(p)) && has_planes(p)) consider(choose_planes(p, tile, caches));
   return b.rows > 0;
 }
 

@@ -97,7 +97,7 @@ double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
                                                                        : kVectorL3;
   const bool returns = follows && p.taps() == 1 && bytes + kFloat * p.k * p.oh * p.ow > caches.l2;
   const double again = 1.0 - real(channels) / real(p.k_per_group());
-  const double streamed = returns ? tile.width * kFloat / kReturned * cycle : 0.0;
+  const double streamed = returns ? real(tile.width * kFloat) / kReturned * cycle : 0.0;
   // Steps of the weights are on lines of their own, but for narrow ones.
   const std::int64_t lanes = direct_lanes(p.k_per_group(), tile.nr);
   const std::int64_t weight_bytes = channels_in * p.taps() * lanes * kFloat;
@@ -178,7 +178,7 @@ void cut_blocks(const Problem& p, const Tile& tile, const CacheSizes& caches,
     }
     if (rows > 0) break;
   }
-  // Fewer than a tile's, of what all of L2 holds.
+  // If not even a tile's fit half of L2, as many as fit all of it.
   if (rows == 0) rows = std::min(p.oh, kTileRows);
   while (rows > 1 && !b.in_place && !fits(rows, caches.l2)) --rows;
   b.rows = rows;
@@ -245,7 +245,7 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
     const double far = bytes <= kNearBytes ? 1.0 : channels_in > 32 ? 4.0 : 2.0;
     const bool at_once = p.x_strides[1] == 1 && element_step > 1 && p.ow >= tile.width;
     const double runs = plane_rows / real(at_once ? channels_in : 1);
-    const double moved = real((row_blocks - 1) * kept * b.pitch);
+    const double moved = real(row_blocks - 1) * real(kept) * real(b.pitch);
     b.pack_cycles = strips * (plane_rows * columns * element * far + runs * ends * cycle +
                               moved * kCopyVector / tile.width);
   }
@@ -357,17 +357,18 @@ void set_up(const Operands& t, const DirectBlocking& b, float* workspace, Region
 }
 
 // The image's rows under a block, of which the first ones may be the last ones of the block above.
-void fill_planes(const Operands& t, const DirectBlocking& b, RegionArguments& planes,
+void fill_planes(const Operands& t, const DirectBlocking& b, const RegionArguments& planes,
                  std::int64_t kept) noexcept {
-  float* const out = planes.out;
   const std::int64_t floats = planes.phase_count * planes.pitch;  // of a row
-  if (kept > 0)
-    std::memmove(out, out + b.rows * floats, static_cast<std::size_t>(kept * floats * kFloat));
-  planes.out += kept * floats;
-  planes.first_row += kept;
-  planes.rows -= kept;
-  t.table.pack_planes(planes);
-  planes.out = out;
+  if (kept > 0) {
+    std::memmove(planes.out, planes.out + b.rows * floats,
+                 static_cast<std::size_t>(kept * floats * kFloat));
+  }
+  RegionArguments rest = planes;
+  rest.out += kept * floats;
+  rest.first_row += kept;
+  rest.rows -= kept;
+  t.table.pack_planes(rest);
 }
 
 void direct_block(const Operands& t, const DirectBlocking& b, RegionArguments& planes,

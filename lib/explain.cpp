@@ -86,8 +86,8 @@ const char* limit(Algorithm algorithm, const PlanState& state) noexcept {
       if (!is_depthwise(p.c_per_group(), p.k_per_group(), state.tile.width)) {
         return "takes groups of one channel, or of a power of two of them up to half a vector";
       }
-      return p.groups == 1 && p.k > 1 ? "takes more groups than one"
-                                      : "pads with zeros alone where channels lie apart";
+      return p.groups == 1 && !is_plane(p) ? "takes more groups than one"
+                                           : "pads with zeros alone where channels lie apart";
     case Algorithm::winograd_f4: {
       if (state.strict) return "strict excludes";
       const auto serves = [&](const WinogradVariant& v) { return is_winograd(v, p.window); };

@@ -2,10 +2,11 @@
 // What a gemm's tiles ask for before it is read.
 #include "blocking.hpp"
 #include "costs.hpp"
+#include "taps.hpp"
 
 namespace fastconv {
 
-void set_fetches(const Problem& p, std::int64_t panels, const CacheSizes& caches,
+void set_fetches(const Problem& p, std::int64_t weight_bytes, const CacheSizes& caches,
                  Blocking& b) noexcept {
   const std::int64_t depth = p.c_per_group() * p.taps();
   const std::int64_t pixels = p.oh * p.ow;
@@ -13,7 +14,7 @@ void set_fetches(const Problem& p, std::int64_t panels, const CacheSizes& caches
   const std::int64_t x_bytes = p.n * p.c * p.h * p.w * kFloat;
   const std::int64_t y_bytes = p.n * p.k * pixels * kFloat;
   // From beyond L2, which a first tile would wait for: 1280 to 1280 channels 1x1 at 8x8, NCHW,
-  // 1967 -> 1838 us (AVX-512), 2516 -> 2039 (AVX2). One pixel's tile is the only one.
+  // 1967 -> 1838 us (AVX-512), 2516 -> 2039 (AVX2). One tile of all pixels has none to wait for it.
   b.fetch_weights =
       depth * p.k_per_group() * kFloat > caches.l2 / 2 && (pixels_in_lanes || pixels > b.tile.mr);
   // Those of tiles one below the other follow on: 256 to 21 channels at 129x129 3310 -> 2730 us
@@ -22,11 +23,14 @@ void set_fetches(const Problem& p, std::int64_t panels, const CacheSizes& caches
                    p.x_strides[3] == depth && p.window.stride.w == 1 && b.kc == depth &&
                    x_bytes > caches.l2;
   // Packing, too, waits for pixels from L3 or memory: 32 to 64 channels 3x3 by 2 at 416x416, NHWC,
-  // 12.6 -> 11.4 ms, and groups, pages apart, of 16 at 28x28 305 -> 270 us. There, windows and
-  // weights from beyond L1 and L2 would wait behind them: at 56x56 1360 -> 1550, groups of 64 at
-  // 14x14 860 -> 1110 (Xeon, AVX-512).
-  const bool dense = p.x_strides[1] == 1 && p.x_strides[2] == p.w * p.x_strides[3];
-  const bool near = b.pack_elements * kFloat <= caches.l1 * 3 / 2 && panels <= caches.l2 / 2;
+  // 12.6 -> 11.4 ms. Of groups, which lie pages apart, only where windows come from L1 and weights
+  // from L2, or they wait behind what is fetched: groups of 16 by 2 at 28x28 305 -> 270 us, but at
+  // 56x56 1360 -> 1550, groups of 64 at 14x14 860 -> 1110 (Xeon, AVX-512).
+  const Pair step = Patch(p, p.oh, p.ow).step;
+  const bool dense =
+      p.x_strides[1] == 1 && p.x_strides[2] == p.w * p.x_strides[3] && step.h == 1 && step.w == 1;
+  const bool near = b.pack_elements * kFloat <= caches.l1 * 3 / 2 &&
+                    weight_bytes <= caches.l2 / 2 && p.c_per_group() == p.k_per_group();
   b.fetch_patch = b.form == PixelForm::patch && dense && (p.groups == 1 || near) &&
                   b.pixel_block >= p.ow && b.kc == depth && !b.fetch_weights &&
                   x_bytes > caches.l2 / 2;
@@ -35,7 +39,7 @@ void set_fetches(const Problem& p, std::int64_t panels, const CacheSizes& caches
   // short, or deep on a core of two long FMAs a cycle, come faster unasked: 1 to 64 3x3 at 570x570,
   // NHWC, 6880 -> 6400 us (AVX2), 16 to 96 1x1 at 112x112 383 -> 337 (Xeon, AVX-512).
   const bool long_rows = (b.wide ? 2 : 1) * b.tile.nr >= 4 * kLine;
-  const bool asks = long_rows && (b.tile.cycle < 1.0 || depth < kLine);
+  const bool asks = long_rows && (!b.tile.two_long_fma() || depth < kLine);
   b.fetch_y = y_bytes > 2 * caches.l2 && (pixels_in_lanes || asks);
 }
 

@@ -179,7 +179,7 @@ void gemm(const Operands& operands, const Blocking& b, std::int64_t begin, std::
     } else if (b.has_border) {
       multiply_parts(operands, b, n, group, pixel, pixels, channel, channels, workspace);
     } else {
-      const bool fetches = b.fetch_patch && !is_last;
+      const bool fetches = b.fetch_patch && !is_last && next.channel == 0;
       BlockProduct(operands, b, n, group, workspace)
           .run(pixel, pixels, channel, channels, fetches ? first_pixel(operands, next) : nullptr);
     }

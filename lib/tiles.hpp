@@ -28,6 +28,8 @@ struct Tile {
   // vectors: one tile of 64 channels, 4x4, by Winograd 9.2 -> 7.4 us where gemm was taken.
   double cycle = 1.0;
 
+  // Does its core two FMAs of long vectors a cycle?
+  bool two_long_fma() const noexcept { return width > 8 && cycle >= 1.0; }
   int rows(std::int64_t lanes) const noexcept {
     return lanes > nr ? wide_mr : lanes > width ? mr : narrow_mr;
   }
@@ -49,8 +51,7 @@ struct Tiles {
   }
 };
 
-// The first of the tiles of `most` rows that cover some, all of one height; the rest have a row
-// less.
+// How rows are cut into tiles of at most `most`: `tiles` of `height` first, others of a row less.
 struct Cut {
   std::int64_t rows = 0, most = 0, tiles = 0, height = 0;
 };

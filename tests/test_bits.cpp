@@ -79,6 +79,14 @@ constexpr Case kCases[] = {
     {"mb2g5ic20ih31iw17oc20kh3kw3ph1pw1", PaddingMode::zeros, Algorithm::automatic},
     {"mb1g9ic18ih16iw9oc18kh3kw3ph1pw1", PaddingMode::reflect, Algorithm::automatic},
     {"mb1g3ic24ih15iw8oc24kh3kw3ph1pw1", PaddingMode::zeros, Algorithm::automatic},
+    // One plane to one.
+    {"mb2ic1ih23iw40oc1kh3kw3ph1pw1", PaddingMode::zeros, Algorithm::automatic},
+    {"mb1ic1ih30iw33oc1kh5kw5ph2pw2sh2sw2", PaddingMode::zeros, Algorithm::automatic},
+    // Of few channels, in strips whose blocks keep rows of the one above, more and fewer than
+    // theirs.
+    {"mb2ic16ih23iw200oc1kh3kw3ph1pw1", PaddingMode::zeros, Algorithm::direct},
+    {"mb1ic24ih40iw120oc2kh9kw3ph4pw1", PaddingMode::zeros, Algorithm::direct},
+    {"mb1ic24ih30iw70oc2kh5kw3ph2pw1", PaddingMode::circular, Algorithm::direct},
 };
 
 Problem parsed(const Case& c) {
@@ -280,7 +288,7 @@ TEST_SUITE("bits") {
         for (const Isa isa : tested_isas()) {
           if (is_fused(isa) == fused) levels.push_back(isa);
         }
-        if (levels.empty()) continue;
+        if (levels.empty() || !takes_next()) continue;
         const Tensor& expected = chain_of(c, p, operands, fused);
         for (const Isa isa : levels) {
           CAPTURE(std::string(name(isa)));
@@ -292,7 +300,6 @@ TEST_SUITE("bits") {
             const Tensor x(layout, operands.x.view().shape);
             copy(operands.x.view(), x.view());
             for (const Layout to : {layout, Layout::nchw, Layout::nhwc}) {
-              if (!takes_next()) continue;
               CAPTURE(std::string(name(to)));
               const Tensor y(to, expected.view().shape);
               const Status status = layer.run(x.view(), y.view());
@@ -314,12 +321,13 @@ TEST_SUITE("bits") {
       const Operands operands(p);
       for (const Isa isa : tested_isas()) {
         CAPTURE(std::string(name(isa)));
-        const Tensor& sums = chain_of(c, p, operands, is_fused(isa));
         for (const Place& place : kPlaces) {
           CAPTURE(std::string(name(place.x)));
           CAPTURE(std::string(name(place.y)));
           for (const Guard guard : {Guard::before, Guard::after}) {
-            if (takes_next()) check_forms(p, operands, place, isa, sums, guard, forms);
+            if (!takes_next()) continue;
+            const Tensor& sums = chain_of(c, p, operands, is_fused(isa));
+            check_forms(p, operands, place, isa, sums, guard, forms);
           }
         }
       }

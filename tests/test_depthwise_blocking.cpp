@@ -20,11 +20,11 @@ const Tile kHalves{16, 32, 14, 14, 6, false, true, true, 0.5};
 constexpr CacheSizes kLarge{48 << 10, 2 << 20};
 constexpr CacheSizes kSmall{32 << 10, 512 << 10};
 
-DepthwiseBlocking blocking(const Conv2d& conv, const Dims<4>& x, const Dims<4>& y, const Tile& tile,
-                           const CacheSizes& caches) {
+DepthwiseBlocking blocking(const Conv2d& conv, const Dims<4>& x, const Dims<4>& x_strides,
+                           const Dims<4>& y, const Tile& tile, const CacheSizes& caches) {
   fastconv::Problem problem;
   const Status status =
-      make_problem(conv, {nullptr, x, strides_of(Layout::nhwc, x), nullptr, -1},
+      make_problem(conv, {nullptr, x, x_strides, nullptr, -1},
                    {nullptr, y, strides_of(Layout::nhwc, y), nullptr, -1}, problem);
   REQUIRE_MESSAGE(status.ok(), text(status));
   DepthwiseBlocking b;
@@ -38,8 +38,9 @@ DepthwiseBlocking blocking(const std::string& descriptor, const Tile& tile,
   Problem p;
   ParseError error;
   REQUIRE_MESSAGE(parse_problem(descriptor, p, error), error.reason);
-  return blocking(p.conv, {p.mb, p.conv.in_channels, p.ih, p.iw},
-                  {p.mb, p.conv.out_channels, p.oh, p.ow}, tile, caches);
+  const Dims<4> x{p.mb, p.conv.in_channels, p.ih, p.iw};
+  return blocking(p.conv, x, strides_of(Layout::nhwc, x), {p.mb, p.conv.out_channels, p.oh, p.ow},
+                  tile, caches);
 }
 
 }  // namespace
@@ -75,16 +76,20 @@ TEST_SUITE("blocking") {
   }
 
   TEST_CASE("depthwise: nor do the largest strides and dilations overflow") {
-    constexpr std::int64_t kHuge = std::int64_t{1} << 61;
+    // Pixels that lie as far apart as those of a tensor may.
+    constexpr std::int64_t kSide = 1 << 20;
+    const Dims<4> strides{0, 1, 512, std::int64_t{1} << 40};
     Conv2d conv;
     conv.in_channels = conv.out_channels = conv.groups = 512;
     for (const Tile& tile : {kShort, kLong, kHalves}) {
       for (const std::int64_t kernel : {3, 5, 7}) {
         conv.kernel_size = kernel;
         conv.padding = 0;
-        conv.stride = kHuge;
-        const DepthwiseBlocking b = blocking(conv, {1, 512, 8, 8}, {1, 512, 1, 1}, tile, kLarge);
-        CHECK(b.rows == 1);
+        conv.stride = 1 << 19;
+        conv.dilation = 1 << 16;
+        const DepthwiseBlocking b =
+            blocking(conv, {1, 512, kSide, kSide}, strides, {1, 512, 2, 2}, tile, kLarge);
+        CHECK(b.rows <= 2);
         CHECK(b.channels <= 512);
         CHECK(b.cycles() > 0.0);
       }

@@ -106,6 +106,7 @@ TEST_SUITE("explain") {
       const char* reason;
     } kCases[] = {
         {1, 2, 3, 12, PaddingMode::zeros, "refused: depthwise, which takes more groups than one"},
+        {1, 1, 3, 12, PaddingMode::reflect, "which pads with zeros alone where channels lie apart"},
         {4, 16, 3, 12, PaddingMode::zeros, "winograd, which takes 8 channels of a group"},
         {1, 16, 7, 12, PaddingMode::zeros, "winograd, which takes kernels of 3x3"},
         {8, 8, 3, 12, PaddingMode::reflect, "which pads with zeros alone where channels lie apart"},

@@ -1,15 +1,75 @@
 // SPDX-License-Identifier: Apache-2.0
-// How the tiles over a panel share what they fetch for those after them.
+// What tiles fetch, and how those over a panel share it.
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <string>
 #include <vector>
 
+#include "../lib/blocking.hpp"
+#include "../lib/geometry.hpp"
 #include "../lib/operands.hpp"
+#include "check.hpp"
 
 namespace fastconv::testing {
+namespace {
+
+// Of channels with 32 registers, two FMA of a long vector a cycle or one.
+const Tile kLong{16, 32, 14, 14, 6, false, true, true};
+const Tile kHalves{16, 32, 14, 14, 6, false, true, true, 0.5};
+
+Blocking blocking(const std::string& descriptor, PixelForm form, const Tile& tile) {
+  CAPTURE(descriptor);
+  Problem p;
+  ParseError error;
+  REQUIRE_MESSAGE(parse_problem(descriptor, p, error), error.reason);
+  const Dims<4> x{p.mb, p.conv.in_channels, p.ih, p.iw};
+  const Dims<4> y{p.mb, p.conv.out_channels, p.oh, p.ow};
+  fastconv::Problem problem;
+  const Status status =
+      make_problem(p.conv, {nullptr, x, strides_of(Layout::nhwc, x), nullptr, -1},
+                   {nullptr, y, strides_of(Layout::nhwc, y), nullptr, -1}, problem);
+  REQUIRE_MESSAGE(status.ok(), text(status));
+  Blocking b;
+  REQUIRE(make_blocking(problem, {tile, tile}, {48 << 10, 2 << 20}, Lanes::channels, form, b));
+  return b;
+}
+
+}  // namespace
 
 TEST_SUITE("fetch") {
+  TEST_CASE("the next block's patch, from far away and where nothing waits behind it") {
+    const auto patch = [](const char* descriptor) {
+      return blocking(descriptor, PixelForm::patch, kLong).fetch_patch;
+    };
+    CHECK(patch("mb1ic32ih416oc64kh3sh2ph1"));
+    CHECK(!patch("mb1ic32ih56oc64kh3sh2ph1"));   // near
+    CHECK(!patch("mb1ic512ih28oc512kh3ph1"));    // the weights are fetched instead
+    CHECK(!patch("mb1ic64ih208oc64kh1sh2ph0"));  // of which every second row and column is read
+    CHECK(patch("g32mb1ic512ih28oc512kh3sh2ph1"));
+    CHECK(!patch("g32mb1ic512ih28oc1024kh3sh2ph1"));
+    CHECK(!patch("g32mb1ic512ih56oc512kh3sh2ph1"));    // windows beyond L1
+    CHECK(!patch("g32mb1ic2048ih14oc2048kh3sh2ph1"));  // weights beyond L2
+  }
+
+  TEST_CASE("weights of several tiles, and pixels of one tap, from beyond L2") {
+    CHECK(blocking("mb1ic512ih28oc512kh3ph1", PixelForm::patch, kLong).fetch_weights);
+    CHECK(!blocking("mb1ic64ih28oc64kh3ph1", PixelForm::patch, kLong).fetch_weights);
+    CHECK(!blocking("mb1ic2048ih3oc512kh1ph0", PixelForm::in_place, kLong).fetch_weights);
+    CHECK(blocking("mb1ic256ih129oc21kh1ph0", PixelForm::in_place, kLong).fetch_pixels);
+    CHECK(!blocking("mb1ic256ih14oc21kh1ph0", PixelForm::in_place, kLong).fetch_pixels);
+  }
+
+  TEST_CASE("y, of shallow tiles or where long vectors are halves") {
+    const auto y = [](const char* descriptor, const Tile& tile) {
+      return blocking(descriptor, PixelForm::in_place, tile).fetch_y;
+    };
+    CHECK(y("mb1ic9ih300oc96kh1ph0", kLong));
+    CHECK(!y("mb1ic16ih300oc96kh1ph0", kLong));
+    CHECK(y("mb1ic16ih300oc96kh1ph0", kHalves));
+    CHECK(!y("mb1ic16ih30oc96kh1ph0", kHalves));
+  }
+
   TEST_CASE("the tiles' parts are the panel, each one's in proportion to its rows") {
     constexpr std::int64_t kMostRows = 6;
     for (const std::int64_t nr : {12, 24, 32}) {
