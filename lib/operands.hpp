@@ -34,9 +34,9 @@ struct Operands {
 };
 
 // Has the tiles over `rows` rows, of which `tile` are those of one height from `row` on, fetch
-// `next`, a panel of `depth` steps of `nr`, each a part of it: the first one alone
-// would wait for it where L3 is slow (512 to 1024 channels 3x3 stride 2 at 13x13, NHWC, 12.1 ->
-// 10.3 ms, Xeon, AVX-512).
+// `next`, a panel of `depth` steps of `nr`, each a part of it: the first one alone would wait for
+// it where L3 is slow (512 to 1024 channels 3x3 stride 2 at 13x13, NHWC, 12.1 -> 10.3 ms, Xeon,
+// AVX-512).
 inline void share_fetch(const float* next, std::int64_t depth, std::int64_t nr, std::int64_t row,
                         std::int64_t height, std::int64_t rows, TileArguments& tile) noexcept {
   if (next == tile.b) return;  // it is the only one

@@ -11,10 +11,9 @@
 
 #include "../lib/direct.hpp"
 #include "../lib/gemm.hpp"
-#include "../lib/geometry.hpp"
 #include "../lib/taps.hpp"
 #include "../lib/winograd.hpp"
-#include "check.hpp"
+#include "problem_in.hpp"
 
 namespace fastconv::testing {
 namespace {
@@ -59,23 +58,6 @@ constexpr const char* kProblems[] = {
     "mb1ic256ih14oc32kh13ph6",
     "mb1ic64ih16oc288kh9ph4",
 };
-
-fastconv::Problem problem_in(const Problem& p, Layout layout) {
-  fastconv::Problem result;
-  const Dims<4> x{p.mb, p.conv.in_channels, p.ih, p.iw};
-  const Dims<4> y{p.mb, p.conv.out_channels, p.oh, p.ow};
-  const Status status = make_problem(p.conv, {nullptr, x, strides_of(layout, x), nullptr, -1},
-                                     {nullptr, y, strides_of(layout, y), nullptr, -1}, result);
-  REQUIRE_MESSAGE(status.ok(), text(status));
-  return result;
-}
-
-Problem parsed(const std::string& descriptor) {
-  Problem problem;
-  ParseError error;
-  REQUIRE_MESSAGE(parse_problem(descriptor, problem, error), error.reason);
-  return problem;
-}
 
 std::int64_t round_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b * b; }
 

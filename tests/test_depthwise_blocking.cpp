@@ -6,8 +6,7 @@
 #include <string>
 
 #include "../lib/depthwise.hpp"
-#include "../lib/geometry.hpp"
-#include "check.hpp"
+#include "problem_in.hpp"
 
 namespace fastconv::testing {
 namespace {
@@ -20,13 +19,8 @@ const Tile kHalves{16, 32, 14, 14, 6, false, true, true, 0.5};
 constexpr CacheSizes kLarge{48 << 10, 2 << 20};
 constexpr CacheSizes kSmall{32 << 10, 512 << 10};
 
-DepthwiseBlocking blocking(const Conv2d& conv, const Dims<4>& x, const Dims<4>& x_strides,
-                           const Dims<4>& y, const Tile& tile, const CacheSizes& caches) {
-  fastconv::Problem problem;
-  const Status status =
-      make_problem(conv, {nullptr, x, x_strides, nullptr, -1},
-                   {nullptr, y, strides_of(Layout::nhwc, y), nullptr, -1}, problem);
-  REQUIRE_MESSAGE(status.ok(), text(status));
+DepthwiseBlocking blocking(const fastconv::Problem& problem, const Tile& tile,
+                           const CacheSizes& caches = kLarge) {
   DepthwiseBlocking b;
   REQUIRE(choose_depthwise(problem, tile, caches, b));
   return b;
@@ -35,12 +29,7 @@ DepthwiseBlocking blocking(const Conv2d& conv, const Dims<4>& x, const Dims<4>& 
 DepthwiseBlocking blocking(const std::string& descriptor, const Tile& tile,
                            const CacheSizes& caches = kLarge) {
   CAPTURE(descriptor);
-  Problem p;
-  ParseError error;
-  REQUIRE_MESSAGE(parse_problem(descriptor, p, error), error.reason);
-  const Dims<4> x{p.mb, p.conv.in_channels, p.ih, p.iw};
-  return blocking(p.conv, x, strides_of(Layout::nhwc, x), {p.mb, p.conv.out_channels, p.oh, p.ow},
-                  tile, caches);
+  return blocking(problem_in(parsed(descriptor), Layout::nhwc), tile, caches);
 }
 
 }  // namespace
@@ -87,8 +76,10 @@ TEST_SUITE("blocking") {
         conv.padding = 0;
         conv.stride = 1 << 19;
         conv.dilation = 1 << 16;
-        const DepthwiseBlocking b =
-            blocking(conv, {1, 512, kSide, kSide}, strides, {1, 512, 2, 2}, tile, kLarge);
+        fastconv::Problem problem = problem_in(problem_of(conv, 1, kSide, kSide), Layout::nhwc);
+        REQUIRE(problem.oh == 2);
+        problem.x_strides = strides;
+        const DepthwiseBlocking b = blocking(problem, tile);
         CHECK(b.rows <= 2);
         CHECK(b.channels <= 512);
         CHECK(b.cycles() > 0.0);

@@ -7,9 +7,8 @@
 #include <vector>
 
 #include "../lib/blocking.hpp"
-#include "../lib/geometry.hpp"
 #include "../lib/operands.hpp"
-#include "check.hpp"
+#include "problem_in.hpp"
 
 namespace fastconv::testing {
 namespace {
@@ -20,16 +19,7 @@ const Tile kHalves{16, 32, 14, 14, 6, false, true, true, 0.5};
 
 Blocking blocking(const std::string& descriptor, PixelForm form, const Tile& tile) {
   CAPTURE(descriptor);
-  Problem p;
-  ParseError error;
-  REQUIRE_MESSAGE(parse_problem(descriptor, p, error), error.reason);
-  const Dims<4> x{p.mb, p.conv.in_channels, p.ih, p.iw};
-  const Dims<4> y{p.mb, p.conv.out_channels, p.oh, p.ow};
-  fastconv::Problem problem;
-  const Status status =
-      make_problem(p.conv, {nullptr, x, strides_of(Layout::nhwc, x), nullptr, -1},
-                   {nullptr, y, strides_of(Layout::nhwc, y), nullptr, -1}, problem);
-  REQUIRE_MESSAGE(status.ok(), text(status));
+  const fastconv::Problem problem = problem_in(parsed(descriptor), Layout::nhwc);
   Blocking b;
   REQUIRE(make_blocking(problem, {tile, tile}, {48 << 10, 2 << 20}, Lanes::channels, form, b));
   return b;
