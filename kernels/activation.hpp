@@ -26,7 +26,8 @@ struct Range {
 
 // The activation of `count` vectors in memory.
 template <class Arch>
-FASTCONV_INLINE void activate(float* values, int count, const Epilogue& epilogue) noexcept {
+__attribute__((noinline)) void activate(float* values, int count,
+                                        const Epilogue& epilogue) noexcept {
   using V = Vector<Arch>;
   const V half = V::broadcast(0.5F);
   const V one = V::broadcast(1.0F);

@@ -403,11 +403,19 @@ struct Vector {
   }
 #endif
 
-  // Compares rather than max and min, whose answer to NaN differs between xsimd's versions: here
-  // NaN passes.
+  // NaN passes, and so does a zero beside one: x86's max and min return their second operand where
+  // neither is the greater. NEON's do not, and xsimd's versions differ.
   static FASTCONV_INLINE Vector clamp(Vector x, Vector low, Vector high) noexcept {
+#if defined(__AVX512F__)
+    return {Native(_mm512_min_ps(high.value, _mm512_max_ps(low.value, x.value)))};
+#elif defined(__AVX2__)
+    return {Native(_mm256_min_ps(high.value, _mm256_max_ps(low.value, x.value)))};
+#elif defined(__SSE2__)
+    return {Native(_mm_min_ps(high.value, _mm_max_ps(low.value, x.value)))};
+#else
     x.value = xsimd::select(x.value < low.value, low.value, x.value);
     return {xsimd::select(x.value > high.value, high.value, x.value)};
+#endif
   }
   // x < 0 ? slope * x : x
   static FASTCONV_INLINE Vector leaky(Vector x, Vector slope) noexcept {
