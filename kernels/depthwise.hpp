@@ -316,44 +316,113 @@ void rolling_rows(const DepthwiseArguments& d) noexcept {
   });
 }
 
+// What lies together in memory under a filter of one tap: a pixel's channels, or a row's pixels.
+struct Stretch {
+  std::int64_t floats;
+  const float* weights;  // again from the first after `period`
+  const float* bias;
+  std::int64_t period;
+};
+inline constexpr int kStretch = 8;  // vectors of one at a time
+
+// Stretches of a row, which begin with its first pixels. Loads and stores ascend, which prefetchers
+// ask for: 256 channels of 14x14 9.0 -> 6.7 us (Xeon, AVX2).
+template <class Arch>
+__attribute__((noinline)) void scale(const DepthwiseArguments& d, const Stretch& s,
+                                     std::int64_t row, std::int64_t count) noexcept {
+  using V = Vector<Arch>;
+  constexpr int W = V::width;
+  const float* const* inputs = d.inputs + row * d.stride_h * d.row_step;
+  for (std::int64_t pixel = 0; pixel < count; ++pixel, inputs += d.stride_w) {
+    const float* x = *inputs + d.shift;
+    float* y = d.y + row * d.y_row_stride + pixel * d.y_pixel_stride;
+    const float* residual = d.residual;
+    if (residual != nullptr) {
+      residual += row * d.residual_row_stride + pixel * d.residual_pixel_stride;
+    }
+    std::int64_t left = s.floats, at = 0;
+    const auto tiles = [&](auto vectors) __attribute__((always_inline)) {
+      constexpr int Vectors = decltype(vectors)::value, whole = (Vectors - 1) * W;
+      for (; left > whole; left -= Vectors * W) {
+        const int lanes = left < whole + W ? static_cast<int>(left - whole) : W;
+        V sum[1][Vectors];
+        const float* weights = s.weights + at;
+        FASTCONV_UNROLL
+        for (int v = 0; v < Vectors; ++v, x += W) {
+          const V value = v < Vectors - 1 ? V::load(x) : V::load_first(x, lanes);
+          sum[0][v] = V::fma(value, V::load(weights + v * W), V::zero());
+        }
+        if (d.bias != nullptr) {
+          const float* bias = s.bias + at;
+          FASTCONV_UNROLL
+          for (int v = 0; v < Vectors; ++v) sum[0][v] = sum[0][v] + V::load(bias + v * W);
+        }
+        const auto offset = [](int) { return 0; };
+        finish_tile<Arch>(*d.epilogue, residual, offset, y, offset, lanes, sum);
+        y += Vectors * W;
+        if (residual != nullptr) residual += Vectors * W;
+        at += Vectors * W;
+        if (at >= s.period) at -= s.period;
+      }
+    };
+    tiles(Constant<kStretch>{});
+    tiles(Constant<2>{});
+    tiles(Constant<1>{});
+  }
+}
+
+// `count` floats again and again.
+template <class V>
+void repeat(const float* in, int count, int floats, float* out) noexcept {
+  constexpr int W = V::width;
+  const int whole = (W + count - 1) / count * count;
+  for (int i = 0; i < count; i += W) V::load(in + i).store(out + i);
+  for (int i = count; i < whole; i += count) V::load(in).store(out + i);
+  for (int i = whole; i < floats; i += W) V::load(out + i - whole).store(out + i);
+}
+
 // Filters of one tap: a call for each tile would take longer than what it does. Many channels are
-// taken pixel by pixel, as they follow each other in memory.
+// taken pixel by pixel, as they follow each other in memory, and so are a row's pixels of few where
+// they do, too (49 channels of 24x24 7.0 -> 3.8 us, 64 of 56x56 37 -> 30; Xeon, AVX-512).
 template <class Arch>
 void scale_rows(const DepthwiseArguments& d) noexcept {
   using V = Vector<Arch>;
-  constexpr int W = V::width, kMany = 8;  // vectors of many channels
-  const std::int64_t shift = d.shift, stride = d.stride_w, y_stride = d.y_pixel_stride;
+  constexpr int W = V::width, kFew = 256, kTile = kStretch * W;
+  const int channels = d.channels, period = (kTile + channels - 1) / channels * channels;
+  const std::int64_t stride = d.stride_w, shift = d.shift, last = d.pixels - 1;
+  const bool follow = channels < kFew && last > 1 && d.y_pixel_stride == channels &&
+                      (d.residual == nullptr || d.residual_pixel_stride == channels);
+  float weights[kFew + 2 * kTile + W], bias[kFew + 2 * kTile + W];
+  if (follow) {
+    repeat<V>(d.weights, channels, period + kTile, weights);
+    if (d.bias != nullptr) repeat<V>(d.bias, channels, period + kTile, bias);
+  }
   for (std::int64_t row = 0; row < d.rows; ++row) {
     const float* const* const inputs = d.inputs + row * d.stride_h * d.row_step;
-    const auto tiles = [&](auto pixels, auto vectors, std::int64_t pixel, int channel)
-        __attribute__((always_inline)) {
-      constexpr int P = decltype(pixels)::value, Vectors = decltype(vectors)::value;
-      for (; channel + (Vectors - 1) * W < d.channels; channel += Vectors * W) {
-        const int left = d.channels - channel - (Vectors - 1) * W, lanes = left < W ? left : W;
-        V sum[P][Vectors];
-        FASTCONV_UNROLL
-        for (int p = 0; p < P; ++p) {
-          const float* x = inputs[(pixel + p) * stride] + shift + channel;
+    const auto input = [&](std::int64_t pixel) { return inputs[pixel * stride] + shift; };
+    // Pointers to the padding, which are all one, there may be two and more of at either end.
+    if (follow && input(1) - input(0) == channels && input(last) - input(last - 1) == channels &&
+        input(last) - input(0) == last * channels) {
+      scale<Arch>(d, {d.pixels * channels, weights, bias, period}, row, 1);
+    } else if (channels >= kTile) {
+      scale<Arch>(d, {channels, d.weights, d.bias, channels + kTile}, row, d.pixels);
+    } else {
+      cover_row<4>(d.pixels, [&](auto count, std::int64_t pixel) {
+        constexpr int P = decltype(count)::value;
+        for (int channel = 0; channel < channels; channel += W) {
+          const int left = channels - channel, lanes = left < W ? left : W;
+          const V weight = V::load(d.weights + channel);
+          V sum[P][1];
           FASTCONV_UNROLL
-          for (int v = 0; v < Vectors; ++v, x += W) {
-            const V value = v < Vectors - 1 ? V::load(x) : V::load_first(x, lanes);
-            sum[p][v] = V::fma(value, V::load(d.weights + channel + v * W), V::zero());
+          for (int p = 0; p < P; ++p) {
+            const V x = V::load_first(input(pixel + p) + channel, lanes);
+            sum[p][0] = V::fma(x, weight, V::zero());
           }
+          finish_pixels<Arch>(d, channel, lanes, row, pixel,
+                              d.y + row * d.y_row_stride + pixel * d.y_pixel_stride + channel,
+                              d.y_pixel_stride, sum);
         }
-        float* y = d.y + row * d.y_row_stride + pixel * y_stride + channel;
-        finish_pixels<Arch>(d, channel, lanes, row, pixel, y, y_stride, sum);
-      }
-      return channel;
-    };
-    if (d.channels < kMany * W) {
-      cover_row<7, true>(d.pixels,
-                         [&](auto count, auto pixel) { tiles(count, Constant<1>{}, pixel, 0); });
-      continue;
-    }
-    for (std::int64_t pixel = 0; pixel < d.pixels; ++pixel) {
-      int channel = tiles(Constant<1>{}, Constant<kMany>{}, pixel, 0);
-      channel = tiles(Constant<1>{}, Constant<2>{}, pixel, channel);
-      tiles(Constant<1>{}, Constant<1>{}, pixel, channel);
+      });
     }
   }
 }
