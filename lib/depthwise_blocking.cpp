@@ -14,6 +14,7 @@ constexpr std::int64_t kPixels = 56;
 constexpr std::int64_t kListed = 112;    // likewise, in all rows and images of a block
 constexpr std::int64_t kChannels = 512;  // 240 in parts of 128 take 5 to 9 % longer
 constexpr std::int64_t kAcross = 256;    // where a core takes a row's before the next row's
+constexpr std::int64_t kWay = 4096;      // bytes of L1 that share no set
 
 // Of the zeros around an image a patch holds nothing.
 bool has_patch(const Problem& p) noexcept {
@@ -93,7 +94,9 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
   // Where pixels crowd, what is under a tile would not stay in L1 until all of its lines have been
   // read: of wide filters, the longer the shorter vectors are, and of dilated ones of three taps if
-  // all pixels that they visit share one set. (Of 1024 channels at 7x7, dense, copies lose 15 %.)
+  // all pixels that they visit share one set that has no room for a tile's row of them, ways of a
+  // page each (512 channels, 33x33, dilation 2: in place 335 -> 256 us, AVX-512, 475 -> 282, AVX2,
+  // on a Xeon with 12 ways). (Of 1024 channels at 7x7, dense, copies lose 15 %.)
   // Tiny images stay all the same (5x5 on 2x2, 256 channels, AVX2 2.1 -> 1.2 us), and what comes
   // from beyond near caches takes longer to copy (5x5 by 2 on 56x56, 512 channels, AVX-512 1240 ->
   // 630).
@@ -101,7 +104,7 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   const bool stays = span <= real(caches.l1 * 3 / 2);
   const std::int64_t fewest = is_far(p, p.n, 7, caches) ? 8 * tile.width : 32;
   const std::int64_t crowd = kernel.w >= 5 ? fewest * tile.width : std::int64_t{1024};
-  const bool many = kernel.w >= 5 || (kernel.w >= 3 && dilation.w > 1);
+  const bool many = kernel.w >= 5 || (kernel.w >= 3 && dilation.w > 1 && caches.l1 < 9 * kWay);
   const std::int64_t apart = p.x_strides[3] % crowd * column_phases(p, b.pixels);
   b.copied = !transposed && ((many && !stays && apart % crowd == 0 && has_patch(p)) || repeated);
   b.fetch = !transposed && !b.copied && fetches(p, 14, tile.width, caches);
