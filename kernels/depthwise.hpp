@@ -33,6 +33,13 @@ template <class Arch, int Vectors>
 inline constexpr bool slides = Vector<Arch>::fuses &&
                                (Vectors == 1 || Vector<Arch>::registers == 32);
 
+// A pointer to a pixel. GCC would add to it what is added as it loads it, which takes a unit of the
+// FMAs, where the address of a masked load could.
+FASTCONV_INLINE const float* held(const float* pixel) noexcept {
+  asm("" : "+r"(pixel));
+  return pixel;
+}
+
 template <class Arch, int Pixels, int Vectors, int Taps, int Stride, bool Partial>
 void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int channel, int lanes,
                     std::int64_t row, std::int64_t pixel) noexcept {
@@ -47,7 +54,7 @@ void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int
   }
   const std::int64_t at = d.shift + channel;
   const auto load = [&](const float* in, int v) __attribute__((always_inline)) {
-    return Partial ? V::load_first(in + at, lanes) : V::load(in + at + v * W);
+    return Partial ? V::load_first(held(in) + at, lanes) : V::load(in + at + v * W);
   };
   const float* weight = d.weights + channel / NR * d.kernel_h * d.kernel_w * NR + channel % NR;
   TapRows rows{0, d.kernel_h};
@@ -159,6 +166,7 @@ void rolling_tile(const DepthwiseArguments& d, const float* const* pixels, int c
                   std::int64_t pixel, float* late) noexcept {
   using V = Vector<Arch>;
   constexpr int NR = kMaxVectors * V::width;
+  const std::int64_t at = d.shift + channel;
   const float* weight = d.weights + channel / NR * 9 * NR + channel % NR;
   V taps[9];
   FASTCONV_UNROLL
@@ -168,7 +176,7 @@ void rolling_tile(const DepthwiseArguments& d, const float* const* pixels, int c
     constexpr int Last = decltype(last)::value;
     FASTCONV_UNROLL
     for (int j = 0; j < (Pixels - 1) * Stride + 3; ++j) {
-      const float* in = pixels[j] + d.shift + channel;
+      const float* in = held(pixels[j]) + at;
       const V x = Partial ? V::load_first(in, lanes) : V::load(in);
       FASTCONV_UNROLL
       for (int r = First; r <= Last; r += Stride) {
