@@ -118,9 +118,11 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   const bool own =
       stride.w <= 2 && (kernel.w == 3 || (tile.fuses && kernel.w >= 5 && kernel.w != 6));
   const bool slides = tile.fuses && stride.w == 1 && kernel.w > 1;
-  // Loads are their bound, but of long vectors, whose FMAs take as long, and of wide filters.
-  const double loads = std::max(kFma, kTapShared * tile.cycle);
-  const double shared = own && (kernel.w > 3 || transposed) ? kFma : loads;
+  // Loads are their bound, but of long vectors, of which one serves nine taps, unless they are
+  // repeated (32 channels by 2, 3x3 by 2 at 56x56 30 us, repeated 58), and of wide filters.
+  // Dense 3x3 of 8 channels at 112x112 55 -> 34 us, which was direct (Xeon, AVX-512).
+  const bool waits = kernel.w == 3 && !transposed && (repeated || tile.width < kMaxWidth);
+  const double shared = own && !waits ? kFma : std::max(kFma, kTapShared * tile.cycle);
   const double spread = spreads_once(p, tile, b) ? kFmaSpreadOnce : kFmaSpread;
   const double step = spreads         ? p.c_per_group() == 1 ? kTapSpread : spread
                       : own || slides ? shared
