@@ -398,7 +398,7 @@ void scale_rows(const DepthwiseArguments& d) noexcept {
   constexpr int W = V::width, kFew = 256, kTile = kStretch * W;
   const int channels = d.channels, period = (kTile + channels - 1) / channels * channels;
   const std::int64_t stride = d.stride_w, shift = d.shift, last = d.pixels - 1;
-  const bool follow = channels < kFew && last > 1 && d.y_pixel_stride == channels &&
+  const bool follow = channels < kFew && last > 1 && stride == 1 && d.y_pixel_stride == channels &&
                       (d.residual == nullptr || d.residual_pixel_stride == channels);
   float weights[kFew + 2 * kTile + W], bias[kFew + 2 * kTile + W];
   if (follow) {
@@ -415,7 +415,7 @@ void scale_rows(const DepthwiseArguments& d) noexcept {
     } else if (channels >= kTile) {
       scale<Arch>(d, {channels, d.weights, d.bias, channels + kTile}, row, d.pixels);
     } else {
-      cover_row<4>(d.pixels, [&](auto count, std::int64_t pixel) {
+      cover_row<7>(d.pixels, [&](auto count, std::int64_t pixel) {
         constexpr int P = decltype(count)::value;
         for (int channel = 0; channel < channels; channel += W) {
           const int left = channels - channel, lanes = left < W ? left : W;
