@@ -104,6 +104,28 @@ TEST_SUITE("blocks") {
       sweep.run(problem_of(other, mb, 2, 2), Layout::nhwc, Fill::integers, ++seed);
     }
   }
+
+  // Of one tap a row's pixels are one stretch, unless some of them are padding.
+  TEST_CASE("depthwise of one tap: channels x padding mode x stride") {
+    Sweep sweep;
+    std::uint64_t seed = 0;
+    for (const std::int64_t channels : {1, 3, 8, 17, 49, 64, 130, 255, 256}) {
+      for (const PaddingMode mode :
+           {PaddingMode::zeros, PaddingMode::reflect, PaddingMode::circular}) {
+        for (const std::int64_t padding : {0, 2}) {
+          Conv2d conv =
+              conv_of(channels, channels, 1, {0, padding / 2, padding, padding / 2}, channels);
+          conv.padding_mode = mode;
+          conv.stride = 1 + static_cast<std::int64_t>(++seed % 4 == 0);
+          PostOps post_ops;
+          post_ops.sum = seed % 2 == 0;
+          sweep.run(problem_of(conv, 2, 3, 4 + static_cast<std::int64_t>(seed % 60)), Layout::nhwc,
+                    Fill::integers, seed, true, seed % 4 < 2 ? Guard::after : Guard::before,
+                    post_ops);
+        }
+      }
+    }
+  }
 }
 
 }  // namespace fastconv::testing

@@ -64,6 +64,14 @@ TEST_SUITE("blocking") {
     CHECK(blocking("g480mb1ic480ih14oc480kh3ph1", kLong).channels == 480);
   }
 
+  TEST_CASE("depthwise: dilated pixels of a set are copied where it has no ways for a tile's row") {
+    const std::string dilated = "g512mb1ic512ih33oc512kh3ph2dh1";
+    for (const Tile& tile : {kShort, kLong, kHalves}) {
+      CHECK(!blocking(dilated, tile).copied);
+      CHECK(blocking(dilated, tile, kSmall).copied);
+    }
+  }
+
   TEST_CASE("depthwise: nor do the largest strides and dilations overflow") {
     // Pixels that lie as far apart as those of a tensor may.
     constexpr std::int64_t kSide = 1 << 20;
