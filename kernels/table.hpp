@@ -136,9 +136,13 @@ struct DirectArguments {
 
 constexpr int kMaxDepthwiseRows = 14;  // bounds what a kernel keeps of them on the stack
 
+constexpr int kLeastBroadcast = 8;          // floats of vectors that groups may fill
+constexpr int kBroadcastPixels[] = {4, 7};  // of a tile of theirs, with 16 and 32 registers
+
 // A part of a few output rows of some channels, which are adjacent in x, y and the residual. Groups
 // lie side by side in the lanes: a vector holds whole groups of `group_out` output channels, each
-// with `group_in` <= group_out input channels.
+// with `group_in` <= group_out input channels. Or they fill vectors, each from a panel's first lane
+// on; filters are then dense ones of 3x3, moved by one both ways, or two where vectors are long.
 struct DepthwiseArguments {
   const float* const* inputs = nullptr;  // the pixels under the part, less `shift` floats
   std::int64_t shift = 0;
@@ -151,6 +155,7 @@ struct DepthwiseArguments {
   std::int64_t stride_h = 0, stride_w = 0, dilation_w = 0;
   const float* weights = nullptr;  // panels as micro_gemm's B, from the first channel on
   int group_in = 1, group_out = 1;
+  int group_lanes = 1;                // of weights and bias, from a group to the next
   std::int64_t rows = 0, pixels = 0;  // rows <= kMaxDepthwiseRows
   int channels = 0;                   // of y
   float* y = nullptr;

@@ -53,6 +53,10 @@ constexpr double kChained = 1.3;
 // Bytes a cycle of planes that come anew for every few channels out, where L2 does not hold them
 // and y: 48 to 24 channels 1x1 at 112x112, NCHW, by gemm: 323 -> 270 us (Xeon, AVX-512).
 constexpr double kReturned = 24.0;
+// A line of pixels under a vector of a group's outputs, down rows: those of one vector gain by it,
+// others by 2 as much as lose (32 groups of 16 by 2 at 28x28 290 -> 247 us, of 32 852 -> 1080,
+// NHWC, Xeon, AVX-512).
+constexpr double kLineRolled = 2.0;
 constexpr double kPage = 6.0;         // a store to another page than the last
 constexpr double kStoreVector = 2.0;  // epilogue and store
 constexpr double kTransform = 4.0;    // one vector of one point, into or out of Winograd's domain

@@ -85,7 +85,7 @@ class PixelBlocks {
     pointers_ = reinterpret_cast<const float**>(memory += scratch_.zeros);
     patch_ = reinterpret_cast<float*>(memory += scratch_.pointers);
     outputs_ = reinterpret_cast<float*>(memory + scratch_.patch);
-    std::fill(zeros_, zeros_ + scratch_.output_pitch, 0.0F);
+    std::fill(zeros_, zeros_ + scratch_.zeros / kFloat, 0.0F);
   }
 
   void run(const Part& part) noexcept {
@@ -104,8 +104,10 @@ class PixelBlocks {
     d.kernel_w = p_.window.kernel_size.w;
     d.group_in = static_cast<int>(p_.c_per_group());
     d.group_out = b_.repeated ? 1 : static_cast<int>(p_.k_per_group());
-    d.weights = t_.weights + part.channel * p_.taps() * d.group_in;
-    d.bias = t_.bias != nullptr ? t_.bias + part.channel : nullptr;
+    d.group_lanes = static_cast<int>(t_.lanes_per_group);
+    const std::int64_t lane = part.channel / p_.k_per_group() * t_.lanes_per_group;
+    d.weights = t_.weights + lane * p_.taps() * d.group_in;
+    d.bias = t_.bias != nullptr ? t_.bias + lane : nullptr;
     d.channels = static_cast<int>(part.channels);
     d.epilogue = &t_.epilogue;
     d.y = t_.y + offset(part, p_.y_strides);

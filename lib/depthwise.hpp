@@ -11,7 +11,8 @@
 namespace fastconv {
 
 // Groups side by side in the lanes, of one channel (depthwise, with any multiplier) or a few, whose
-// channels are adjacent in x and y or transposed; or pixels, where columns are adjacent, and groups
+// channels are adjacent in x and y or transposed; groups that fill vectors, whose channels are
+// adjacent; or pixels, where columns are adjacent, and groups
 // of one input channel one after the other. Blocks of a few output rows, limited pixels and limited
 // channels.
 struct DepthwiseBlocking {
@@ -34,6 +35,11 @@ struct DepthwiseBlocking {
 
 // Do whole groups fill a vector, with no more input than output channels?
 bool is_depthwise(std::int64_t in_per_group, std::int64_t out_per_group, int width) noexcept;
+
+// Or do a group's outputs fill vectors, under a dense 3x3 filter moved by one both ways, or
+// two where vectors are long?
+bool fills_vectors(const Window& window, std::int64_t in_per_group, std::int64_t out_per_group,
+                   int width) noexcept;
 
 // One plane to one, whose weights lie as a merged group's do.
 inline bool is_plane(const Problem& problem) noexcept { return problem.c == 1 && problem.k == 1; }

@@ -60,7 +60,7 @@ struct Scratch {
     if (b.lanes == Lanes::pixels) return;
     output_pitch = round_up(b.channels, kMaxWidth);
     patch_pitch = b.repeated ? output_pitch : round_up(inputs_of(p, b.channels), kMaxWidth);
-    zeros = output_pitch * kFloat;
+    zeros = std::max(output_pitch, round_up(inputs_of(p, b.channels), kMaxWidth)) * kFloat;
     const std::int64_t pixels = b.listed ? b.images * b.rows * b.pixels * p.taps()
                                          : rows_of(p, b.rows) * columns_of(p, b.pixels);
     pointers = round_up(pixels * static_cast<std::int64_t>(sizeof(const float*)), 64);

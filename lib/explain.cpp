@@ -62,7 +62,8 @@ const char* meaning(Algorithm algorithm) noexcept {
     case Algorithm::direct:
       return "every tap read at its own offset, nothing packed by tap";
     case Algorithm::depthwise:
-      return "every channel by its own filter, or narrow groups side by side in the lanes";
+      return "every channel by its own filter, narrow groups side by side in the lanes, or 3x3 "
+             "ones";
     case Algorithm::gemm:
       return "implicit GEMM, packed im2col blocks and register tiles";
     case Algorithm::winograd_f2:
@@ -83,6 +84,9 @@ const char* limit(Algorithm algorithm, const PlanState& state) noexcept {
     case Algorithm::gemm:
       return empty_lanes;
     case Algorithm::depthwise:
+      if (fills_vectors(p.window, p.c_per_group(), p.k_per_group(), state.tile.width)) {
+        return "takes groups that fill vectors in place";
+      }
       if (!is_depthwise(p.c_per_group(), p.k_per_group(), state.tile.width)) {
         return "takes groups of one channel, or of a power of two of them up to half a vector";
       }

@@ -90,10 +90,13 @@ bool lies_in_lanes(const Conv2d& descriptor, const KernelTable& table) noexcept 
 // Of an algorithm asked for by name: can it compute such a layer?
 Status check_algorithm(const Conv2d& descriptor, const LayerOptions& options,
                        const KernelTable& table) noexcept {
-  if (options.algorithm == Algorithm::depthwise && !lies_in_lanes(descriptor, table)) {
+  if (options.algorithm == Algorithm::depthwise && !lies_in_lanes(descriptor, table) &&
+      !fills_vectors(descriptor.window(), descriptor.in_channels / descriptor.groups,
+                     descriptor.out_channels / descriptor.groups, table.width)) {
     return fail(StatusCode::unsupported,
                 "algorithm: depthwise takes groups of a power of two of channels out, at most %d "
-                "(half a vector), and no more in, got %lld in and %lld out in each of %lld groups",
+                "(half a vector), and no more in, or with dense 3x3 filters of stride 1 more "
+                "than one in and a vector out, got %lld in and %lld out in each of %lld groups",
                 table.width / 2, ll(descriptor.in_channels / descriptor.groups),
                 ll(descriptor.out_channels / descriptor.groups), ll(descriptor.groups));
   }

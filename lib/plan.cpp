@@ -72,14 +72,17 @@ Status choose(const Tiles& tiles, bool merged, bool finite,
     consider(Algorithm::direct, state.direct.cycles());
   }
   // 1 to 1 channel 3x3 at 512x512, NCHW, 156 -> 109 us (Xeon, AVX-512).
-  if ((any && (merged || is_plane(p))) || asked == Algorithm::depthwise) {
+  const bool fills = fills_vectors(p.window, p.c_per_group(), p.k_per_group(), state.tile.width);
+  if ((any && (merged || is_plane(p) || fills)) || asked == Algorithm::depthwise) {
     if (choose_depthwise(p, state.tile, caches, state.depthwise)) {
       consider(Algorithm::depthwise, state.depthwise.cycles());
     } else if (!any) {
       return fail(StatusCode::unsupported,
-                  "algorithm: depthwise pads with zeros where channels lie apart, got padding_mode "
-                  "%s and channel strides %lld in x and %lld in y",
-                  name(p.window.padding_mode), ll(p.x_strides[1]), ll(p.y_strides[1]));
+                  "algorithm: depthwise pads with zeros where channels lie apart, and takes groups "
+                  "that fill vectors in place, %d columns or more, got padding_mode %s, channel "
+                  "strides %lld in x and %lld in y, and %lld columns",
+                  kBroadcastPixels[state.tile.sums() > 12], name(p.window.padding_mode),
+                  ll(p.x_strides[1]), ll(p.y_strides[1]), ll(p.ow));
     }
   }
   const Best direct_sums = best;

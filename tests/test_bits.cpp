@@ -79,6 +79,10 @@ constexpr Case kCases[] = {
     {"mb2g5ic20ih31iw17oc20kh3kw3ph1pw1", PaddingMode::zeros, Algorithm::automatic},
     {"mb1g9ic18ih16iw9oc18kh3kw3ph1pw1", PaddingMode::reflect, Algorithm::automatic},
     {"mb1g3ic24ih15iw8oc24kh3kw3ph1pw1", PaddingMode::zeros, Algorithm::automatic},
+    // Of groups that fill vectors, the last in part.
+    {"mb2g3ic48ih31iw17oc48kh3kw3ph1pw1", PaddingMode::zeros, Algorithm::automatic},
+    {"mb1g2ic16ih31iw57oc32kh3kw3ph1pw1sh2sw2", PaddingMode::reflect, Algorithm::automatic},
+    {"mb2g5ic40ih29iw29oc40kh3kw3ph1pw1sh2sw2", PaddingMode::zeros, Algorithm::automatic},
     // One plane to one.
     {"mb2ic1ih23iw40oc1kh3kw3ph1pw1", PaddingMode::zeros, Algorithm::automatic},
     {"mb1ic1ih30iw33oc1kh5kw5ph2pw2sh2sw2", PaddingMode::zeros, Algorithm::automatic},

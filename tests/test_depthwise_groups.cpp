@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Groups whose outputs fill vectors: tiles and blocks of them, whichever the level's vectors are.
+#include <doctest/doctest.h>
+
+#include <cstdint>
+
+#include "check.hpp"
+#include "sweep.hpp"
+
+namespace fastconv::testing {
+
+TEST_SUITE("tiles") {
+  TEST_CASE("depthwise groups that fill vectors: channels in and out x stride x padding") {
+    Sweep sweep(false);
+    std::uint64_t seed = 0;
+    for (const std::int64_t out : {8, 16, 24, 32, 40, 48}) {
+      for (const std::int64_t stride : {1, 2}) {
+        for (const Padding& padding : {Padding(1), Padding(0), Padding(2, 1, 0, 2)}) {
+          const std::int64_t in = ++seed % 3 == 0 ? 5 : seed % 3 == 1 ? out : 2 * out;
+          Conv2d conv = conv_of(3 * in, 3 * out, 3, padding, 3);
+          conv.stride = stride;
+          if (seed % 4 == 0) conv.padding_mode = PaddingMode::reflect;
+          PostOps post_ops;
+          post_ops.sum = seed % 2 == 0;
+          const std::int64_t height = seed % 5 < 2 ? 31 : 3 + static_cast<std::int64_t>(seed % 5);
+          const std::int64_t width = stride * (7 + static_cast<std::int64_t>(seed * 5 % 16)) + 2;
+          sweep.run(problem_of(conv, 2, height, width), Layout::nhwc, Fill::integers, seed,
+                    seed % 3 > 0, seed % 4 < 2 ? Guard::after : Guard::before, post_ops);
+        }
+      }
+    }
+    // Of more pixels than a block has, and fewer than a tile.
+    for (const std::int64_t width : {57, 59, 125, 1, 6}) {
+      sweep.run(problem_of(conv_of(48, 48, 3, 1, 3), 1, 15, width), Layout::nhwc, Fill::integers,
+                ++seed, true, Guard::after, {});
+    }
+  }
+}
+
+}  // namespace fastconv::testing
