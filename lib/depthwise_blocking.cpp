@@ -106,7 +106,7 @@ DepthwiseBlocking choose_vectors(const Problem& p, const Tile& tile) noexcept {
                                         std::max(real(pixels) * kFma, kFmaLatency * tile.cycle);
   b.fma_cycles = tiles * depth / 3 * step;
   const std::int64_t lines = p.h * p.w * ceil_div(p.c_per_group() * kFloat, 64);
-  b.fma_cycles += real(vectors * lines) * kLineRolled * tile.cycle;
+  b.fma_cycles += real(vectors * lines) * kLineRolled;
   b.pack_cycles =
       real(row_blocks(p, b)) * real(rows_of(p, b.rows)) * real(columns_of(p, p.ow)) * kCopyScalar;
   const std::int64_t blocks =
