@@ -62,8 +62,8 @@ const char* meaning(Algorithm algorithm) noexcept {
     case Algorithm::direct:
       return "every tap read at its own offset, nothing packed by tap";
     case Algorithm::depthwise:
-      return "every channel by its own filter, narrow groups side by side in the lanes, or 3x3 "
-             "ones";
+      return "every channel by its own filter, narrow groups side by side in the lanes, or groups "
+             "that fill them";
     case Algorithm::gemm:
       return "implicit GEMM, packed im2col blocks and register tiles";
     case Algorithm::winograd_f2:
