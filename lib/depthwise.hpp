@@ -12,9 +12,8 @@ namespace fastconv {
 
 // Groups side by side in the lanes, of one channel (depthwise, with any multiplier) or a few, whose
 // channels are adjacent in x and y or transposed; groups that fill vectors, whose channels are
-// adjacent; or pixels, where columns are adjacent, and groups
-// of one input channel one after the other. Blocks of a few output rows, limited pixels and limited
-// channels.
+// adjacent; or pixels, where columns are adjacent, and groups of one input channel one after the
+// other. Blocks of a few output rows, limited pixels and limited channels.
 struct DepthwiseBlocking {
   Lanes lanes = Lanes::channels;
   bool transposed = false;  // channels, to a patch and from staged outputs

@@ -96,7 +96,8 @@ Status check_algorithm(const Conv2d& descriptor, const LayerOptions& options,
     return fail(StatusCode::unsupported,
                 "algorithm: depthwise takes groups of a power of two of channels out, at most %d "
                 "(half a vector), and no more in, or with dense 3x3 filters of stride 1 (or 2 with "
-                "AVX-512) more than one in and a vector out, got %lld in and %lld out in each of %lld groups",
+                "AVX-512) more than one in and a vector out, got %lld in and %lld out in each of "
+                "%lld groups",
                 table.width / 2, ll(descriptor.in_channels / descriptor.groups),
                 ll(descriptor.out_channels / descriptor.groups), ll(descriptor.groups));
   }
