@@ -278,14 +278,23 @@ class Candidate {
   }
 
   // Whole output rows while a quarter of L2 holds what lies under them, else parts of one row. Few
-  // pixels at a time would read weights from beyond L2 too often, and may have more of it.
+  // pixels at a time would read weights from beyond L2 too often, and may have more of it. In
+  // place, a k-block reads its own rows of taps alone, which are not other taps' while a block has
+  // fewer rows than lie between them: 512 to 256 channels by 18 at 33x33, NHWC, 8600 -> 7100 us
+  // (Xeon, AVX-512).
   bool block_rows(std::int64_t pitch) noexcept {
     b_.pitch = pitch;
     b_.whole_rows = true;
     const bool far_weights = depth_ * channels_ * kFloat > caches_.l2 / 2;
     const std::int64_t unit = kFloat * std::max<std::int64_t>(1, std::abs(pitch));
+    const std::int64_t tap_rows = std::min(
+        p_.window.kernel_size.h, ceil_div(b_.kc, p_.c_per_group() * p_.window.kernel_size.w));
     const auto fits = [&](std::int64_t rows, std::int64_t columns) {
-      const Patch patch(p_, rows, columns);
+      Patch patch(p_, rows, columns);
+      if (b_.form == PixelForm::in_place && rows < p_.window.dilation.h) {
+        patch.rows = std::min(rows * tap_rows, p_.h);
+        patch.columns = std::min(patch.columns, p_.w);
+      }
       const bool few = far_weights && rows * columns <= kFewPixels;
       const std::int64_t limit = few ? 2 * caches_.l2 : caches_.l2 / 4;
       return patch.rows * patch.columns <= limit / unit && rows * columns <= sums_limit();
@@ -373,7 +382,8 @@ class Candidate {
     const Inside inside(p_);
     b_.has_border = !windows_inside(p_);
     const bool none = inside.begin.h >= inside.end.h || inside.begin.w >= inside.end.w;
-    if (b_.has_border && none) return false;
+    // Without any inside, parts are too many, but where a patch's tiles end as often.
+    if (b_.has_border && none && !cuts_columns(p_, b_.tile.mr)) return false;
     b_.tile.keep_rows_beside(window.stride.w * p_.x_strides[3], caches_);
     if (!block_rows(p_.x_strides[3])) return false;
     b_.pitch = p_.c_per_group();
