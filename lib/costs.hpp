@@ -75,7 +75,11 @@ constexpr double kWeightByteLate = 0.08;  // more where L3 gives fewer than FMAs
 constexpr double kWeightByte = 0.12;      // of weights that few pixels share, from beyond L2
 constexpr double kTileByteFar = 0.05;     // of transformed tiles from there
 constexpr double kTileByteStored = 0.15;  // and on its way there
-constexpr double kStoreScalar = 1.5;      // one element through a scratch tile
+// And to L2 if it is full of them: of 256 and 512 channels to 64, by 1 to 12 at 24x24 to 65x65,
+// 0.06 to 0.30 more than thought. 256 to 64 by 6 at 33x33, NHWC, by gemm: 1670 -> 1450 us (Xeon,
+// AVX-512).
+constexpr double kTileByteLate = 0.25;
+constexpr double kStoreScalar = 1.5;  // one element through a scratch tile
 
 // Four channels of one of many pixels on their way to or from four rows.
 constexpr double quad_cycles(int width) noexcept { return kQuads / width; }

@@ -139,10 +139,14 @@ double share_inside(const WinogradAxis& axis, std::int64_t size) noexcept {
 }
 
 // What it takes more to store the transformed tiles of a group of an image where L2 does not hold
-// all of a block's.
-double stored_cycles(const WinogradBlocking& b, std::int64_t tiles) noexcept {
-  const double far = std::max(0.0, 1.0 - real(b.near_tiles) / real(tiles));
-  return far * real(b.tiles_of_image() * b.tile_bytes()) * kTileByteStored;
+// all of a block's, or where long vectors fill it faster than it empties.
+double stored_cycles(const WinogradBlocking& b, std::int64_t tiles, const Tile& tile) noexcept {
+  const double bytes = real(b.tiles_of_image() * b.tile_bytes());
+  const auto beyond = [&](std::int64_t near) {
+    return std::max(0.0, 1.0 - real(near) / real(tiles)) * bytes;
+  };
+  return beyond(b.near_tiles) * kTileByteStored +
+         beyond(kNearBytes / b.tile_bytes()) * (stretch(tile) - 1) * kTileByteLate;
 }
 
 // Of a group of an image.
@@ -212,7 +216,7 @@ void count_cycles(const Problem& p, bool owned, const Tile& tile, const CacheSiz
       far_cycles = groups * blocks * v_bytes * real(b.panels) * kTileByteFar;
     }
   }
-  b.pack_cycles = b.input_cycles + groups * stored_cycles(b, std::min(of_image, b.tiles)) +
+  b.pack_cycles = b.input_cycles + groups * stored_cycles(b, std::min(of_image, b.tiles), tile) +
                   blocks * (again + groups * cycle * kTileBlock) + far_cycles;
   b.store_cycles = groups * store_cycles(p, tile, b);
 }
@@ -289,7 +293,7 @@ void split_for_threads(const Problem& p, const Tile& tile, int threads,
     const double of_tiles = real(t) / real(b.tiles_of_image()) / real(p.groups);
     const double of_panels = real(k) / real(panels);
     const double one = product_cycles(p, b, t, std::min(k * tile.nr, p.k_per_group()), tile) +
-                       (b.input_cycles + real(p.groups) * stored_cycles(b, t)) * of_tiles +
+                       (b.input_cycles + real(p.groups) * stored_cycles(b, t, tile)) * of_tiles +
                        b.weight_cycles / real(p.groups) * of_panels +
                        b.store_cycles * of_tiles * of_panels + tile.cycle * kTileBlock;
     const double time = (real(ceil_div(blocks, threads)) + kLastBlock) * one;
