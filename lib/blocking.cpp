@@ -280,24 +280,27 @@ class Candidate {
   // Whole output rows while a quarter of L2 holds what lies under them, else parts of one row. Few
   // pixels at a time would read weights from beyond L2 too often, and may have more of it. In
   // place, a k-block reads its own rows of taps alone, which are not other taps' while a block has
-  // fewer rows than lie between them: 512 to 256 channels by 18 at 33x33, NHWC, 8600 -> 7100 us
-  // (Xeon, AVX-512).
+  // fewer rows than lie between them, and may have half of L2 with such weights: 512 to 256
+  // channels by 18 at 33x33, NHWC, 8600 -> 7000 us (Xeon, AVX-512).
   bool block_rows(std::int64_t pitch) noexcept {
     b_.pitch = pitch;
     b_.whole_rows = true;
     const bool far_weights = depth_ * channels_ * kFloat > caches_.l2 / 2;
-    const std::int64_t unit = kFloat * std::max<std::int64_t>(1, std::abs(pitch));
+    const std::int64_t unit = std::max<std::int64_t>(1, std::abs(pitch));
     const std::int64_t tap_rows = std::min(
         p_.window.kernel_size.h, ceil_div(b_.kc, p_.c_per_group() * p_.window.kernel_size.w));
     const auto fits = [&](std::int64_t rows, std::int64_t columns) {
-      Patch patch(p_, rows, columns);
-      if (b_.form == PixelForm::in_place && rows < p_.window.dilation.h) {
-        patch.rows = std::min(rows * tap_rows, p_.h);
-        patch.columns = std::min(patch.columns, p_.w);
-      }
+      const Patch patch(p_, rows, columns);
       const bool few = far_weights && rows * columns <= kFewPixels;
-      const std::int64_t limit = few ? 2 * caches_.l2 : caches_.l2 / 4;
-      return patch.rows * patch.columns <= limit / unit && rows * columns <= sums_limit();
+      std::int64_t limit = few ? 2 * caches_.l2 : caches_.l2 / 4;
+      std::int64_t pixels = patch.rows * patch.columns;
+      std::int64_t channels = unit;
+      if (b_.form == PixelForm::in_place && rows < p_.window.dilation.h) {
+        if (far_weights) limit = std::max(limit, caches_.l2 / 2);
+        pixels = std::min(rows * tap_rows, p_.h) * std::min(patch.columns, p_.w);
+        channels = std::min(unit, b_.kc);
+      }
+      return pixels <= limit / kFloat / channels && rows * columns <= sums_limit();
     };
     // Groups that share lines of x find them in L2: 32 groups of 8, 3x3 by 2 at 56x56, 470 -> 330
     // us (Xeon, AVX2). Several sweeps over a row's channels find its lines of y there: 1 to 64
