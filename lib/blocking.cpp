@@ -289,13 +289,15 @@ class Candidate {
     const std::int64_t unit = std::max<std::int64_t>(1, std::abs(pitch));
     const std::int64_t tap_rows = std::min(
         p_.window.kernel_size.h, ceil_div(b_.kc, p_.c_per_group() * p_.window.kernel_size.w));
+    const bool skips =
+        b_.form == PixelForm::in_place && p_.window.padding_mode == PaddingMode::zeros;
     const auto fits = [&](std::int64_t rows, std::int64_t columns) {
       const Patch patch(p_, rows, columns);
       const bool few = far_weights && rows * columns <= kFewPixels;
       std::int64_t limit = few ? 2 * caches_.l2 : caches_.l2 / 4;
       std::int64_t pixels = patch.rows * patch.columns;
       std::int64_t channels = unit;
-      if (b_.form == PixelForm::in_place && rows < p_.window.dilation.h) {
+      if (skips && rows < p_.window.dilation.h) {
         if (far_weights) limit = std::max(limit, caches_.l2 / 2);
         pixels = std::min(rows * tap_rows, p_.h) * std::min(patch.columns, p_.w);
         channels = std::min(unit, b_.kc);
@@ -386,7 +388,8 @@ class Candidate {
     b_.has_border = !windows_inside(p_);
     const bool none = inside.begin.h >= inside.end.h || inside.begin.w >= inside.end.w;
     // Without any inside, parts are too many, but where a patch's tiles end as often.
-    if (b_.has_border && none && !cuts_columns(p_, b_.tile.mr)) return false;
+    const bool cuts = window.padding_mode == PaddingMode::zeros && cuts_columns(p_, b_.tile.mr);
+    if (b_.has_border && none && !cuts) return false;
     b_.tile.keep_rows_beside(window.stride.w * p_.x_strides[3], caches_);
     if (!block_rows(p_.x_strides[3])) return false;
     b_.pitch = p_.c_per_group();
@@ -479,10 +482,13 @@ Blocking choose_blocking(const Problem& p, const Tiles& tiles, const CacheSizes&
                                  PixelForm::in_place, PixelForm::taps}) {
       if (form == PixelForm::taps && !finite) continue;
       Blocking blocking;
-      if (make_blocking(p, tiles, caches, lanes, form, blocking) &&
-          (best.kc == 0 || blocking.cycles() < best.cycles())) {
-        best = blocking;
+      if (!make_blocking(p, tiles, caches, lanes, form, blocking)) continue;
+      // Where taps in the padding are passed over nothing is copied, of which far ones take a lot.
+      if (blocking.has_border && p.window.padding_mode == PaddingMode::zeros) {
+        if (!finite) continue;
+        blocking.pack_elements = 0;
       }
+      if (best.kc == 0 || blocking.cycles() < best.cycles()) best = blocking;
     }
   }
   return best;
