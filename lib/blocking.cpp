@@ -388,8 +388,7 @@ class Candidate {
     b_.has_border = !windows_inside(p_);
     const bool none = inside.begin.h >= inside.end.h || inside.begin.w >= inside.end.w;
     // Without any inside, parts are too many, but where a patch's tiles end as often.
-    const bool cuts = window.padding_mode == PaddingMode::zeros && cuts_columns(p_, b_.tile.mr);
-    if (b_.has_border && none && !cuts) return false;
+    if (b_.has_border && none && !cuts()) return false;
     b_.tile.keep_rows_beside(window.stride.w * p_.x_strides[3], caches_);
     if (!block_rows(p_.x_strides[3])) return false;
     b_.pitch = p_.c_per_group();
@@ -405,6 +404,10 @@ class Candidate {
       b_.pack_cycles += real(p_.c_per_group() * p_.h * p_.w / kLine) * kLineFar;
     }
     return true;
+  }
+
+  bool cuts() const noexcept {
+    return p_.window.padding_mode == PaddingMode::zeros && cuts_columns(p_, b_.tile.mr);
   }
 
   // Windows that find the same taps in the image are a product of their own.
@@ -436,8 +439,8 @@ class Candidate {
         const std::int64_t panel = columns == 1 ? std::min(rows, block_rows) : columns;
         b_.fma_cycles += tile_cycles(taps * p_.c_per_group(), rows * columns, channels_, panel,
                                      b_.tile, stretches());
-        // What would straddle the rows of an image ends with each of them.
-        if (b_.tile.straddles && columns > 1) {
+        // What would straddle the rows of an image, were it not cut, ends with each of them.
+        if (b_.tile.straddles && columns > 1 && !cuts()) {
           const std::int64_t short_tiles = round_up(columns, most_rows) - columns;
           b_.fma_cycles +=
               real(rows * ceil_div(channels_, lanes)) *
