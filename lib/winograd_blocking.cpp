@@ -149,13 +149,21 @@ double stored_cycles(const WinogradBlocking& b, std::int64_t tiles, const Tile& 
          beyond(kNearBytes / b.tile_bytes()) * (stretch(tile) - 1) * kTileByteLate;
 }
 
+// Of a group of an image, so many pixels of each tile with adjacent channels.
+double alone_cycles(const Problem& p, std::int64_t pixels, const Tile& tile,
+                    const WinogradBlocking& b) noexcept {
+  if (p.groups == 1) return 0;
+  return real(b.tiles_of_image() * pixels) * (stretch(tile) - 1) * kTilePixelAlone;
+}
+
 // Of a group of an image.
 double input_cycles(const Problem& p, const Tile& tile, const WinogradBlocking& b) noexcept {
   const bool adjacent = p.x_strides[1] == 1;
   const double vectors = real(line_vectors(p.c_per_group(), tile));
   // What touches the border, or has no adjacent channels, is copied first.
-  double copied = 0;
+  double copied = 0, alone = 0;
   if (adjacent) {
+    alone = alone_cycles(p, b.points(), tile, b);
     const double inside = share_inside(b.rows, p.h) * share_inside(b.columns, p.w);
     copied = (1 - inside) * real(b.points()) * kCopyVector;
   } else {
@@ -163,16 +171,18 @@ double input_cycles(const Problem& p, const Tile& tile, const WinogradBlocking& 
         b.grids == 1 ? real(b.columns.side) : real(copied_columns(b)) / real(largest_run(b).tiles);
     copied = real(b.rows.side) * columns * transposed_cycles(p.x_strides[3], kCopyScalar, tile, b);
   }
-  return real(b.tiles_of_image()) * vectors * (transform_cycles(tile, b) + copied) +
+  return real(b.tiles_of_image()) * vectors * (transform_cycles(tile, b) + copied) + alone +
          lines_of_image(b) * (adjacent ? 3 : 2 * vectors) * tile.cycle * kTileLine;
 }
 
 double store_cycles(const Problem& p, const Tile& tile, const WinogradBlocking& b) noexcept {
   const bool adjacent = p.y_strides[1] == 1;
-  const double outputs = real(b.rows.m * b.columns.m);
+  const std::int64_t pixels = b.rows.m * b.columns.m;
+  const double outputs = real(pixels);
+  const double alone = adjacent ? alone_cycles(p, pixels, tile, b) : 0;
   double vector = transform_cycles(tile, b) + outputs * kStoreVector / 2;
   if (!adjacent) vector += outputs * transposed_cycles(p.y_strides[3], kStoreScalar, tile, b);
-  return real(b.tiles_of_image() * line_vectors(p.k_per_group(), tile)) * vector +
+  return real(b.tiles_of_image() * line_vectors(p.k_per_group(), tile)) * vector + alone +
          lines_of_image(b) * real(b.panels * (adjacent ? 1 : 2)) * tile.cycle * kTileLine;
 }
 
