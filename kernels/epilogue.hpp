@@ -120,9 +120,10 @@ FASTCONV_INLINE void finish_tile(const Epilogue& epilogue, const float* residual
   constexpr int W = V::width;
   constexpr bool kReturns = Rows * Vectors > 8;
   const bool clamps = is_clamp(epilogue.activation);
-  const bool in_registers = (clamps || epilogue.activation == Activation::none) &&
-                            (residual == nullptr || !epilogue.residual_last);
-  if ((!kReturns && !in_registers) || rows < Rows || (last_lanes < W && !V::has_masks)) {
+  const bool partial = last_lanes < W;
+  if ((!kReturns && ((!clamps && epilogue.activation != Activation::none) ||
+                     (residual != nullptr && epilogue.residual_last))) ||
+      (partial && !V::has_masks) || rows < Rows) {
     float sums[Rows][Vectors * W];
     const float* residual_rows[Rows];
     float* y_rows[Rows];
