@@ -27,7 +27,7 @@ constexpr double kOverhead = 10e-6;
 // Memory that one layer at a time gets again and again.
 class TouchedMemory {
  public:
-  explicit TouchedMemory(std::int64_t bytes) : buffer_(bytes, Guard::before) {
+  explicit TouchedMemory(std::int64_t bytes) : buffer_(bytes, Guard::readable) {
     std::fill_n(static_cast<char*>(buffer_.data()), buffer_.bytes(), '\0');
   }
   float* floats() const noexcept { return buffer_.floats(); }
@@ -59,7 +59,7 @@ Allocator counting_allocator(std::int64_t& bytes) noexcept {
 }
 
 void touch_fresh_pages(std::int64_t bytes) {
-  const GuardedBuffer buffer(bytes, Guard::before);
+  const GuardedBuffer buffer(bytes, Guard::readable);
   volatile char* const page = static_cast<char*>(buffer.data());
   for (std::int64_t i = 0; i < bytes; i += 4096) page[i] = 0;
 }

@@ -87,7 +87,7 @@ class Scene {
         progress_(progress),
         operands_(parsed(setting.problem), testing::Layout::nchw, testing::Fill::floats, 1, false),
         onednn_(operands_),
-        copy_(testing::Layout::nchw, operands_.output_shape(), testing::Guard::before) {
+        copy_(testing::Layout::nchw, operands_.output_shape(), testing::Guard::readable) {
     to_unit_interval(operands_.x.view());
     to_unit_interval(operands_.weights.view());
     table_.key = setting.key;

@@ -26,7 +26,7 @@ using testing::Tensor;
 
 Tensor filled(Layout layout, const Dims<4>& shape, Operand operand, Fill fill, std::uint64_t seed,
               std::int64_t depth) {
-  Tensor tensor(layout, shape, Guard::before);
+  Tensor tensor(layout, shape, Guard::readable);
   testing::fill_operand(tensor.view(), operand, fill, seed, depth);
   return tensor;
 }
@@ -35,7 +35,7 @@ Tensor filled(Layout layout, const Dims<4>& shape, Operand operand, Fill fill, s
 Tensor destination(const Operands& operands) {
   const Layout dense = operands.layout == Layout::nhwc_broadcast ? Layout::nhwc : Layout::nchw;
   Tensor y(testing::can_be_written(operands.layout) ? operands.layout : dense,
-           operands.output_shape(), Guard::before);
+           operands.output_shape(), Guard::readable);
   testing::fill_with(y.view(), 0.0F);  // in memory before it is timed
   return y;
 }
@@ -73,7 +73,7 @@ Status FastconvRun::create(LayerOptions options, const testing::PostOps& post_op
   options.epilogue = post_ops.epilogue;
   const Status status =
       planned_.create(operands_.problem.conv, operands_.weights.view(), operands_.bias_data(),
-                      options, operands_.x.view(), y_.view(), Guard::before, pool);
+                      options, operands_.x.view(), y_.view(), Guard::readable, pool);
   if (post_ops.sum) planned_.run_options.residual = y_.view();
   return status;
 }
@@ -92,7 +92,7 @@ std::string OneDnnRun::run() noexcept {
 }
 
 CopyRun::CopyRun(std::int64_t bytes)
-    : source_(bytes / 2, Guard::before), destination_(bytes / 2, Guard::before) {
+    : source_(bytes / 2, Guard::readable), destination_(bytes / 2, Guard::readable) {
   std::fill_n(source_.floats(), bytes / 8, 1.0F);
   std::fill_n(destination_.floats(), bytes / 8, 0.0F);
 }

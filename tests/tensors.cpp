@@ -83,7 +83,7 @@ GuardedBuffer::GuardedBuffer(std::int64_t bytes, Guard guard) : bytes_(bytes) {
   const auto size = static_cast<std::size_t>(bytes);
   const std::size_t usable = (size + page - 1) / page * page;
   mapped_bytes_ = usable + 2 * page;
-  const bool readable = are_guards_readable();
+  const bool readable = guard == Guard::readable || are_guards_readable();
   const int writable = PROT_READ | PROT_WRITE;
   mapping_ = mmap(nullptr, mapped_bytes_, readable ? writable : PROT_NONE,
                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
