@@ -199,13 +199,14 @@ void broadcast_tile(const DepthwiseArguments& d, int channel, int lanes, std::in
     }
     const bool padding =
         row == 1 - Sums ? d.first_row > 0 : row + 1 == d.rows && d.end_row <= row * Stride + 2;
-    if (padding) {
-    } else if (Stride == 2 || (row >= 0 && row + 2 < d.rows)) {
-      add_row(Constant<0>{}, Constant<2>{});
-    } else if (row < 0) {
-      add_row(Constant<0>{}, Constant<1>{});
-    } else {
-      add_row(Constant<1>{}, Constant<2>{});
+    if (!padding) {
+      if (Stride == 2 || (row >= 0 && row + 2 < d.rows)) {
+        add_row(Constant<0>{}, Constant<2>{});
+      } else if (row < 0) {
+        add_row(Constant<0>{}, Constant<1>{});
+      } else {
+        add_row(Constant<1>{}, Constant<2>{});
+      }
     }
     advance();
     if (row >= 0 && plain) {

@@ -91,7 +91,7 @@ FASTCONV_INLINE void activate_tile(const Epilogue& epilogue,
   using V = Vector<Arch>;
   if (is_clamp(epilogue.activation)) return clamp_tile(epilogue, sum);
   if (__builtin_expect(epilogue.activation == Activation::none, 1)) return;
-  float sums[Rows][Vectors * V::width];
+  alignas(64) float sums[Rows][Vectors * V::width];
   store_tile(
       sum, sums[0], [](int m) { return m * Vectors * V::width; }, V::width);
   activate<Arch>(sums[0], Rows * Vectors, epilogue);
@@ -124,7 +124,7 @@ FASTCONV_INLINE void finish_tile(const Epilogue& epilogue, const float* residual
   if ((!kReturns && ((!clamps && epilogue.activation != Activation::none) ||
                      (residual != nullptr && epilogue.residual_last))) ||
       (partial && !V::has_masks) || rows < Rows) {
-    float sums[Rows][Vectors * W];
+    alignas(64) float sums[Rows][Vectors * W];
     const float* residual_rows[Rows];
     float* y_rows[Rows];
     store_tile(

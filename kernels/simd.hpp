@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The bridge to vectors: the only includer of xsimd (8.1 to 14), and where kernels have their
-// intrinsics.
+// The bridge to vectors: the only includer of xsimd (8.1 to 14), and the kernels' intrinsics.
 // A kernel is a template on an architecture below and reads as arithmetic:
 //   using V = Vector<Arch>;  V::width, load, store, load_first, store_first, broadcast, fma …
 //
@@ -171,11 +170,7 @@ template <class Arch>
 struct Vector {
   using Native = xsimd::batch<float, Arch>;
   static constexpr int width = static_cast<int>(Native::size);
-#if defined(__AVX512F__)
-  static constexpr bool free_masks = true;  // in registers of their own, as part of a load
-#else
-  static constexpr bool free_masks = false;
-#endif
+  static constexpr bool free_masks = width == 16;  // in registers of their own, as part of a load
 #if defined(__AVX512F__) || defined(__ARM_NEON)
   static constexpr int registers = 32;
 #else
@@ -403,8 +398,7 @@ struct Vector {
   }
 #endif
 
-  // NaN passes, and so does a zero beside one: x86's max and min return their second operand where
-  // neither is the greater. NEON's do not, and xsimd's versions differ.
+  // NaN passes: x86's max and min return their second operand then, NEON's and xsimd's may not.
   static FASTCONV_INLINE Vector clamp(Vector x, Vector low, Vector high) noexcept {
 #if defined(__AVX512F__)
     return {Native(_mm512_min_ps(high.value, _mm512_max_ps(low.value, x.value)))};

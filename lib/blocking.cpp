@@ -486,7 +486,7 @@ Blocking choose_blocking(const Problem& p, const Tiles& tiles, const CacheSizes&
       if (form == PixelForm::taps && !finite) continue;
       Blocking blocking;
       if (!make_blocking(p, tiles, caches, lanes, form, blocking)) continue;
-      // Where taps in the padding are passed over nothing is copied, of which far ones take a lot.
+      // Taps in the padding are passed over if weights are finite: then nothing is copied here.
       if (blocking.has_border && p.window.padding_mode == PaddingMode::zeros) {
         if (!finite) continue;
         blocking.pack_elements = 0;

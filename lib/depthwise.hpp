@@ -40,6 +40,9 @@ bool is_depthwise(std::int64_t in_per_group, std::int64_t out_per_group, int wid
 bool fills_vectors(const Window& window, std::int64_t in_per_group, std::int64_t out_per_group,
                    int width) noexcept;
 
+// Pixels of their tile, and columns that such layers have at least.
+std::int64_t broadcast_pixels(const Tile& tile) noexcept;
+
 // One plane to one, whose weights lie as a merged group's do.
 inline bool is_plane(const Problem& problem) noexcept { return problem.c == 1 && problem.k == 1; }
 

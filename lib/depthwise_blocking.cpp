@@ -82,31 +82,29 @@ bool spreads_once(const Problem& p, const Tile& tile, const DepthwiseBlocking& b
          stride.w == 1 && dilation.w == 1 && b.rows > 1;
 }
 
-// Pixels of a tile over groups that fill vectors. With 16 registers stride 2, whose sums of a
-// middle row wait for each other, would be no faster than a product (AVX2, 32 groups of 16 at 28x28
-// 442 -> 457 us, but 21 of 8 at 56x56 467 -> 417).
-std::int64_t tile_pixels(const Tile& tile) noexcept { return kBroadcastPixels[tile.sums() > 12]; }
-
-// Blocks of whole groups that fill vectors, in place.
+// Blocks of whole groups that fill vectors, in place, in which no row is shorter than a tile.
 DepthwiseBlocking choose_vectors(const Problem& p, const Tile& tile) noexcept {
   DepthwiseBlocking b;
   b.lanes = Lanes::channels;
   b.rows = std::min(p.oh, kRows);
-  b.pixels = ceil_div(p.ow, ceil_div(p.ow, kPixels));
+  const std::int64_t pixels = broadcast_pixels(tile);
+  for (std::int64_t parts = ceil_div(p.ow, kPixels), last = 0; last < pixels; --parts) {
+    b.pixels = ceil_div(p.ow, parts);
+    last = p.ow - (ceil_div(p.ow, b.pixels) - 1) * b.pixels;
+  }
   b.channels = std::max<std::int64_t>(kChannels / p.k_per_group(), 1) * p.k_per_group();
   b.channels = std::min(b.channels, p.k);
   const double depth = real(p.c_per_group() * p.taps());
   const std::int64_t vectors = p.groups * ceil_div(p.k_per_group(), tile.width);
   const std::int64_t stride = p.window.stride.w;
-  const std::int64_t pixels = tile_pixels(tile);
   const double tiles = real(ceil_div(p.ow, pixels) * p.oh * vectors);
   // Of a column of taps. By 2 the sums of the middle one wait for each other.
   const double step = stride == 1 ? 3 * real(pixels) * kFma
                                   : 2 * real(pixels) * kFma +
                                         std::max(real(pixels) * kFma, kFmaLatency * tile.cycle);
   b.fma_cycles = tiles * depth / 3 * step;
-  const std::int64_t lines = p.h * p.w * ceil_div(p.c_per_group() * kFloat, 64);
-  b.fma_cycles += real(vectors * lines) * kLineRolled;
+  constexpr std::int64_t kLine = 16;
+  b.fma_cycles += real(vectors) * real(p.h * p.w * ceil_div(p.c_per_group(), kLine)) * kLineRolled;
   b.pack_cycles =
       real(row_blocks(p, b)) * real(rows_of(p, b.rows)) * real(columns_of(p, p.ow)) * kCopyScalar;
   const std::int64_t blocks =
@@ -260,6 +258,12 @@ bool is_depthwise(std::int64_t in_per_group, std::int64_t out_per_group, int wid
           in_per_group <= out_per_group);
 }
 
+std::int64_t broadcast_pixels(const Tile& tile) noexcept {
+  return kBroadcastPixels[tile.sums() > 12];
+}
+
+// By 2 the sums of a middle row wait for each other, and with AVX2's few a product is as fast (32
+// groups of 16 at 28x28 442 -> 457 us, but 21 of 8 at 56x56 467 -> 417).
 bool fills_vectors(const Window& window, std::int64_t in_per_group, std::int64_t out_per_group,
                    int width) noexcept {
   const auto& [kernel, stride, padding, dilation, mode] = window;
@@ -273,10 +277,9 @@ bool choose_depthwise(const Problem& p, const Tile& tile, const CacheSizes& cach
   b = DepthwiseBlocking();
   if (fills_vectors(p.window, p.c_per_group(), p.k_per_group(), tile.width)) {
     if (p.x_strides[1] != 1 || p.y_strides[1] != 1) return false;
+    if (p.ow < broadcast_pixels(tile)) return false;
     b = choose_vectors(p, tile);
-    const std::int64_t last = p.ow - (p.ow - 1) / b.pixels * b.pixels;
-    if (last < tile_pixels(tile)) b = DepthwiseBlocking();
-    return b.rows > 0;
+    return true;
   }
   if (!is_depthwise(p.c_per_group(), p.k_per_group(), tile.width)) return false;
   const bool adjacent = p.x_strides[1] == 1 && p.y_strides[1] == 1;

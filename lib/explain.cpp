@@ -85,7 +85,8 @@ const char* limit(Algorithm algorithm, const PlanState& state) noexcept {
       return empty_lanes;
     case Algorithm::depthwise:
       if (fills_vectors(p.window, p.c_per_group(), p.k_per_group(), state.tile.width)) {
-        return "takes groups that fill vectors in place";
+        return "takes groups that fill vectors if channels are adjacent and rows not shorter than "
+               "tiles";
       }
       if (!is_depthwise(p.c_per_group(), p.k_per_group(), state.tile.width)) {
         return "takes groups of one channel, or of a power of two of them up to half a vector";

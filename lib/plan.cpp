@@ -79,10 +79,10 @@ Status choose(const Tiles& tiles, bool merged, bool finite,
     } else if (!any) {
       return fail(StatusCode::unsupported,
                   "algorithm: depthwise pads with zeros where channels lie apart, and takes groups "
-                  "that fill vectors in place, %d columns or more, got padding_mode %s, channel "
+                  "that fill vectors in place, %lld columns or more, got padding_mode %s, channel "
                   "strides %lld in x and %lld in y, and %lld columns",
-                  kBroadcastPixels[state.tile.sums() > 12], name(p.window.padding_mode),
-                  ll(p.x_strides[1]), ll(p.y_strides[1]), ll(p.ow));
+                  ll(broadcast_pixels(state.tile)), name(p.window.padding_mode), ll(p.x_strides[1]),
+                  ll(p.y_strides[1]), ll(p.ow));
     }
   }
   const Best direct_sums = best;

@@ -30,9 +30,12 @@ TEST_SUITE("tiles") {
       }
     }
     // Of more pixels than a block has, and fewer than a tile.
-    for (const std::int64_t width : {57, 59, 125, 1, 6}) {
-      sweep.run(problem_of(conv_of(48, 48, 3, 1, 3), 1, 15, width), Layout::nhwc, Fill::integers,
-                ++seed, true, Guard::after, {});
+    for (const std::int64_t width : {57, 59, 125, 1, 6, 2806}) {
+      for (const std::int64_t groups : {1, 3}) {
+        const std::int64_t height = width < 1000 ? 15 : 3;
+        sweep.run(problem_of(conv_of(48, 48, 3, 1, groups), 1, height, width), Layout::nhwc,
+                  Fill::integers, ++seed, true, Guard::after, {});
+      }
     }
   }
 }
