@@ -9,6 +9,12 @@ namespace fastconv {
 struct CacheSizes {
   std::int64_t l1 = 32 << 10;
   std::int64_t l2 = 512 << 10;
+
+  // Of L1: lines a page apart share a set.
+  std::int64_t ways() const noexcept {
+    const std::int64_t pages = l1 / 4096;
+    return pages < 8 ? 8 : pages > 12 ? 12 : pages;
+  }
 };
 
 // This machine's as the C library tells them; the defaults above for what it, or a virtual machine,

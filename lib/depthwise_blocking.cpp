@@ -14,7 +14,6 @@ constexpr std::int64_t kPixels = 56;
 constexpr std::int64_t kListed = 112;    // likewise, in all rows and images of a block
 constexpr std::int64_t kChannels = 512;  // 240 in parts of 128 take 5 to 9 % longer
 constexpr std::int64_t kAcross = 256;    // where a core takes a row's before the next row's
-constexpr std::int64_t kWay = 4096;      // bytes of L1 that share no set
 
 // Of the zeros around an image a patch holds nothing.
 bool has_patch(const Problem& p) noexcept {
@@ -78,8 +77,21 @@ bool goes_down(const Problem& p, const Tile& tile, const CacheSizes& caches,
 // that are transposed do not: groups of 8, NCHW, 28x28 278 -> 404 us (Xeon, AVX-512).
 bool spreads_once(const Problem& p, const Tile& tile, const DepthwiseBlocking& b) noexcept {
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  return !b.transposed && tile.sums() > 12 && kernel.h == 3 && kernel.w == 3 && stride.h == 1 &&
-         stride.w == 1 && dilation.w == 1 && b.rows > 1;
+  return !b.transposed && tile.many_registers() && kernel.h == 3 && kernel.w == 3 &&
+         stride.h == 1 && stride.w == 1 && dilation.w == 1 && b.rows > 1;
+}
+
+// To lay out the pointers of all blocks.
+double pointer_cycles(const Problem& p, const DepthwiseBlocking& b) noexcept {
+  return real(row_blocks(p, b)) * real(rows_of(p, b.rows)) * real(columns_of(p, p.ow)) *
+         kCopyScalar;
+}
+
+// To begin each block of an image.
+double block_cycles(const Problem& p, const Tile& tile, const DepthwiseBlocking& b) noexcept {
+  const std::int64_t blocks =
+      row_blocks(p, b) * ceil_div(p.ow, b.pixels) * ceil_div(p.k, b.channels);
+  return real(blocks) * kPixelBlock * tile.cycle;
 }
 
 // Blocks of whole groups that fill vectors, in place, in which no row is shorter than a tile.
@@ -103,13 +115,8 @@ DepthwiseBlocking choose_vectors(const Problem& p, const Tile& tile) noexcept {
                                   : 2 * real(pixels) * kFma +
                                         std::max(real(pixels) * kFma, kFmaLatency * tile.cycle);
   b.fma_cycles = tiles * depth / 3 * step;
-  constexpr std::int64_t kLine = 16;
   b.fma_cycles += real(vectors) * real(p.h * p.w * ceil_div(p.c_per_group(), kLine)) * kLineRolled;
-  b.pack_cycles =
-      real(row_blocks(p, b)) * real(rows_of(p, b.rows)) * real(columns_of(p, p.ow)) * kCopyScalar;
-  const std::int64_t blocks =
-      row_blocks(p, b) * ceil_div(p.ow, b.pixels) * ceil_div(p.k, b.channels);
-  b.pack_cycles += real(blocks) * kPixelBlock * tile.cycle;
+  b.pack_cycles = pointer_cycles(p, b) + block_cycles(p, tile, b);
   b.store_cycles = real(vectors * p.oh * p.ow) * kStoreVector + tiles * kTile * tile.cycle;
   return b;
 }
@@ -136,7 +143,7 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   const bool stays = span <= real(caches.l1 * 3 / 2);
   const std::int64_t fewest = is_far(p, p.n, 7, caches) ? 8 * tile.width : 32;
   const std::int64_t crowd = kernel.w >= 5 ? fewest * tile.width : std::int64_t{1024};
-  const bool many = kernel.w >= 5 || (kernel.w >= 3 && dilation.w > 1 && caches.l1 < 9 * kWay);
+  const bool many = kernel.w >= 5 || (kernel.w >= 3 && dilation.w > 1 && caches.ways() < 9);
   const std::int64_t apart = p.x_strides[3] % crowd * column_phases(p, b.pixels);
   b.copied = !transposed && ((many && !stays && apart % crowd == 0 && has_patch(p)) || repeated);
   b.fetch = !transposed && !b.copied && fetches(p, 14, tile.width, caches);
@@ -164,17 +171,14 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
                                       : kTapAlone;
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
   b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * step;
-  b.pack_cycles =
-      real(row_blocks(p, b)) * real(rows_of(p, b.rows)) * real(columns_of(p, p.ow)) * kCopyScalar;
+  b.pack_cycles = pointer_cycles(p, b);
   if (repeated) b.pack_cycles += real(p.h * p.w * ceil_div(p.k, tile.width)) * kRepeat;
   b.store_cycles = vectors * kStoreVector;
   if (transposed) {
     b.pack_cycles += real(p.h * p.w * ceil_div(p.c, tile.width)) * kTransposePixel;
     b.store_cycles += vectors * kTransposePixel;
   } else {
-    const std::int64_t blocks =
-        row_blocks(p, b) * ceil_div(p.ow, b.pixels) * ceil_div(p.k, b.channels);
-    b.pack_cycles += real(blocks) * kPixelBlock * tile.cycle;
+    b.pack_cycles += block_cycles(p, tile, b);
     if (b.copied) b.pack_cycles += real(p.h * p.w * ceil_div(p.c, tile.width)) * kCopyVector;
     // Part of a vector; those of kMaxWidth have masks that take no time, shorter ones store it in
     // pieces of 4, 2 and 1 lanes (12 channels, 3x3 at 112x112, by direct 128 -> 85 us, Xeon, AVX2).
@@ -259,7 +263,7 @@ bool is_depthwise(std::int64_t in_per_group, std::int64_t out_per_group, int wid
 }
 
 std::int64_t broadcast_pixels(const Tile& tile) noexcept {
-  return kBroadcastPixels[tile.sums() > 12];
+  return kBroadcastPixels[tile.many_registers()];
 }
 
 // By 2 the sums of a middle row wait for each other, and with AVX2's few a product is as fast (32
@@ -275,14 +279,13 @@ bool fills_vectors(const Window& window, std::int64_t in_per_group, std::int64_t
 bool choose_depthwise(const Problem& p, const Tile& tile, const CacheSizes& caches,
                       DepthwiseBlocking& b) noexcept {
   b = DepthwiseBlocking();
+  const bool adjacent = p.x_strides[1] == 1 && p.y_strides[1] == 1;
   if (fills_vectors(p.window, p.c_per_group(), p.k_per_group(), tile.width)) {
-    if (p.x_strides[1] != 1 || p.y_strides[1] != 1) return false;
-    if (p.ow < broadcast_pixels(tile)) return false;
+    if (!adjacent || p.ow < broadcast_pixels(tile)) return false;
     b = choose_vectors(p, tile);
     return true;
   }
   if (!is_depthwise(p.c_per_group(), p.k_per_group(), tile.width)) return false;
-  const bool adjacent = p.x_strides[1] == 1 && p.y_strides[1] == 1;
   const auto consider = [&](const DepthwiseBlocking& other) {
     if (b.rows == 0 || other.cycles() < b.cycles()) b = other;
   };

@@ -67,7 +67,7 @@ double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
   const Pair kernel = p.window.kernel_size;
   const double cycle = tile.cycle;
   const std::int64_t channels_in = p.c_per_group();
-  const int widest = kWidest[tile.sums() > 12 ? 1 : 0][channels - 1];
+  const int widest = kWidest[tile.many_registers() ? 1 : 0][channels - 1];
   const std::int64_t columns = b.in_place ? out_columns : b.columns;
   const std::int64_t vectors = ceil_div(columns, tile.width);
   std::int64_t per_row = ceil_div(vectors, widest);

@@ -30,9 +30,8 @@ Tiles::Tiles(const KernelTable& table) noexcept {
 
 int rows_beside(std::int64_t pitch, int most, const CacheSizes& caches) noexcept {
   constexpr std::int64_t page = 4096 / kFloat;
-  const std::int64_t ways = std::clamp<std::int64_t>(caches.l1 / 4096, 8, 12);
   const std::int64_t apart = page / std::gcd(pitch, page);
-  return static_cast<int>(std::min<std::int64_t>(most, (ways - 1) * apart));
+  return static_cast<int>(std::min<std::int64_t>(most, (caches.ways() - 1) * apart));
 }
 
 void Tile::keep_rows_beside(std::int64_t pitch, const CacheSizes& caches) noexcept {

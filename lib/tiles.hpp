@@ -37,6 +37,7 @@ struct Tile {
   void keep_rows_beside(std::int64_t pitch, const CacheSizes& caches) noexcept;
   // Of a tile, in registers: 12 where there are 16 of these, more where there are 32.
   int sums() const noexcept { return mr * (nr / width); }
+  bool many_registers() const noexcept { return sums() > 12; }
 };
 
 struct Tiles {

@@ -161,9 +161,9 @@ double input_cycles(const Problem& p, const Tile& tile, const WinogradBlocking& 
   const bool adjacent = p.x_strides[1] == 1;
   const double vectors = real(line_vectors(p.c_per_group(), tile));
   // What touches the border, or has no adjacent channels, is copied first.
-  double copied = 0, alone = 0;
+  const double alone = adjacent ? alone_cycles(p, b.points(), tile, b) : 0;
+  double copied = 0;
   if (adjacent) {
-    alone = alone_cycles(p, b.points(), tile, b);
     const double inside = share_inside(b.rows, p.h) * share_inside(b.columns, p.w);
     copied = (1 - inside) * real(b.points()) * kCopyVector;
   } else {
