@@ -399,8 +399,11 @@ void winograd(const Operands& t, const WinogradBlocking& b, std::int64_t begin, 
   const std::int64_t tile_blocks = ceil_div(tiles, b.tiles);
   for (std::int64_t i = begin; i < end; ++i) {
     const std::int64_t panel = i % panel_blocks * b.panels;
-    const std::int64_t tile = i / panel_blocks % tile_blocks * b.tiles;
-    Block block(t, b, i / panel_blocks / tile_blocks, workspace);
+    const std::int64_t rest = i / panel_blocks;
+    const bool follow = groups_follow(p);
+    const std::int64_t group = follow ? rest % p.groups : rest / tile_blocks;
+    const std::int64_t tile = (follow ? rest / p.groups : rest % tile_blocks) * b.tiles;
+    Block block(t, b, group, workspace);
     block.run(tile, std::min(b.tiles, tiles - tile), panel, std::min(b.panels, panels - panel));
   }
 }

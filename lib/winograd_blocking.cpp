@@ -61,7 +61,8 @@ double product_cycles(const Problem& p, const WinogradBlocking& b, std::int64_t 
 // Tiles of a block at most. V takes half of L2, where it is read once a panel, and no more than
 // kNearBytes, and M two thirds of that; or more, if it takes more tiles to pay for the weights,
 // which are read, and transformed unless the layer has done so, once a block. From L3 it comes as
-// fast, as long as that is not full of it.
+// fast, as long as that is not full of it. Groups that follow each other find each other's pixels
+// in half of L2.
 std::int64_t most_tiles(const Problem& p, bool owned, const Tile& tile, const CacheSizes& caches,
                         const WinogradBlocking& b) noexcept {
   const std::int64_t least = owned ? kLeastTiles : 2 * kLeastTiles;
@@ -69,7 +70,11 @@ std::int64_t most_tiles(const Problem& p, bool owned, const Tile& tile, const Ca
   const std::int64_t room = owned ? near : std::max(near, std::min(caches.l2 * 8, kFarBytes));
   const std::int64_t of_m = b.points() * tile.nr * kFloat;
   const std::int64_t near_bytes = std::min(caches.l2 / 2, kNearBytes);
-  const std::int64_t most = std::max(near_bytes / std::max(b.tile_bytes(), of_m * 3 / 2), least);
+  std::int64_t most = near_bytes / std::max(b.tile_bytes(), of_m * 3 / 2);
+  if (groups_follow(p)) {
+    most = std::min(most, caches.l2 / 2 / ((p.c + p.k) * b.rows.m * b.columns.m * kFloat));
+  }
+  most = std::max(most, least);
   return std::min(std::clamp<std::int64_t>(room / b.tile_bytes(), 1, most),
                   std::max<std::int64_t>(p.n, 1) * b.tiles_of_image());
 }
@@ -283,9 +288,9 @@ WinogradBlocking choose_winograd(const Problem& p, int variant, bool owned, cons
   cut_patches(p, tile, caches, b);
   set_sizes(tile, b);
   // Pixels a row of channels apart are more streams than a CPU follows by itself: 256 to 8 channels
-  // at 96x96, NHWC, F(4 x 4), 3656 -> 2787 us (AVX-512), 3351 -> 2432 (AVX2), 64 to 128 at 112x112
-  // 6139 -> 5022, 6051 -> 5473. What is nearer gains nothing.
-  b.fetch = p.image_elements() * kFloat > 4 * caches.l2;
+  // at 96x96, NHWC, F(4 x 4), 3656 -> 2787 us (AVX-512), 3351 -> 2432 (AVX2); batches of 8 images
+  // and 16 groups of 16 at 56x56 31 -> 20 ms (AVX2), 32 of 32 at 14x14 8.6 -> 6.3 (AVX-512).
+  b.fetch = p.n * p.image_elements() * kFloat > caches.l2;
   count_cycles(p, owned, tile, caches, most, b);
   return b;
 }
