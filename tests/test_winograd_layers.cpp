@@ -131,6 +131,36 @@ TEST_SUITE("winograd") {
     });
   }
 
+  // Threads cut a batch into blocks of tiles, of which each group has its own.
+  TEST_CASE("groups have the bits that they have alone") {
+    constexpr std::int64_t groups = 3, of_group = 10;
+    for_each_variant([](const LayerOptions& options, Layout layout) {
+      constexpr std::int64_t channels = groups * of_group;
+      const Tensor x(layout, {3, channels, 17, 22}), y(layout, {3, channels, 17, 22});
+      const Tensor weights(Layout::nchw, {channels, of_group, 3, 3});
+      const Tensor alone(layout, {3, of_group, 17, 22});
+      fill_floats(x.view(), 1);
+      fill_floats(weights.view(), 2);
+      Conv2d conv = conv_of(channels, channels);
+      conv.groups = groups;
+      Layer layer;
+      REQUIRE(Layer::create(conv, weights.view(), nullptr, options, layer).ok());
+      for (const int threads : {1, 5}) {
+        Plan plan;
+        REQUIRE(layer.plan(x.view(), y.view(), plan, threads).ok());
+        run_on_threads(layer, plan, x, y.view(), threads);
+        for (std::int64_t first = 0; first < channels; first += of_group) {
+          Layer group;
+          REQUIRE(Layer::create(conv_of(of_group, of_group),
+                                weights.view().slice(0, first, of_group), nullptr, options, group)
+                      .ok());
+          REQUIRE(group.run(x.view().slice(1, first, of_group), alone.view()).ok());
+          CHECK(compare_bits(y.view().slice(1, first, of_group), alone.view()).none());
+        }
+      }
+    });
+  }
+
   TEST_CASE("the bits of other kernels depend on neither batch nor threads") {
     for (const Isa isa : tested_isas()) {
       for (const Pair& kernel : kWinogradKernels) {
