@@ -240,9 +240,12 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
     // Columns in the padding are found one by one; a last part of a vector, of every second one.
     const double ends = real(std::max<std::int64_t>(2, b.plane_columns - p.w)) * kRun +
                         (element_step == 2 ? real(tile.width / 2) * kCopyScalar : 0.0);
-    // As 64 to 2 channels show, too, whatever L2 holds. 64 to 1 channel 1x1 at 224x224, NHWC, by
-    // gemm: 1270 -> 819 us (Xeon with 2 MB of L2, AVX-512).
-    const double far = bytes <= kNearBytes ? 1.0 : channels_in > 32 ? 4.0 : 2.0;
+    // 64 to 1 channel 1x1 at 224x224, NHWC, by gemm: 1270 -> 819 us, 256 to 3 at 56x56, which a
+    // core of two long FMAs waits for as for memory, 258 -> 160 (Xeon, AVX-512), by AVX2 217 ->
+    // 180.
+    const bool memory = bytes > (tile.two_long_fma() ? caches.l2 : kNearBytes);
+    const bool many = channels_in > 32;
+    const double far = memory ? many ? 4.0 : 2.0 : many && bytes > caches.l2 ? 2.0 : 1.0;
     const bool at_once = p.x_strides[1] == 1 && element_step > 1 && p.ow >= tile.width;
     const double runs = plane_rows / real(at_once ? channels_in : 1);
     const double moved = real(row_blocks - 1) * real(kept) * real(b.pitch);
