@@ -221,9 +221,12 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
     const double line = step >= 16 && 4 * channels <= step ? kLineUnused * cycle : 0.0;
     const double quads = real(ceil_div(channels, 4)) * quad;
     // Fewer than four if nothing lies between them.
-    const bool together =
-        channels >= (channels == step ? least : std::int64_t{4}) && columns >= tile.width;
-    return ((together ? quads : real(channels) * alone * cycle) + line) / real(channels);
+    const bool together = channels >= (channels == step ? least : std::int64_t{4});
+    // Short rows are split by fours of pixels of a vector of channels.
+    const bool fours = columns >= 4 && channels >= tile.width;
+    const double taken = columns >= tile.width ? quads : 2 * quads;
+    const bool scalar = !together || (columns < tile.width && !fours);
+    return ((scalar ? real(channels) * alone * cycle : taken) + line) / real(channels);
   };
   if (!b.in_place) {
     const std::int64_t element_step = stride.w * p.x_strides[3];
@@ -240,12 +243,13 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
     // Columns in the padding are found one by one; a last part of a vector, of every second one.
     const double ends = real(std::max<std::int64_t>(2, b.plane_columns - p.w)) * kRun +
                         (element_step == 2 ? real(tile.width / 2) * kCopyScalar : 0.0);
-    // 64 to 1 channel 1x1 at 224x224, NHWC, by gemm: 1270 -> 819 us, 256 to 3 at 56x56, which a
-    // core of two long FMAs waits for as for memory, 258 -> 160 (Xeon, AVX-512), by AVX2 217 ->
-    // 180.
-    const bool memory = bytes > (tile.two_long_fma() ? caches.l2 : kNearBytes);
+    // Copies of many channels wait for what comes from beyond L2 or goes beyond L1, those of a core
+    // of two long FMAs as if it were memory. 64 to 1 channel 1x1 at 224x224, NHWC, by gemm 1270 ->
+    // 819 us, 256 to 3 at 56x56 258 -> 160, 768 to 8 at 2x24 14.2 -> 7.0 (Xeon, AVX-512).
     const bool many = channels_in > 32;
-    const double far = memory ? many ? 4.0 : 2.0 : many && bytes > caches.l2 ? 2.0 : 1.0;
+    const bool waits = bytes > caches.l2 || (many && b.plane_elements * kFloat > caches.l1);
+    const bool memory = bytes > kNearBytes || (waits && tile.two_long_fma());
+    const double far = memory ? many ? 4.0 : 2.0 : many && waits ? 2.0 : 1.0;
     const bool at_once = p.x_strides[1] == 1 && element_step > 1 && p.ow >= tile.width;
     const double runs = plane_rows / real(at_once ? channels_in : 1);
     const double moved = real(row_blocks - 1) * real(kept) * real(b.pitch);
