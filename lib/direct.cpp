@@ -243,15 +243,15 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
     // Columns in the padding are found one by one; a last part of a vector, of every second one.
     const double ends = real(std::max<std::int64_t>(2, b.plane_columns - p.w)) * kRun +
                         (element_step == 2 ? real(tile.width / 2) * kCopyScalar : 0.0);
-    // Copies of adjacent channels wait for what comes from beyond L2 or, if they are many, goes
-    // beyond L1, those of a core of two long FMAs as if it were memory. 64 to 1 channel 1x1 at
-    // 224x224, NHWC, by gemm 1270 -> 819 us, 256 to 3 at 56x56 258 -> 160, 768 to 8 at 2x24 14.2
-    // -> 7.0 (Xeon, AVX-512).
-    const bool many = channels_in > 32;
-    const bool waits = p.x_strides[1] == 1 &&
-                       (bytes > caches.l2 || (many && b.plane_elements * kFloat > caches.l1));
-    const bool memory = bytes > kNearBytes || (waits && tile.two_long_fma());
-    const double far = memory ? many ? 4.0 : 2.0 : many && waits ? 2.0 : 1.0;
+    // Copies of many adjacent channels wait for what comes from beyond L2 or goes beyond L1, those
+    // of a core of two long FMAs for longer. 64 to 1 channel 1x1 at 224x224, NHWC, by gemm 1270 ->
+    // 819 us, 256 to 3 at 56x56 258 -> 160, 768 to 8 at 2x24 14.2 -> 7.0 (Xeon, AVX-512).
+    const bool many = channels_in > 32, adjacent = many && p.x_strides[1] == 1;
+    const bool leaves = adjacent && b.plane_elements * kFloat > caches.l1;
+    const double waits = !tile.two_long_fma() ? 2.0 : leaves ? 4.0 : 2.5;
+    const double far = bytes > kNearBytes                          ? many ? 4.0 : 2.0
+                       : leaves || (adjacent && bytes > caches.l2) ? waits
+                                                                   : 1.0;
     const bool at_once = p.x_strides[1] == 1 && element_step > 1 && p.ow >= tile.width;
     const double runs = plane_rows / real(at_once ? channels_in : 1);
     const double moved = real(row_blocks - 1) * real(kept) * real(b.pitch);
