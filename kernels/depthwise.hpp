@@ -328,7 +328,7 @@ void rolling_rows(const DepthwiseArguments& d) noexcept {
 struct Stretch {
   std::int64_t floats;
   const float* weights;  // again from the first after `period`
-  const float* bias;
+  const float* bias;     // likewise, or null
   std::int64_t period;
 };
 inline constexpr int kStretch = 8;  // vectors of one at a time
@@ -360,7 +360,7 @@ __attribute__((noinline)) void scale(const DepthwiseArguments& d, const Stretch&
           const V value = v < Vectors - 1 ? V::load(x) : V::load_first(x, lanes);
           sum[0][v] = V::fma(value, V::load(weights + v * W), V::zero());
         }
-        if (d.bias != nullptr) {
+        if (s.bias != nullptr) {
           const float* bias = s.bias + at;
           FASTCONV_UNROLL
           for (int v = 0; v < Vectors; ++v) sum[0][v] = sum[0][v] + V::load(bias + v * W);
@@ -411,7 +411,8 @@ void scale_rows(const DepthwiseArguments& d) noexcept {
     // Pointers to the padding, which are all one, there may be two and more of at either end.
     if (follow && input(1) - input(0) == channels && input(last) - input(last - 1) == channels &&
         input(last) - input(0) == last * channels) {
-      scale<Arch>(d, {d.pixels * channels, weights, bias, period}, row, 1);
+      scale<Arch>(d, {d.pixels * channels, weights, d.bias != nullptr ? bias : nullptr, period},
+                  row, 1);
     } else if (channels >= kTile) {
       scale<Arch>(d, {channels, d.weights, d.bias, channels + kTile}, row, d.pixels);
     } else {

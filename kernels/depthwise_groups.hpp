@@ -4,11 +4,14 @@
 #include <utility>
 
 #include "depthwise_tiles.hpp"
+#include "rolling_rows.hpp"
 #include "simd.hpp"
 #include "table.hpp"
 
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
+
+inline constexpr int kLine = 16;  // floats
 
 // Groups of more than one channel: each input channel of a group is spread over the group's output
 // lanes, by the permutation spread[c], before it is multiplied.
@@ -123,59 +126,73 @@ void grouped_rolling_tile(const DepthwiseArguments& d, const typename Vector<Arc
   }
 }
 
-// Sums of `count` pixels, in memory, to y: in every kernel it would be a third of its text.
-template <class Arch>
-__attribute__((noinline)) void finish_sums(const DepthwiseArguments& d, const float* sums,
-                                           int channel, int lanes, std::int64_t row,
-                                           std::int64_t pixel, int count) noexcept {
-  using V = Vector<Arch>;
-  for (const std::int64_t end = pixel + count; pixel < end; ++pixel, sums += V::width) {
-    V sum[1][1] = {{V::load(sums)}};
-    finish_pixels<Arch>(d, channel, lanes, row, pixel,
-                        d.y + row * d.y_row_stride + pixel * d.y_pixel_stride + channel, 0, sum);
+// The pixels of a tile under a tap, evenly spaced but for the first and the last one, which may be
+// padding. There are not as many registers as pointers to 14: half a tile on is another index.
+template <int Pixels, int Stride>
+struct TapPixels {
+  static constexpr int kHalf = Pixels > 8 ? Pixels / 2 : Pixels;
+  const float* in[kHalf];
+  const float* middle;
+  const float* last;
+  std::int64_t half;  // floats from a pixel to the one half a tile on
+
+  FASTCONV_INLINE TapPixels(const float* const* pixels, std::int64_t shift) noexcept {
+    FASTCONV_UNROLL
+    for (int p = 0; p < kHalf; ++p) in[p] = pixels[p * Stride] + shift;
+    if constexpr (Pixels > kHalf) {
+      middle = pixels[kHalf * Stride] + shift;
+      last = pixels[(Pixels - 1) * Stride] + shift;
+      half = pixels[(kHalf + 1) * Stride] - pixels[Stride];
+    }
   }
-}
+  FASTCONV_INLINE const float* at(int p, std::int64_t c, std::int64_t far) const noexcept {
+    if (p < kHalf) return in[p] + c;
+    if (p == kHalf) return middle + c;
+    return p + 1 == Pixels ? last + c : in[p - kHalf] + far;
+  }
+};
 
 // A vector of outputs of one group, under a dense 3x3 filter: nothing is spread, for every input of
 // a pixel is broadcast. Three loaded weights serve the sums of three output rows, so that a step
 // takes ten loads for 21 FMAs, where a tile of a product, which takes 15 for 14, waits for them
-// (32 groups of 16, NHWC, at 14x14 196 -> 174 us, batch 8 1730 -> 1480, Xeon, AVX-512).
-//
-// Only `count` of the pixels are stored; and an image row is under two output rows or three, of
-// which some may not exist: kernels for fewer of either would be twice as much text.
+// (32 groups of 16, NHWC, at 14x14 196 -> 174 us, batch 8 1730 -> 1480, Xeon, AVX-512). The next
+// image row is fetched meanwhile (18 of 16 at 56x56 by 2 503 -> 461, also by tiles of 14 pixels).
 template <class Arch, int Pixels, int Stride>
 void broadcast_tile(const DepthwiseArguments& d, int channel, int lanes, std::int64_t pixel,
                     int count) noexcept {
   using V = Vector<Arch>;
-  constexpr int W = V::width, NR = kMaxVectors * W, Sums = Stride == 1 ? 3 : 2;
+  constexpr int W = V::width, NR = kMaxVectors * W, Columns = (Pixels - 1) * Stride + 3;
   const std::int64_t tap = std::int64_t{d.group_in} * NR;
   const float* const weights = d.weights + channel / NR * 9 * tap + channel % NR;
-  const float* const* pixels = d.inputs + pixel * Stride;
-  // What most tiles take: 80 cycles of 500 less.
-  const bool plain =
-      count == Pixels && lanes == W && d.residual == nullptr &&
-      (d.epilogue->activation == Activation::none || is_clamp(d.epilogue->activation));
-  V sum[Sums][Pixels][1];
-  FASTCONV_UNROLL
-  for (auto& of_row : sum) {
-    FASTCONV_UNROLL
-    for (auto& of_pixel : of_row) of_pixel[0] = V::zero();
-  }
-  const auto add_row = [&](auto first, auto last) __attribute__((always_inline)) {
+  const float* const* const top = d.inputs + pixel * Stride;
+  const float* const* pixels = top;
+  const float* const* const bottom = top + ((d.rows - 1) * Stride + 2) * d.row_step;
+  const auto add_row = [&](auto& sum, auto first, auto last) __attribute__((always_inline)) {
     constexpr int First = decltype(first)::value;
     constexpr int Last = decltype(last)::value;
-    for (int s = 0; s < 3; ++s) {
-      const float* in[Pixels];
-      FASTCONV_UNROLL
-      for (int p = 0; p < Pixels; ++p) in[p] = pixels[p * Stride + s] + d.shift;
-      const float* weight = weights + s * tap;
-      for (std::int64_t c = 0; c < d.group_in; ++c, weight += NR) {
+    // The next row is asked for, or the next group's first, a third under each column of taps.
+    const bool more = pixels < bottom;
+    const float* const* next = more ? pixels + d.row_step : top;
+    const std::int64_t ahead = d.shift + (more ? 0 : d.group_in);
+    const float* weight = weights;
+    for (int s = 0; s < 3; ++s, weight += tap) {
+      for (int c = 0; c < d.group_in; c += kLine) {
+        FASTCONV_UNROLL
+        for (int j = 0; j < Columns / 3; ++j) __builtin_prefetch(next[j * 3 + s] + ahead + c);
+      }
+      const TapPixels<Pixels, Stride> in(pixels + s, d.shift);
+      const float* step = weight;
+      for (std::int64_t c = 0; c < d.group_in; ++c, step += NR) {
+        std::int64_t far = 0;
+        if constexpr (Pixels > 8) {
+          far = in.half + c;
+        }
         V taps[3];
         FASTCONV_UNROLL
-        for (int r = First; r <= Last; r += Stride) taps[r] = V::load_once(weight + r * 3 * tap);
+        for (int r = First; r <= Last; r += Stride) taps[r] = V::load_once(step + r * 3 * tap);
         FASTCONV_UNROLL
         for (int p = 0; p < Pixels; ++p) {
-          const V x = V::broadcast_once(in[p] + c);
+          const V x = V::broadcast_once(in.at(p, c, far));
           FASTCONV_UNROLL
           for (int r = First; r <= Last; r += Stride) {
             V& to = sum[(2 - r) / Stride][p][0];
@@ -185,70 +202,55 @@ void broadcast_tile(const DepthwiseArguments& d, int channel, int lanes, std::in
       }
     }
   };
-  // The next group's, rows further on.
-  const auto advance = [&]() __attribute__((always_inline)) {
-    for (int j = 0; j < (Pixels - 1) * Stride + 3; ++j) {
-      __builtin_prefetch(pixels[j] + d.shift + d.group_in, 0, 2);
-    }
-    pixels += d.row_step;
+  const auto advance = [&]() __attribute__((always_inline)) { pixels += d.row_step; };
+  const auto finish = [&](std::int64_t row, auto& sum) __attribute__((always_inline)) {
+    finish_pixels<Arch>(d, channel, lanes, row, pixel,
+                        d.y + row * d.y_row_stride + pixel * d.y_pixel_stride + channel,
+                        d.y_pixel_stride, sum, count);
   };
-  for (std::int64_t row = 1 - Sums; row < d.rows; ++row) {
-    if (Stride == 2 && row >= 0) {
-      add_row(Constant<1>{}, Constant<1>{});
-      advance();
+  roll_rows<V, Stride, Pixels, 1>(d.rows, d.first_row == 0, d.end_row > (d.rows - 1) * Stride + 2,
+                                  add_row, advance, finish);
+}
+
+// Groups that fill vectors, one after the other.
+template <class Arch, int Pixels, int Stride>
+void broadcast_groups(const DepthwiseArguments& d, std::int64_t pixel, int count) noexcept {
+  constexpr int W = Vector<Arch>::width;
+  DepthwiseArguments of_group = d;
+  for (int done = 0; done < d.channels; done += d.group_out) {
+    for (int channel = 0; channel < d.group_out; channel += W) {
+      const int lanes = d.group_out - channel;
+      broadcast_tile<Arch, Pixels, Stride>(of_group, channel, lanes < W ? lanes : W, pixel, count);
     }
-    const bool padding =
-        row == 1 - Sums ? d.first_row > 0 : row + 1 == d.rows && d.end_row <= row * Stride + 2;
-    if (!padding) {
-      if (Stride == 2 || (row >= 0 && row + 2 < d.rows)) {
-        add_row(Constant<0>{}, Constant<2>{});
-      } else if (row < 0) {
-        add_row(Constant<0>{}, Constant<1>{});
-      } else {
-        add_row(Constant<1>{}, Constant<2>{});
-      }
-    }
-    advance();
-    if (row >= 0 && plain) {
-      finish_pixels<Arch>(d, channel, W, row, pixel,
-                          d.y + row * d.y_row_stride + pixel * d.y_pixel_stride + channel,
-                          d.y_pixel_stride, sum[0]);
-    } else if (row >= 0) {
-      alignas(64) float sums[Pixels * W];
-      FASTCONV_UNROLL
-      for (int p = 0; p < Pixels; ++p) sum[0][p][0].store(sums + p * W);
-      finish_sums<Arch>(d, sums, channel, lanes, row, pixel, count);
-    }
-    FASTCONV_UNROLL
-    for (int p = 0; p < Pixels; ++p) {
-      FASTCONV_UNROLL
-      for (int i = 1; i < Sums; ++i) sum[i - 1][p][0] = sum[i][p][0];
-      sum[Sums - 1][p][0] = V::zero();
-    }
+    of_group.shift += d.group_in;
+    of_group.weights += std::int64_t{d.group_lanes} * 9 * d.group_in;
+    of_group.y += d.group_out;
+    if (d.bias != nullptr) of_group.bias += d.group_lanes;
+    if (d.residual != nullptr) of_group.residual += d.group_out;
   }
 }
 
-// Groups that fill vectors, one after the other. Rows have a tile's pixels or more, and are taken
-// from their ends: what the first tile has in common with the second it does not store.
+// Rows have a tile's pixels or more, and are taken from their ends: what the first tile has in
+// common with the second it does not store.
 template <class Arch, int Stride>
 void broadcast_rows(const DepthwiseArguments& d) noexcept {
-  using V = Vector<Arch>;
-  constexpr int Pixels = kBroadcastPixels[V::registers == 32];
-  for (std::int64_t end = d.pixels; end > 0; end -= Pixels) {
-    const int count = end < Pixels ? static_cast<int>(end) : Pixels;
-    DepthwiseArguments of_group = d;
-    for (int done = 0; done < d.channels; done += d.group_out) {
-      for (int channel = 0; channel < d.group_out; channel += V::width) {
-        const int lanes = d.group_out - channel;
-        broadcast_tile<Arch, Pixels, Stride>(of_group, channel, lanes < V::width ? lanes : V::width,
-                                             end - count, count);
+  constexpr int Pixels = kBroadcastPixels[Vector<Arch>::registers == 32];
+  for (std::int64_t end = d.pixels; end > 0;) {
+    const auto tile = [&](auto pixels) {
+      constexpr int P = decltype(pixels)::value;
+      const int count = end < P ? static_cast<int>(end) : P;
+      end -= count;
+      broadcast_groups<Arch, P, Stride>(d, end, count);
+    };
+    // By 2 seven sums of a filter's middle row wait for each other. Where pixels lie in four sets
+    // of L1, more would evict each other.
+    if constexpr (Stride == 2) {
+      if (end > Pixels && d.pixels >= 2 * Pixels && !d.x_crowds) {
+        tile(Constant<2 * Pixels>{});
+        continue;
       }
-      of_group.shift += d.group_in;
-      of_group.weights += std::int64_t{d.group_lanes} * 9 * d.group_in;
-      of_group.y += d.group_out;
-      if (d.bias != nullptr) of_group.bias += d.group_lanes;
-      if (d.residual != nullptr) of_group.residual += d.group_out;
     }
+    tile(Constant<Pixels>{});
   }
 }
 

@@ -10,12 +10,13 @@
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
-// Only `lanes` of a pixel's last vector are outputs.
+// Only `lanes` of a pixel's last vector are outputs, and only `count` of the pixels.
 template <class Arch, int Pixels, int Vectors>
 FASTCONV_INLINE void finish_pixels(const DepthwiseArguments& d, int channel, int lanes,
                                    std::int64_t row, std::int64_t pixel, float* y,
                                    std::int64_t y_pixel_stride,
-                                   Vector<Arch> (&sum)[Pixels][Vectors]) noexcept {
+                                   Vector<Arch> (&sum)[Pixels][Vectors],
+                                   int count = Pixels) noexcept {
   using V = Vector<Arch>;
   if (d.bias != nullptr) {
     FASTCONV_UNROLL
@@ -31,7 +32,7 @@ FASTCONV_INLINE void finish_pixels(const DepthwiseArguments& d, int channel, int
   }
   finish_tile<Arch>(
       *d.epilogue, residual, [&](int p) { return p * d.residual_pixel_stride; }, y,
-      [&](int p) { return p * y_pixel_stride; }, lanes, sum);
+      [&](int p) { return p * y_pixel_stride; }, lanes, sum, count);
 }
 
 // Calls tile(pixels of a tile, pixel) for the pixels of a row. `Fours` has tiles of four, too, and

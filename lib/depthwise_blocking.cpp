@@ -125,10 +125,11 @@ DepthwiseBlocking choose_vectors(const Problem& p, const Tile& tile) noexcept {
   const std::int64_t vectors = p.groups * ceil_div(p.k_per_group(), tile.width);
   const std::int64_t stride = p.window.stride.w;
   const double tiles = real(ceil_div(p.ow, pixels) * p.oh * vectors);
-  // Of a column of taps. By 2 the sums of the middle one wait for each other.
-  const double step = stride == 1 ? 3 * real(pixels) * kFma
-                                  : 2 * real(pixels) * kFma +
-                                        std::max(real(pixels) * kFma, kFmaLatency * tile.cycle);
+  // Of a column of taps. By 2 the sums of the middle one wait for each other, but where there are
+  // tiles twice as long.
+  const bool waits = stride == 2 && (p.ow < 2 * pixels || crowds(p, b));
+  const double middle = real(pixels) * kFma;
+  const double step = 2 * middle + (waits ? std::max(middle, kFmaLatency * tile.cycle) : middle);
   b.fma_cycles = tiles * depth / 3 * step;
   b.fma_cycles += real(vectors) * real(p.h * p.w * ceil_div(p.c_per_group(), kLine)) * kLineRolled;
   b.pack_cycles = pointer_cycles(p, b) + block_cycles(p, tile, b);
@@ -291,13 +292,15 @@ std::int64_t broadcast_pixels(const Tile& tile) noexcept {
 }
 
 // By 2 the sums of a middle row wait for each other, and with AVX2's few a product is as fast (32
-// groups of 16 at 28x28 442 -> 457 us, but 21 of 8 at 56x56 467 -> 417).
+// groups of 16 at 28x28 442 -> 457 us, but 21 of 8 at 56x56 467 -> 417). A tile of theirs has no
+// more than its first and last pixel in the padding.
 bool fills_vectors(const Window& window, std::int64_t in_per_group, std::int64_t out_per_group,
                    int width) noexcept {
   const auto& [kernel, stride, padding, dilation, mode] = window;
   return width >= kLeastBroadcast && in_per_group > 1 && out_per_group >= width && kernel.h == 3 &&
          kernel.w == 3 && dilation.h == 1 && dilation.w == 1 && stride.h == stride.w &&
-         stride.w <= (width > kLeastBroadcast ? 2 : 1);
+         (stride.w == 1 ||
+          (stride.w == 2 && width > kLeastBroadcast && padding.left <= 2 && padding.right <= 2));
 }
 
 bool choose_depthwise(const Problem& p, const Tile& tile, const CacheSizes& caches,
