@@ -159,6 +159,7 @@ template <class Arch>
 void scatter(const ScatterArguments& s) {
   using V = Vector<Arch>;
   constexpr int W = V::width;
+  constexpr int kAhead = 6 * W;
   const bool has_residual = s.residual != nullptr;
   const bool lanes_adjacent = s.y_strides[0] == 1 && (!has_residual || s.residual_strides[0] == 1);
   const bool columns_adjacent =
@@ -189,6 +190,12 @@ void scatter(const ScatterArguments& s) {
         }
         transpose(block);
         float* to = y + j * s.y_strides[2];
+        if (s.fetch) {
+          const bool in_row = j + kAhead < s.columns;
+          const float* next = to + (in_row ? kAhead : s.y_strides[1] + kAhead - s.columns);
+          FASTCONV_UNROLL
+          for (int q = 0; q < W; ++q) __builtin_prefetch(next + q * s.y_strides[0], 1);
+        }
         const float* from = has_residual ? residual + j * s.residual_strides[2] : nullptr;
         if (columns_adjacent && lanes == W) {
           FASTCONV_UNROLL

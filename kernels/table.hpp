@@ -243,6 +243,7 @@ struct ScatterArguments {
   const float* residual = nullptr;
   Dims<3> residual_strides{};
   const Epilogue* epilogue = nullptr;
+  bool fetch = false;  // y a few blocks ahead: stores to many planes in memory wait for each
 };
 
 // F(m x m, r x r), or F(m, r) along one axis; an axis has m + r - 1 points.

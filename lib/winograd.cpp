@@ -327,6 +327,7 @@ class Block {
     scatter.rows = rows_of(run);
     scatter.lanes = channels_of(panel);
     scatter.epilogue = &t_.epilogue;
+    scatter.fetch = b_.fetch && p_.y_strides[3] == 1 && step == 1;
     for (std::int64_t i = 0; i < (joined ? 1 : columns); ++i) {
       const std::int64_t column = run.column + i * step;
       if (column >= p_.ow) break;

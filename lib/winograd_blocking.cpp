@@ -289,8 +289,10 @@ WinogradBlocking choose_winograd(const Problem& p, int variant, bool owned, cons
   set_sizes(tile, b);
   // Pixels a row of channels apart are more streams than a CPU follows by itself: 256 to 8 channels
   // at 96x96, NHWC, F(4 x 4), 3656 -> 2787 us (AVX-512), 3351 -> 2432 (AVX2); batches of 8 images
-  // and 16 groups of 16 at 56x56 31 -> 20 ms (AVX2), 32 of 32 at 14x14 8.6 -> 6.3 (AVX-512).
-  b.fetch = p.n * p.image_elements() * kFloat > caches.l2;
+  // and 16 groups of 16 at 56x56 31 -> 20 ms (AVX2), 32 of 32 at 14x14 8.6 -> 6.3 (AVX-512). So are
+  // planes that scatter stores to, 16 to 16 at 570x570, NCHW, 13.6 -> 12.0 ms; near ones lose.
+  const std::int64_t near = p.y_strides[1] == 1 ? caches.l2 : 4 * caches.l2;
+  b.fetch = p.n * p.image_elements() * kFloat > near;
   count_cycles(p, owned, tile, caches, most, b);
   return b;
 }
