@@ -152,11 +152,17 @@ void cut_blocks(const Problem& p, const Tile& tile, const CacheSizes& caches,
   const bool alone = near && !overlap;
   const std::int64_t more = alone ? 1 : kTileRows;
   const std::int64_t near_bytes = caches.l1 / 4 * (alone ? 2 : 3);
+  // More than a few rows only as long as x and y leave them in L2. NCHW, 3 to 3 channels 3x3 at
+  // 1000x1000: 2147 -> 1777 us (AVX-512), 3056 -> 2736 (AVX2), 1 to 1 5x5 at 512x512 186 -> 161, if
+  // x comes from memory 670 -> 333 (Xeon).
+  const std::int64_t few = b.in_place ? p.oh : 4 * kTileRows;
   const auto tallest = [&](std::int64_t most) {
     std::int64_t rows = std::min(p.oh, more);
     if (!fits(rows, most)) return std::int64_t{0};
-    while (rows < p.oh && fits(std::min(p.oh, rows + more), most)) {
-      rows = std::min(p.oh, rows + more);
+    while (rows < p.oh) {
+      const std::int64_t taller = std::min(p.oh, rows + more);
+      if (!fits(taller, taller <= few ? most : std::min(most, caches.l2 / 8))) break;
+      rows = taller;
     }
     return rows;
   };
