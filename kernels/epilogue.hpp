@@ -73,14 +73,18 @@ FASTCONV_INLINE void clamp_tile(const Epilogue& epilogue, V (&sum)[Rows][Vectors
 template <class V, int Rows, int Vectors, class Offset>
 FASTCONV_INLINE void store_tile(const V (&sum)[Rows][Vectors], float* y, Offset y_offset,
                                 int last_lanes) noexcept {
-  FASTCONV_UNROLL
-  for (int m = 0; m < Rows; ++m) {
-    float* out = y + y_offset(m);
+  const bool partial = last_lanes < V::width;
+  const auto store_rows = [&](auto is_partial) __attribute__((always_inline)) {
     FASTCONV_UNROLL
-    for (int v = 0; v < Vectors - 1; ++v, out += V::width) sum[m][v].store(out);
-    const V& last = sum[m][Vectors - 1];
-    last_lanes < V::width ? last.store_first(out, last_lanes) : last.store(out);
-  }
+    for (int m = 0; m < Rows; ++m) {
+      float* out = y + y_offset(m);
+      FASTCONV_UNROLL
+      for (int v = 0; v < Vectors - 1; ++v, out += V::width) sum[m][v].store(out);
+      const V& last = sum[m][Vectors - 1];
+      is_partial.value ? last.store_first(out, last_lanes) : last.store(out);
+    }
+  };
+  partial ? store_rows(Constant<1>()) : store_rows(Constant<0>());
 }
 
 // Other activations, unrolled into every kernel, would be a good part of the library,

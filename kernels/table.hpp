@@ -69,6 +69,7 @@ constexpr int kTileVectors = 4;        // of a tile
 constexpr int kMaxWidth = 16;          // floats per vector
 constexpr int kMaxKc = 1024;           // depth of a k-block
 constexpr int kStepsAhead = 8;         // of depth, that are fetched from L2
+constexpr int kNearDepth = 256;        // up to which a tile's rows are fetched from L2
 constexpr int kMaxSegments = 256;      // stretches of memory that it may be read from
 
 // What a pack routine gathers of an image's group: the windows of `count` pixels from flattened

@@ -289,7 +289,7 @@ class BlockProduct {
       const std::int64_t most_rows = tile_.rows(tile.lanes);
       const bool tiles_fill_panels = weight_nr_ % most_rows == 0;
       const bool tiles_fill_rows =
-          rows_apart_ && !b_.fetch_pixels && p_.ow % ceil_div(p_.ow, most_rows) == 0;
+          rows_apart_ && b_.fetch_pixels == 0 && p_.ow % ceil_div(p_.ow, most_rows) == 0;
       Depths part = block;
       Pair at = place_of(pixels_in_lanes ? lane : 0);
       if (pixels_in_lanes) {
@@ -330,7 +330,7 @@ class BlockProduct {
           place_pixels(lane, part.begin, row, pack, tile);
         } else {
           tile.a = window(row, at);
-          tile.a_ahead = b_.fetch_pixels && lane == 0 ? height * b_.pitch : 0;
+          tile.a_ahead = lane < b_.fetch_pixels ? height * b_.pitch : 0;
           tile.a_run_left = b_.form == PixelForm::rows || tile.a_run_gap == 0 ? 0 : row_end(at);
           tile.b = weight_panel(lane, block.begin);
           tile.fetch = nullptr;

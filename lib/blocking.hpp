@@ -55,7 +55,7 @@ struct Blocking {
   bool groups_within = false;      // a block of pixels is of all groups: they share lines of x
   bool cuts_columns = false;       // tiles pass over columns of taps in the padding, see column_cut
   bool fetch_weights = false;      // of the next panel, by the tiles over one
-  bool fetch_pixels = false;       // of the next tile
+  std::int64_t fetch_pixels = 0;   // of the next tile, by tiles over lanes before this one
   bool fetch_patch = false;        // of the next block
   bool fetch_y = false;            // its lines are asked for before a tile is computed
   double fma_cycles = 0, pack_cycles = 0, store_cycles = 0;  // the cost model's terms

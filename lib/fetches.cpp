@@ -18,10 +18,12 @@ void set_fetches(const Problem& p, std::int64_t weight_bytes, const CacheSizes& 
   b.fetch_weights =
       depth * p.k_per_group() * kFloat > caches.l2 / 2 && (pixels_in_lanes || pixels > b.tile.mr);
   // Those of tiles one below the other follow on: 256 to 21 channels at 129x129 3310 -> 2730 us
-  // (AVX2 3320 -> 2270).
-  b.fetch_pixels = !pixels_in_lanes && b.form == PixelForm::in_place && p.taps() == 1 &&
-                   p.x_strides[3] == depth && p.window.stride.w == 1 && b.kc == depth &&
-                   x_bytes > caches.l2;
+  // (AVX2 3320 -> 2270). Shallow ones come to L1 for every panel of weights, unless these are
+  // fetched.
+  const bool follow = !pixels_in_lanes && b.form == PixelForm::in_place && p.taps() == 1 &&
+                      p.x_strides[3] == depth && p.window.stride.w == 1 && b.kc == depth;
+  const bool shallow = depth <= kNearDepth && !b.fetch_weights;
+  if (follow && x_bytes > (shallow ? caches.l1 : caches.l2)) b.fetch_pixels = shallow ? p.k : 1;
   // Packing, too, waits for pixels from L3 or memory: 32 to 64 channels 3x3 by 2 at 416x416, NHWC,
   // 12.6 -> 11.4 ms. Of groups, which lie pages apart, only where windows come from L1 and weights
   // from L2, or they wait behind what is fetched: groups of 16 by 2 at 28x28 305 -> 270 us, but at

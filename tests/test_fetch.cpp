@@ -46,8 +46,11 @@ TEST_SUITE("fetch") {
     CHECK(blocking("mb1ic512ih28oc512kh3ph1", PixelForm::patch, kLong).fetch_weights);
     CHECK(!blocking("mb1ic64ih28oc64kh3ph1", PixelForm::patch, kLong).fetch_weights);
     CHECK(!blocking("mb1ic2048ih3oc512kh1ph0", PixelForm::in_place, kLong).fetch_weights);
-    CHECK(blocking("mb1ic256ih129oc21kh1ph0", PixelForm::in_place, kLong).fetch_pixels);
-    CHECK(!blocking("mb1ic256ih14oc21kh1ph0", PixelForm::in_place, kLong).fetch_pixels);
+    CHECK(blocking("mb1ic256ih129oc21kh1ph0", PixelForm::in_place, kLong).fetch_pixels > 0);
+    CHECK(blocking("mb1ic512ih14oc21kh1ph0", PixelForm::in_place, kLong).fetch_pixels == 0);
+    // Shallow ones from L2, too, under all channels.
+    CHECK(blocking("mb1ic64ih56oc96kh1ph0", PixelForm::in_place, kLong).fetch_pixels == 96);
+    CHECK(blocking("mb1ic64ih4oc96kh1ph0", PixelForm::in_place, kLong).fetch_pixels == 0);
   }
 
   TEST_CASE("y, of shallow tiles or where long vectors are halves") {
