@@ -11,8 +11,6 @@
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
-inline constexpr int kLine = 16;  // floats
-
 // Groups of more than one channel: each input channel of a group is spread over the group's output
 // lanes, by the permutation spread[c], before it is multiplied.
 //

@@ -139,7 +139,6 @@ __attribute__((noinline)) void finish_some(const Epilogue& epilogue, const Plane
 __attribute__((noinline)) inline void fetch_next_strip(const PlaneArguments& d,
                                                        const PlaneTile& tile, int inputs,
                                                        int outputs, int rows) noexcept {
-  constexpr int kLine = 16;
   const Problem& p = *d.problem;
   const Window& window = p.window;
   // The lines that they begin in come with this strip.

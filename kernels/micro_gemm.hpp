@@ -115,7 +115,6 @@ FASTCONV_INLINE V load_b(const float* b, std::int64_t panel_stride, int v) noexc
 template <class V, int Rows, int Vectors, int NR>
 FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& tile, bool first,
                                         bool first_of_panel, V (&sum)[Rows][Vectors]) noexcept {
-  constexpr int kLine = 16;
   constexpr int kStepOfA = kMaxVectors * V::width;
   constexpr bool kCopies = Vectors <= NR / V::width;  // of wide tiles, pointers leave the registers
   // Of B, beside a scalar and, where it is one before it is added, a product.

@@ -146,7 +146,6 @@ void pack_tap(float* out, const float* in, std::int64_t channel_stride, std::int
     // The common case: the panel lies in one row of the image.
     // The next panel's pixels are fetched: channels are pages apart, where hardware does not look
     // ahead.
-    constexpr int kLine = 16;
     in += runs[0].offset;
     for (; count > 0; --count, in += channel_stride, out += NR) {
       FASTCONV_UNROLL

@@ -67,6 +67,7 @@ constexpr int kLeastHalfRows = 7;      // lower tiles would wait for their sums 
 constexpr int kMaxVectors = 2;         // of a row of a panel of weights
 constexpr int kTileVectors = 4;        // of a tile
 constexpr int kMaxWidth = 16;          // floats per vector
+constexpr int kLine = 16;              // and per cache line
 constexpr int kMaxKc = 1024;           // depth of a k-block
 constexpr int kStepsAhead = 8;         // of depth, that are fetched from L2
 constexpr int kNearDepth = 256;        // up to which a tile's rows are fetched from L2

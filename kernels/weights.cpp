@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "table.hpp"
+
 namespace fastconv {
 
 void pack_dense(const ConstTensorView& weights, float* out) noexcept {
@@ -81,7 +83,6 @@ struct Chunk {
 // next chunk is fetched: hardware follows a few streams, not one for every lane.
 inline void gather(const Chunk& chunk, int steps, const float* in, std::int64_t stride, int lanes,
                    int nr, float* out) noexcept {
-  constexpr int kLine = 16;
   if (lanes < nr) {
     for (int i = 0; i < steps; ++i) std::fill_n(out + chunk.row[i] + lanes, nr - lanes, 0.0F);
   }

@@ -24,7 +24,6 @@ inline bool multiply(std::int64_t a, std::int64_t b, std::int64_t& product) noex
 }
 
 constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
-constexpr std::int64_t kLine = 16;  // floats of a cache line
 
 constexpr double real(std::int64_t value) noexcept { return static_cast<double>(value); }
 
