@@ -205,16 +205,15 @@ void rolling_tile(const DepthwiseArguments& d, const float* const* pixels, int c
 }
 
 // Asks for what a tile of `count` pixels two further on reads and writes: a CPU does not foresee
-// what lies under so many pixels. Of image rows only the last are new.
+// what lies under so many pixels. Of image rows only the last are new; columns are not strided.
 __attribute__((noinline)) inline void fetch_ahead(const DepthwiseArguments& d,
                                                   const float* const* pixels, int count,
                                                   int channel, std::int64_t row,
                                                   std::int64_t pixel) noexcept {
-  const std::int64_t inputs = count * d.stride_w;
   pixels += (d.kernel_h - 1) * d.row_step;
   for (std::int64_t r = 0; r < d.stride_h && r < d.kernel_h; ++r, pixels -= d.row_step) {
-    const float* x = *pixels + d.shift + channel + (2 * inputs + d.kernel_w - d.stride_w) * d.fetch;
-    for (std::int64_t j = 0; j < inputs; ++j, x += d.fetch) __builtin_prefetch(x);
+    const float* x = *pixels + d.shift + channel + (2 * count + d.kernel_w - 1) * d.fetch;
+    for (int j = 0; j < count; ++j, x += d.fetch) __builtin_prefetch(x);
   }
   const float* y = d.y + row * d.y_row_stride + (pixel + 2 * count) * d.y_pixel_stride + channel;
   for (int p = 0; p < count; ++p, y += d.y_pixel_stride) __builtin_prefetch(y, 1);

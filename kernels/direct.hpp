@@ -205,7 +205,7 @@ void direct_channels(const DirectArguments& d, const float* weights, int channel
         const float* next = x + column + (per_row > 1 ? lanes : height * d.row_step);
         for (std::int64_t k = 0; k < d.depth * height; ++k) {
           const float* in = next + d.offsets[k / height] + k % height * d.row_step;
-          for (int i = 0; i < lanes; i += 16) __builtin_prefetch(in + i, 0, 2);
+          for (int i = 0; i < lanes; i += kLine) __builtin_prefetch(in + i, 0, 2);
         }
       }
       tiles[wide - 1](d, x + column, weights, channel, y + column, residual + column, lanes);

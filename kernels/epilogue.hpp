@@ -195,10 +195,9 @@ void scatter(const ScatterArguments& s) {
         transpose(block);
         float* to = y + j * s.y_strides[2];
         if (s.fetch) {
-          const bool in_row = j + kAhead < s.columns;
+          const bool in_row = s.rows == 1 || j + kAhead < s.columns;
           const float* next = to + (in_row ? kAhead : s.y_strides[1] + kAhead - s.columns);
-          FASTCONV_UNROLL
-          for (int q = 0; q < W; ++q) __builtin_prefetch(next + q * s.y_strides[0], 1);
+          for (int q = 0; q < lanes; ++q) __builtin_prefetch(next + q * s.y_strides[0], 1);
         }
         const float* from = has_residual ? residual + j * s.residual_strides[2] : nullptr;
         if (columns_adjacent && lanes == W) {

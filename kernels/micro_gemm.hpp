@@ -179,9 +179,9 @@ FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& til
 }
 
 // What a tile fetches while it runs: a step of `step` floats each step of depth, or 0. To L2, but
-// for the rows of the next tile, of one float each: L2 takes its time even for what it holds (1x1
-// at 112x112, NHWC, 16 to 16 channels 65 -> 50 us, 32 to 16 130 -> 85, Xeon, AVX-512). Deep ones
-// would not stay in L1.
+// for the next tile's rows, of which a step is Rows floats: L2 takes its time even for what it
+// holds (1x1 at 112x112, NHWC, 16 to 16 channels 65 -> 49 us, 32 to 16 130 -> 84, Xeon, AVX-512).
+// Deep ones, a line a step, would not stay in L1.
 struct Fetch {
   const float* next;
   std::int64_t step;
@@ -202,7 +202,7 @@ FASTCONV_INLINE void accumulate_rows(RowPointers<Rows, Straddles>& row, const fl
     }
     constexpr int lanes = Rows == 1 ? 0 : Vectors * V::width < NR ? Vectors * V::width : NR;
     FASTCONV_UNROLL
-    for (int i = 0; i < lanes; i += 16) __builtin_prefetch(fetch.next + i, 0, 2);
+    for (int i = 0; i < lanes; i += kLine) __builtin_prefetch(fetch.next + i, 0, 2);
     fetch.next += fetch.step;
   };
   if constexpr (V::has_fma_lane) {
@@ -292,7 +292,7 @@ template <class Arch, int Rows, int Vectors, int PanelVectors, AForm Form, bool 
 FASTCONV_INLINE void micro_tile(const TileArguments*& arguments, std::int64_t row,
                                 Cursor& cursor) noexcept {
   using V = Vector<Arch>;
-  constexpr int W = V::width, NR = PanelVectors * W, line = 16;
+  constexpr int W = V::width, NR = PanelVectors * W;
   V sum[Rows][Vectors];
   const auto each_sum = [&](auto function) __attribute__((always_inline)) {
     float* const first = arguments->sums + row * NR;
@@ -310,7 +310,7 @@ FASTCONV_INLINE void micro_tile(const TileArguments*& arguments, std::int64_t ro
     FASTCONV_UNROLL
     for (int m = 0; m < Rows; ++m) {
       FASTCONV_UNROLL
-      for (int v = 0; v < Vectors; v += line / W) {
+      for (int v = 0; v < Vectors; v += kLine / W) {
         __builtin_prefetch(tile.c + (row + m) * tile.c_row_stride + v * W, 1);
       }
     }
@@ -332,9 +332,11 @@ FASTCONV_INLINE void micro_tile(const TileArguments*& arguments, std::int64_t ro
     Fetch fetch{tile.b, 0};
     if (row != 0 && tile.a_ahead != 0) {
       fetch = {tile.a + row * tile.a_row_stride + tile.a_ahead,
-               tile.depth <= kNearDepth ? Rows : line};
+               tile.depth <= kNearDepth ? Rows : kLine};
     } else if (tile.fetch != nullptr) {
-      fetch = {tile.fetch + row / Rows * tile.fetch_part, tile.fetch_step};
+      // Any step but that of the next tile's rows.
+      fetch = {tile.fetch + row / Rows * tile.fetch_part,
+               tile.fetch_step + (tile.fetch_step == Rows ? 1 : 0)};
     }
     const auto accumulate = [&](auto& added) __attribute__((always_inline)) {
       for (int i = 0; i < again<V>(arguments).segment_count; ++i) {

@@ -36,7 +36,7 @@ struct DepthwiseBlocking {
 bool is_depthwise(std::int64_t in_per_group, std::int64_t out_per_group, int width) noexcept;
 
 // Or do a group's outputs fill vectors, under a dense 3x3 filter moved by one both ways, or
-// two where vectors are long?
+// two where vectors are long and no side has more than two columns of padding?
 bool fills_vectors(const Window& window, std::int64_t in_per_group, std::int64_t out_per_group,
                    int width) noexcept;
 

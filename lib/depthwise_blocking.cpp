@@ -10,12 +10,13 @@ namespace {
 // Output rows and pixels of a block: bound the pointers, of which neighbouring output rows share
 // most. Multiples of seven, as most networks' sizes and the kernel's tiles are.
 constexpr std::int64_t kRows = kMaxDepthwiseRows;
-constexpr std::int64_t kPixels = 56;  // that are copied
-// In place blocks are of whole rows, or parts of so many pixels: what comes from beyond L2 comes
-// faster in the order of its addresses. 32 channels of 640x640 11.9 -> 7.8 ms, of 208x208 552 ->
-// 449 us, of 112x112 127 -> 123 (Xeon, AVX-512).
+constexpr std::int64_t kPixels = 56;  // that are copied, transposed or of groups that fill vectors
+// Other blocks in place are of whole rows, or parts of so many pixels: what comes from beyond L2
+// comes faster in the order of its addresses. 32 channels of 640x640 11.9 -> 7.8 ms, of 208x208 552
+// -> 449 us, of 112x112 127 -> 123 (Xeon, AVX-512).
 constexpr std::int64_t kRowPixels = 1024;
-constexpr std::int64_t kBlockPixels = 2560;  // in all of a block's rows, or four of them
+constexpr std::int64_t kBlockPixels = 2560;  // in all of a block's rows
+constexpr std::int64_t kLeastRows = 4;       // which are no fewer
 constexpr std::int64_t kListed = 112;        // likewise, in all rows and images of a block
 constexpr std::int64_t kChannels = 512;      // 240 in parts of 128 take 5 to 9 % longer
 constexpr std::int64_t kAcross = 256;        // where a core takes a row's before the next row's
@@ -50,12 +51,12 @@ bool fetches(const Problem& p, std::int64_t times, int width, const CacheSizes& 
   return is_far(p, width < kMaxWidth && p.window.stride.w == 1 ? p.n : 1, times, caches);
 }
 
-// Do the pixels of x lie in pages of their own, of more pages than a TLB has entries for? Down the
+// Do hardly two pixels of x share a page, of more pages than a TLB has entries for? Down the
 // rows every line is one of another page: 32 images of 728 channels of 19x19 11.2 -> 7.9 ms, of
 // 672, 5x5 on 14x14, 5.6 -> 4.1 (Xeon, AVX-512).
 bool leaves_pages(const Problem& p) noexcept {
   constexpr std::int64_t kPage = 4096, kEntries = 1536;
-  return p.x_strides[3] * kFloat * 2 > kPage &&
+  return p.x_strides[3] > kPage / 2 / kFloat &&
          real(p.n) * real(p.image_elements()) * kFloat > real(kEntries * kPage);
 }
 
@@ -138,8 +139,9 @@ DepthwiseBlocking choose_vectors(const Problem& p, const Tile& tile) noexcept {
 }
 
 void set_whole_rows(const Problem& p, DepthwiseBlocking& b) noexcept {
-  b.pixels = ceil_div(p.ow, ceil_div(p.ow, kRowPixels));
-  b.rows = std::min(b.rows, std::max<std::int64_t>(kBlockPixels / b.pixels, 4));
+  const std::int64_t most = std::max(kRowPixels / p.window.stride.w, kPixels);
+  b.pixels = ceil_div(p.ow, ceil_div(p.ow, most));
+  b.rows = std::min(b.rows, std::max(kBlockPixels / b.pixels, kLeastRows));
 }
 
 DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheSizes& caches,
@@ -337,7 +339,11 @@ void split_for_threads(const Problem& p, int threads, DepthwiseBlocking& b) noex
   }
   while (depthwise_blocks(p, b) < least && b.images > 1) b.images = ceil_div(b.images, 2);
   if (b.lanes == Lanes::pixels || b.listed) return;
-  while (depthwise_blocks(p, b) < least && b.rows > 4) b.rows = ceil_div(b.rows, 2);
+  while (depthwise_blocks(p, b) < least && b.rows > kLeastRows) b.rows = ceil_div(b.rows, 2);
+  // Wide rows of short images.
+  while (depthwise_blocks(p, b) < least && b.pixels > 2 * kPixels) {
+    b.pixels = ceil_div(b.pixels, 2);
+  }
 }
 
 std::int64_t depthwise_workspace_bytes(const Problem& p, const DepthwiseBlocking& b) noexcept {

@@ -153,7 +153,7 @@ void cut_blocks(const Problem& p, const Tile& tile, const CacheSizes& caches,
   const std::int64_t more = alone ? 1 : kTileRows;
   const std::int64_t near_bytes = caches.l1 / 4 * (alone ? 2 : 3);
   // More than a few rows only as long as x and y leave them in L2. NCHW, 3 to 3 channels 3x3 at
-  // 1000x1000: 2147 -> 1777 us (AVX-512), 3056 -> 2736 (AVX2), 1 to 1 5x5 at 512x512 186 -> 161, if
+  // 1000x1000: 2080 -> 1810 us (AVX-512), 3155 -> 2990 (AVX2), 1 to 1 5x5 at 512x512 186 -> 161, if
   // x comes from memory 670 -> 333 (Xeon).
   const std::int64_t few = b.in_place ? p.oh : 4 * kTileRows;
   const auto tallest = [&](std::int64_t most) {
@@ -252,12 +252,12 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
     // Copies of many adjacent channels wait for what comes from beyond L2 or goes beyond L1, those
     // of a core of two long FMAs for longer. 64 to 1 channel 1x1 at 224x224, NHWC, by gemm 1270 ->
     // 819 us, 256 to 3 at 56x56 258 -> 160, 768 to 8 at 2x24 14.2 -> 7.0 (Xeon, AVX-512).
-    const bool many = channels_in > 32, adjacent = many && p.x_strides[1] == 1;
-    const bool leaves = adjacent && b.plane_elements * kFloat > caches.l1;
+    const bool many = channels_in > 32, splits = many && p.x_strides[1] == 1;
+    const bool leaves = splits && b.plane_elements * kFloat > caches.l1;
     const double waits = !tile.two_long_fma() ? 2.0 : leaves ? 4.0 : 2.5;
-    const double far = bytes > kNearBytes                          ? many ? 4.0 : 2.0
-                       : leaves || (adjacent && bytes > caches.l2) ? waits
-                                                                   : 1.0;
+    const double far = bytes > kNearBytes                        ? many ? 4.0 : 2.0
+                       : leaves || (splits && bytes > caches.l2) ? waits
+                                                                 : 1.0;
     const bool at_once = p.x_strides[1] == 1 && element_step > 1 && p.ow >= tile.width;
     const double runs = plane_rows / real(at_once ? channels_in : 1);
     const double moved = real(row_blocks - 1) * real(kept) * real(b.pitch);

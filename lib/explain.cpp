@@ -89,7 +89,7 @@ const char* limit(Algorithm algorithm, const PlanState& state) noexcept {
                "tiles";
       }
       if (!is_depthwise(p.c_per_group(), p.k_per_group(), state.tile.width)) {
-        return "takes groups of one channel, or of a power of two of them up to half a vector";
+        return "takes groups of 1, 2, 4 .. channels out, up to half a vector, and no more in";
       }
       return p.groups == 1 && !is_plane(p) ? "takes more groups than one"
                                            : "pads with zeros alone where channels lie apart";

@@ -21,7 +21,8 @@ void set_fetches(const Problem& p, std::int64_t weight_bytes, const CacheSizes& 
   // (AVX2 3320 -> 2270). Shallow ones come to L1 for every panel of weights, unless these are
   // fetched.
   const bool follow = !pixels_in_lanes && b.form == PixelForm::in_place && p.taps() == 1 &&
-                      p.x_strides[3] == depth && p.window.stride.w == 1 && b.kc == depth;
+                      p.x_strides[3] == depth && p.x_strides[2] == p.w * depth &&
+                      p.window.stride.h == 1 && p.window.stride.w == 1 && b.kc == depth;
   const bool shallow = depth <= kNearDepth && !b.fetch_weights;
   if (follow && x_bytes > (shallow ? caches.l1 : caches.l2)) b.fetch_pixels = shallow ? p.k : 1;
   // Packing, too, waits for pixels from L3 or memory: 32 to 64 channels 3x3 by 2 at 416x416, NHWC,

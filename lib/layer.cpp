@@ -93,13 +93,13 @@ Status check_algorithm(const Conv2d& descriptor, const LayerOptions& options,
   if (options.algorithm == Algorithm::depthwise && !lies_in_lanes(descriptor, table) &&
       !fills_vectors(descriptor.window(), descriptor.in_channels / descriptor.groups,
                      descriptor.out_channels / descriptor.groups, table.width)) {
-    return fail(StatusCode::unsupported,
-                "algorithm: depthwise takes groups of a power of two of channels out, at most %d "
-                "(half a vector), and no more in, or with dense 3x3 filters of stride 1 (or 2 with "
-                "AVX-512) more than one in and a vector out, got %lld in and %lld out in each of "
-                "%lld groups",
-                table.width / 2, ll(descriptor.in_channels / descriptor.groups),
-                ll(descriptor.out_channels / descriptor.groups), ll(descriptor.groups));
+    return fail(
+        StatusCode::unsupported,
+        "algorithm: depthwise takes groups of 1, 2, 4 .. %d channels out and no more in, or "
+        "dense 3x3 filters with a vector or more out, got %lld in and %lld out in each of "
+        "%lld groups",
+        table.width / 2, ll(descriptor.in_channels / descriptor.groups),
+        ll(descriptor.out_channels / descriptor.groups), ll(descriptor.groups));
   }
   if (winograd_size(options.algorithm) == 0) return {};
   if (options.strict) {

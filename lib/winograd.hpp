@@ -48,7 +48,7 @@ struct WinogradBlocking {
   std::int64_t u_stride = 0, v_stride = 0, m_stride = 0;  // from one point to the next
   std::int64_t u_elements = 0;  // none if the layer's transformed weights are used
   std::int64_t patch_elements = 0, staged_elements = 0;
-  bool fetch = false;  // pixels in place, of x and of y, a tile ahead
+  bool fetch = false;  // pixels in place a tile ahead, and planes of y that scatter stores to
   double fma_cycles = 0, pack_cycles = 0, store_cycles = 0;
   double input_cycles = 0, weight_cycles = 0;  // of an image, and of a block of all panels
 

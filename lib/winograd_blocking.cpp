@@ -292,7 +292,7 @@ WinogradBlocking choose_winograd(const Problem& p, int variant, bool owned, cons
   // and 16 groups of 16 at 56x56 31 -> 20 ms (AVX2), 32 of 32 at 14x14 8.6 -> 6.3 (AVX-512). So are
   // planes that scatter stores to, 16 to 16 at 570x570, NCHW, 13.6 -> 12.0 ms; near ones lose.
   const std::int64_t near = p.y_strides[1] == 1 ? caches.l2 : 4 * caches.l2;
-  b.fetch = p.n * p.image_elements() * kFloat > near;
+  b.fetch = real(p.n) * real(p.image_elements()) * kFloat > real(near);
   count_cycles(p, owned, tile, caches, most, b);
   return b;
 }
