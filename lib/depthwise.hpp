@@ -30,6 +30,7 @@ struct DepthwiseBlocking {
   double fma_cycles = 0, pack_cycles = 0, store_cycles = 0;
 
   double cycles() const noexcept { return fma_cycles + pack_cycles + store_cycles; }
+  bool in_place() const noexcept { return !transposed && !copied; }  // of x
 };
 
 // Do whole groups fill a vector, with no more input than output channels?

@@ -68,7 +68,7 @@ bool goes_down(const Problem& p, const Tile& tile, const CacheSizes& caches,
                const DepthwiseBlocking& b) noexcept {
   constexpr double kNearFloats = 6400;  // that are left in L1
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  const bool in_place = !b.transposed && !b.copied;
+  const bool in_place = b.in_place();
   if (in_place && leaves_pages(p)) return false;
   const bool crowded = crowds(p, b);
   const bool far = in_place && is_far(p, 4 * p.n, 3, caches);  // more than three quarters of L2
@@ -169,11 +169,10 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   const bool many = kernel.w >= 5 || (kernel.w >= 3 && dilation.w > 1 && caches.ways() < 9);
   const std::int64_t apart = p.x_strides[3] % crowd * column_phases(p, b.pixels);
   b.copied = !transposed && ((many && !stays && apart % crowd == 0 && has_patch(p)) || repeated);
-  const bool in_place = !transposed && !b.copied;
-  if (in_place) set_whole_rows(p, b);
+  if (b.in_place()) set_whole_rows(p, b);
   // Strides leave out some of what would be fetched: 192 channels 3x1 by 4 at 224x224 1965 -> 815
   // us, 5x5 by 2 at 96x96, 672 channels, 4.6 -> 3.6 ms (Xeon, AVX-512).
-  b.fetch = in_place && stride.w == 1 && fetches(p, 14, tile.width, caches);
+  b.fetch = b.in_place() && stride.w == 1 && fetches(p, 14, tile.width, caches);
   b.channels = std::min<std::int64_t>(p.k, transposed || b.copied ? tile.nr : kChannels);
   b.down = goes_down(p, tile, caches, b);
   // The next row finds in L1 what it shares with the last: 384 channels of 28x28 111 -> 91 us, 768

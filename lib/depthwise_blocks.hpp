@@ -12,7 +12,7 @@ namespace fastconv {
 
 // Do the pixels of a row that is read in place lie in four sets of L1 or fewer?
 inline bool crowds(const Problem& p, const DepthwiseBlocking& b) noexcept {
-  return !b.transposed && !b.copied && p.x_strides[3] % 256 == 0;
+  return b.in_place() && p.x_strides[3] % 256 == 0;
 }
 
 // Rows that a dilated filter visits are an image of their own, in which it is dense: one of every
