@@ -182,7 +182,7 @@ void broadcast_tile(const DepthwiseArguments& d, int channel, int lanes, std::in
       const float* step = weight;
       for (std::int64_t c = 0; c < d.group_in; ++c, step += NR) {
         std::int64_t far = 0;
-        if constexpr (Pixels > 8) {
+        if constexpr (in.kHalf < Pixels) {
           far = in.half + c;
         }
         V taps[3];

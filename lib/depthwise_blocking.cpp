@@ -138,6 +138,7 @@ DepthwiseBlocking choose_vectors(const Problem& p, const Tile& tile) noexcept {
   return b;
 }
 
+// Whole rows, or equal parts, as many as bound the pointers.
 void set_whole_rows(const Problem& p, DepthwiseBlocking& b) noexcept {
   const std::int64_t most = std::max(kRowPixels / p.window.stride.w, kPixels);
   b.pixels = ceil_div(p.ow, ceil_div(p.ow, most));

@@ -64,7 +64,7 @@ struct Scratch {
     const std::int64_t pixels = b.listed ? b.images * b.rows * b.pixels * p.taps()
                                          : rows_of(p, b.rows) * columns_of(p, b.pixels);
     pointers = round_up(pixels * static_cast<std::int64_t>(sizeof(const float*)), 64);
-    if (!b.transposed && !b.copied) return;
+    if (b.in_place()) return;
     const std::int64_t rows = b.listed ? p.h : std::min(rows_of(p, b.rows), p.h);
     const std::int64_t columns = b.listed ? p.w : std::min(columns_of(p, b.pixels), p.w);
     // Packing may write up to a vector behind its end.
