@@ -169,11 +169,9 @@ class BlockProduct {
       tile.b = x_ + begin * p_.x_strides[1] + first_pixel_ + pixel;
       tile.b_stride = p_.x_strides[1];
       tile.b_panel_stride = tile_.nr;
-      constexpr std::int64_t kShortPanel = 8192;  // floats
-      // What is beyond L2 takes two panels' time to come, but several deep ones would crowd it.
-      const std::int64_t panels = length * tile_.nr <= kShortPanel ? 2 : 1;
-      tile.b_ahead =
-          row < weight_nr_ ? panels * round_up(tile.lanes, tile_.nr) : kStepsAhead * tile.b_stride;
+      tile.b_ahead = row < weight_nr_ && b_.fetch_panels > 0
+                         ? b_.fetch_panels * round_up(tile.lanes, tile_.nr)
+                         : kStepsAhead * tile.b_stride;
       // Behind the panel that the image's end leaves.
       if (b_.copies) tile.b_copy = pixels_ + length * tile_.nr;
       return;

@@ -241,19 +241,23 @@ class Candidate {
     // Sums of few channels wait for some planes at a time instead: 995 to 8 channels at 49x48, 4
     // images, 4630 -> 2260 us (AVX-512), 512 to 4 at 28x28 57 -> 40 (AVX2).
     const double step_of_core = step_cycles() / cycle_;
-    const bool is_short = step_of_core <= kStepInPlace;
     const double pages = real(depth_) * kStepInPlace / step_of_core;
     const bool far = has_far_planes(p_, caches_);
     const int planes = far ? kStreamsFar : kStreamsNear;
-    const bool waits = (far || is_short) && channels_ <= kFewSums && depth_ > planes &&
-                       rows_beside(p_.x_strides[1], planes, caches_) == planes;
+    const bool waits = (far || step_of_core <= kStepInPlace) && channels_ <= kFewSums &&
+                       depth_ > planes && rows_beside(p_.x_strides[1], planes, caches_) == planes;
     if (waits) b_.kc = even_block(depth_, planes, 1);
-    b_.copies = !waits && (aliased || (pages > kFewPages && step_of_core <= kHidingStep));
+    // From L2 a core of two long FMAs a cycle has steps of any page in time, one by one: 480 to 16
+    // channels at 14x14 31 -> 23 us, 96 to 16 at 54x54 82 -> 63 (Xeon, AVX-512).
+    const bool near =
+        b_.tile.two_long_fma() && real(p_.n * p_.c * p_.h * p_.w) * kFloat <= caches_.l2;
+    b_.copies = !waits && channels_ > b_.tile.mr &&
+                (aliased || (!near && pages > kFewPages && step_of_core <= kHidingStep));
     // A step of a tile over two panels finds twice as much, in half as many rows.
     b_.wide = b_.wide && !b_.copies && b_.tile.mr * kFma * 2 >= 2 * kStepInPlace;
     // Wider vectors find as many lines more on every page.
-    block_panels(b_.copies || waits ? kFmaLatency : kStepInPlace / cycle_);
-    double step = depth_ > kStreamsNear ? (kStepInPlace - kFmaLatency) * cycle_ : 0.0;
+    block_panels(b_.copies || waits || near ? kFmaLatency : kStepInPlace / cycle_);
+    double step = depth_ > kStreamsNear && !near ? (kStepInPlace - kFmaLatency) * cycle_ : 0.0;
     if (b_.copies) step = kStepCopied;
     if (waits) {
       step += real(ceil_div(channels_, b_.tile.mr)) * kTile / planes * cycle_;

@@ -51,7 +51,8 @@ constexpr double kWeightL3 = 6.0;        // and one whose weights come from ther
 // rather than 4.3 (Xeon, AVX2). 32 groups of 8 channels 3x3 at 14x14, NHWC, by gemm: 148 -> 120 us.
 constexpr double kChained = 1.3;
 // Bytes a cycle of planes that come anew for every few channels out, where L2 does not hold them
-// and y: 48 to 24 channels 1x1 at 112x112, NCHW, by gemm: 323 -> 270 us (Xeon, AVX-512).
+// and y: 48 to 24 channels 1x1 at 112x112, NCHW, by gemm: 323 -> 270 us (Xeon, AVX-512). Two long
+// FMAs a cycle wait for L2 alike: 48 to 192 at 27x27 118 -> 87, 32 to 128 54 -> 41.
 constexpr double kReturned = 24.0;
 // A line of pixels under a vector of a group's outputs, down rows: those of one vector gain by it,
 // others by 2 as much as lose (32 groups of 16 by 2 at 28x28 290 -> 247 us, of 32 852 -> 1080,

@@ -95,7 +95,9 @@ double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
                        : bytes <= caches.l1 * 3 / 4 || follows || once ? 0.0
                        : bytes <= caches.l2 || b.fetch                 ? kVectorL2
                                                                        : kVectorL3;
-  const bool returns = follows && p.taps() == 1 && bytes + kFloat * p.k * p.oh * p.ow > caches.l2;
+  const std::int64_t stays =
+      tile.two_long_fma() ? caches.l1 : caches.l2 - kFloat * p.k * p.oh * p.ow;
+  const bool returns = follows && p.taps() == 1 && bytes > stays;
   const double again = 1.0 - real(channels) / real(p.k_per_group());
   const double streamed = returns ? real(tile.width * kFloat) / kReturned * cycle : 0.0;
   // Steps of the weights are on lines of their own, but for narrow ones.
