@@ -306,12 +306,12 @@ FASTCONV_INLINE void micro_tile(const TileArguments*& arguments, std::int64_t ro
     }
   };
   const TileArguments& tile = again<V>(arguments);
-  if (tile.fetch_c) {
+  if (tile.fetch_c != nullptr) {
     FASTCONV_UNROLL
     for (int m = 0; m < Rows; ++m) {
       FASTCONV_UNROLL
       for (int v = 0; v < Vectors; v += kLine / W) {
-        __builtin_prefetch(tile.c + (row + m) * tile.c_row_stride + v * W, 1);
+        __builtin_prefetch(tile.fetch_c + (row + m) * tile.c_row_stride + v * W, 1);
       }
     }
   }
