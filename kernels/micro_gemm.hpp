@@ -39,7 +39,11 @@ class RowPointers {
   }
   FASTCONV_INLINE void seek(std::int64_t offset) noexcept { offset_ = offset; }
   FASTCONV_INLINE const float* operator[](int m) const noexcept { return pointer_[m] + offset_; }
-  FASTCONV_INLINE void advance(int steps) noexcept { offset_ += steps; }
+  // GCC would move every pointer.
+  FASTCONV_INLINE void advance(int steps) noexcept {
+    offset_ += steps;
+    asm("" : "+r"(offset_));
+  }
 
  private:
   const float* pointer_[Rows];
@@ -230,14 +234,26 @@ FASTCONV_INLINE void accumulate_rows(RowPointers<Rows, Straddles>& row, const fl
   }
   for (; depth > 0; --depth, b += NR) {
     fetch_next();
-    V column[Vectors];
-    FASTCONV_UNROLL
-    for (int v = 0; v < Vectors; ++v) column[v] = load_b<V, NR>(b, panel_stride, v);
-    FASTCONV_UNROLL
-    for (int m = 0; m < Rows; ++m) {
-      const V scalar = V::broadcast(*row[m]);
+    if constexpr (Rows < Vectors) {  // the fewer are kept
+      V scalar[Rows];
       FASTCONV_UNROLL
-      for (int v = 0; v < Vectors; ++v) sum[m][v] = V::fma(scalar, column[v], sum[m][v]);
+      for (int m = 0; m < Rows; ++m) scalar[m] = V::broadcast(*row[m]);
+      FASTCONV_UNROLL
+      for (int v = 0; v < Vectors; ++v) {
+        const V column = load_b<V, NR>(b, panel_stride, v);
+        FASTCONV_UNROLL
+        for (int m = 0; m < Rows; ++m) sum[m][v] = V::fma(scalar[m], column, sum[m][v]);
+      }
+    } else {
+      V column[Vectors];
+      FASTCONV_UNROLL
+      for (int v = 0; v < Vectors; ++v) column[v] = load_b<V, NR>(b, panel_stride, v);
+      FASTCONV_UNROLL
+      for (int m = 0; m < Rows; ++m) {
+        const V scalar = V::broadcast(*row[m]);
+        FASTCONV_UNROLL
+        for (int v = 0; v < Vectors; ++v) sum[m][v] = V::fma(scalar, column[v], sum[m][v]);
+      }
     }
     row.advance(1);
   }
@@ -306,12 +322,12 @@ FASTCONV_INLINE void micro_tile(const TileArguments*& arguments, std::int64_t ro
     }
   };
   const TileArguments& tile = again<V>(arguments);
-  if (tile.fetch_c) {
+  if (tile.fetch_c != nullptr) {
     FASTCONV_UNROLL
     for (int m = 0; m < Rows; ++m) {
       FASTCONV_UNROLL
       for (int v = 0; v < Vectors; v += kLine / W) {
-        __builtin_prefetch(tile.c + (row + m) * tile.c_row_stride + v * W, 1);
+        __builtin_prefetch(tile.fetch_c + (row + m) * tile.c_row_stride + v * W, 1);
       }
     }
   }

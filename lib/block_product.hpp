@@ -401,7 +401,7 @@ class BlockProduct {
         tile.residual_row_stride = from.row_stride;
         tile.c = y_ + to.offset;
         tile.c_row_stride = to.row_stride;
-        tile.fetch_c = b_.fetch_y;
+        if (b_.fetch_y) tile.fetch_c = tile.c + (pixels_in_lanes ? 0 : rows * to.row_stride);
         kernel(tile);
         return;
       }
@@ -416,7 +416,7 @@ class BlockProduct {
     tile.residual = nullptr;
     tile.c = stage_ + staged_rows_ * tile_.nr;
     tile.c_row_stride = tile_.nr;
-    tile.fetch_c = false;
+    tile.fetch_c = nullptr;
     kernel(tile);
     staged_rows_ += tile.tiles * rows;
   }

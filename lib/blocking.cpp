@@ -12,6 +12,10 @@ namespace {
 
 // Depth up to which stores take a good part of a tile's time.
 constexpr std::int64_t kShallow = 128;
+// Floats of y, 64 pages, that several sweeps over its channels go through: prefetchers and TLBs
+// follow that many, and parts of lines meet near. With fetch_y, against half of L2: 10 to 512 1x1
+// at 56x56, 4 images, NHWC, 5870 -> 2300 us, 1 to 417 3x3 at 92x92 1610 -> 1400 (Xeon, AVX2).
+constexpr std::int64_t kSwept = 64 * 4096 / kFloat;
 // Pixels in place that are at most this many pages take no longer than packed ones, with steps of
 // kStepInPlace; with longer ones as many more. Still longer ones hide what it takes.
 constexpr std::int64_t kFewPages = 32;
@@ -28,7 +32,6 @@ constexpr double kRowOfTiles = 150.0;
 constexpr double kShortTile = 0.3;
 // Times L2: weights that take time to be read again by every product of a border.
 constexpr std::int64_t kFarWeights = 16;
-
 // Pixels of a block that keep the FMAs busy while its weights come from memory: 2048 to 512
 // channels 3x3 stride 2 at 7x7, NCHW, 15.5 -> 9.0 ms (AVX-512), 23.5 -> 10.1 (AVX2).
 constexpr std::int64_t kFewPixels = 64;
@@ -57,15 +60,12 @@ class Candidate {
     b_.kc = even_block(depth_, kc_limit(), 1);
     b_.channel_block = even_block(channels_, 512, weight_nr_);
     // The time of shallow tiles is their stores', which are faster in long stretches: up to 30 %
-    // for 1 to 64 channels 3x3 at 570x570, 2 to 9 % for 1x1 from 16 to 64 channels, 1 to 3 % from
-    // 96. Fewer at a time, they hold up the next tile's FMAs for less: 3 to 64 channels 7x7 stride
-    // 2 at 224x224, NHWC, 2100 -> 2035 us (AVX-512). Two packed panels would leave L1. Where y is
-    // near, more sums at a time gain more: 24 to 144 1x1 at 56x56, NHWC, 151 -> 146 (Xeon).
+    // for 1 to 64 channels 3x3 at 570x570. Two packed panels would leave L1. Where y is near, more
+    // sums at a time gain more: 24 to 144 1x1 at 56x56, NHWC, 151 -> 146 us (Xeon, AVX-512).
     const std::int64_t rows_of_tiles = b_.lanes == Lanes::pixels ? channels_ : pixels_;
-    const bool is_shallow = depth_ <= (b_.form == PixelForm::columns ? kShallow : kShallow * 3 / 2);
     const bool is_far =
         b_.lanes == Lanes::pixels || 2 * b_.tile.wide_mr >= b_.tile.mr || y_bytes() > caches_.l2;
-    b_.wide = b_.tile.wide_mr > 0 && ((is_shallow && is_far) || rows_of_tiles <= b_.tile.wide_mr);
+    b_.wide = b_.tile.wide_mr > 0 && ((is_shallow() && is_far) || rows_of_tiles <= b_.tile.wide_mr);
     const std::int64_t weight_bytes = p_.groups * round_up(channels_, weight_nr_) * depth_ * kFloat;
     b_.groups_within = p_.x_strides[1] == 1 && weight_bytes <= caches_.l2 / 4;
     switch (b_.form) {
@@ -117,6 +117,9 @@ class Candidate {
   const Blocking& blocking() const noexcept { return b_; }
 
  private:
+  bool is_shallow() const noexcept {
+    return depth_ <= (b_.form == PixelForm::columns ? kShallow : kShallow * 3 / 2);
+  }
   std::int64_t y_bytes() const noexcept { return p_.n * pixels_ * p_.k * kFloat; }
 
   // Of a window's depth, at least; what wider tiles take beyond their steps is fitted with theirs.
@@ -160,9 +163,8 @@ class Candidate {
   }
 
   // A panel of B is read in one sweep by every tile, which comes from L2 as fast as from L1:
-  // carrying sums from k-block to k-block, and storing them, costs more. But small tiles take more
-  // than L2 gives, and both panels have to stay in L1: 256 to 256 channels 1x1 at 24x24 696 ->
-  // 671 us (AVX2), 2560 to 1280 at 16x16, NCHW, 13.0 -> 11.9 ms (Xeon, AVX-512).
+  // carrying sums from k-block to k-block costs more. But small tiles take more than L2 gives, and
+  // both panels have to stay in L1: 2560 to 1280 at 16x16, NCHW, 13.0 -> 11.9 ms (Xeon, AVX-512).
   std::int64_t kc_limit() const noexcept {
     std::int64_t limit = caches_.l2 / 4 / (b_.tile.nr * kFloat);
     const std::int64_t step = (b_.tile.nr + weight_nr_) * kFloat;
@@ -238,8 +240,7 @@ class Candidate {
     // What is shallower gains more from wide tiles, which cannot do that.
     const bool aliased = aliases(p_.x_strides[1]);
     if (aliased && b_.wide && depth_ < kShallow / 2) return false;
-    // Sums of few channels wait for some planes at a time instead: 995 to 8 channels at 49x48, 4
-    // images, 4630 -> 2260 us (AVX-512), 512 to 4 at 28x28 57 -> 40 (AVX2).
+    // Sums of few channels wait for some planes at a time: 512 to 4 at 28x28 57 -> 40 us (AVX2).
     const double step_of_core = step_cycles() / cycle_;
     const double pages = real(depth_) * kStepInPlace / step_of_core;
     const bool far = has_far_planes(p_, caches_);
@@ -282,10 +283,10 @@ class Candidate {
   }
 
   // Whole output rows while a quarter of L2 holds what lies under them, else parts of one row. Few
-  // pixels at a time would read weights from beyond L2 too often, and may have more of it. In
-  // place, a k-block reads its own rows of taps alone, which are not other taps' while a block has
-  // fewer rows than lie between them, and may have half of L2 with such weights: 512 to 256
-  // channels by 18 at 33x33, NHWC, 8600 -> 7000 us (Xeon, AVX-512).
+  // pixels would read weights from beyond L2 too often, and may have more. In place, a k-block
+  // reads its own rows of taps alone, no other taps' while a block has fewer rows than lie between
+  // them, and may have half of L2 with such weights: 512 to 256 channels by 18 at 33x33, NHWC,
+  // 8600 -> 7000 us (Xeon, AVX-512).
   bool block_rows(std::int64_t pitch) noexcept {
     b_.pitch = pitch;
     b_.whole_rows = true;
@@ -308,22 +309,21 @@ class Candidate {
       }
       return pixels <= limit / kFloat / channels && rows * columns <= sums_limit();
     };
-    // Groups that share lines of x find them in L2: 32 groups of 8, 3x3 by 2 at 56x56, 470 -> 330
-    // us (Xeon, AVX2). Several sweeps over a row's channels find its lines of y there: 1 to 64
-    // channels 3x3 at 570x570 17.1 -> 13.4 ms.
+    // Groups find lines of x that they share in L2: 32 of 8 by 2 at 56x56 470 -> 330 us (AVX2).
     const bool share = b_.groups_within && p_.groups > 1 && 2 * p_.c_per_group() <= kLine;
-    const bool sweeps = channels_ > (b_.wide ? 2 : 1) * b_.tile.nr && y_bytes() > 2 * caches_.l2;
-    const auto near = [&](std::int64_t rows) {
+    const bool is_swept = channels_ > (b_.wide ? 2 : 1) * b_.tile.nr && y_bytes() > 2 * caches_.l2;
+    const std::int64_t most = is_swept && is_shallow() ? kSwept / channels_ : pixels_;
+    const auto near = [&](std::int64_t rows, std::int64_t columns) {
       const std::int64_t read = std::min(p_.h, rows * p_.window.stride.h) * p_.w * p_.c;
-      const std::int64_t written = rows * p_.ow * channels_;
-      return std::max(share ? read : 0, sweeps ? written : 0) <= caches_.l2 / 2 / kFloat;
+      return fits(rows, columns) && rows * columns <= most &&
+             (!share || rows == 1 || read <= caches_.l2 / 2 / kFloat);
     };
     std::int64_t rows = 1;
     std::int64_t columns = p_.ow;
-    while (rows < p_.oh && fits(rows + 1, columns) && near(rows + 1)) ++rows;
+    while (rows < p_.oh && near(rows + 1, columns)) ++rows;
     rows = ceil_div(p_.oh, ceil_div(p_.oh, rows));
     if (rows == 1) {
-      while (columns > b_.tile.mr && !fits(1, columns)) columns = ceil_div(columns, 2);
+      while (columns > b_.tile.mr && !near(1, columns)) columns = ceil_div(columns, 2);
       if (!fits(1, columns)) return false;
     }
     b_.pixel_block = rows * columns;

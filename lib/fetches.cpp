@@ -48,10 +48,13 @@ void set_fetches(const Problem& p, std::int64_t weight_bytes, const CacheSizes& 
   // Stores that wait for L3 or memory hold up the next tile: 96 to 400 channels 1x1 at 28x28, 4
   // images, NCHW, 2920 -> 2190 us (AVX2). Where y is near, fetching costs 2 %, and rows that are
   // short, or deep on a core of two long FMAs a cycle, come faster unasked: 1 to 64 3x3 at 570x570,
-  // NHWC, 6880 -> 6400 us (AVX2), 16 to 96 1x1 at 112x112 383 -> 337 (Xeon, AVX-512).
-  const bool long_rows = (b.wide ? 2 : 1) * b.tile.nr >= 4 * kLine;
-  const bool asks = long_rows && (!b.tile.two_long_fma() || depth < kLine);
-  b.fetch_y = y_bytes > 2 * caches.l2 && (pixels_in_lanes || asks);
+  // NHWC, 6880 -> 6400 us (AVX2), 16 to 96 1x1 at 112x112 383 -> 337 (Xeon, AVX-512). Of memory
+  // prefetchers follow one sweep over all channels, not several: 4 images, 16 to 256 1x1 at 80x80,
+  // NHWC, 3370 -> 1930 us, but 3 to 32 3x3 at 416x416 2890 -> 3130 (Xeon, AVX-512).
+  const int lanes = (b.wide ? 2 : 1) * b.tile.nr;
+  const bool asks = lanes >= 4 * kLine && (!b.tile.two_long_fma() || depth < kLine);
+  const bool from_memory = p.k_per_group() > lanes && y_bytes > 8 * caches.l2;
+  b.fetch_y = (y_bytes > 2 * caches.l2 && (pixels_in_lanes || asks)) || from_memory;
 }
 
 }  // namespace fastconv
