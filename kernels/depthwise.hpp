@@ -10,15 +10,6 @@
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
-// The rows of taps of an output row that are to be multiplied; `end` may be below `begin` for none.
-struct TapRows {
-  std::int64_t begin, end;
-};
-FASTCONV_INLINE TapRows tap_rows(const DepthwiseArguments& d, std::int64_t row) noexcept {
-  const std::int64_t begin = d.first_row - row * d.stride_h, end = d.end_row - row * d.stride_h;
-  return {begin > 0 ? begin : 0, end < d.kernel_h ? end : d.kernel_h};
-}
-
 // Depthwise convolution with adjacent channels, which lie along the vectors of x, weights and y.
 // Input pixels are reached through pointers, so that padding costs nothing but a pointer to zeros.
 //
@@ -32,13 +23,6 @@ inline constexpr int kMostTaps = 7;
 template <class Arch, int Vectors>
 inline constexpr bool slides = Vector<Arch>::fuses &&
                                (Vectors == 1 || Vector<Arch>::registers == 32);
-
-// A pointer to a pixel. GCC would add to it what is added as it loads it, which takes a unit of the
-// FMAs, where the address of a masked load could.
-FASTCONV_INLINE const float* held(const float* pixel) noexcept {
-  asm("" : "+r"(pixel));
-  return pixel;
-}
 
 template <class Arch, int Pixels, int Vectors, int Taps, int Stride, bool Partial>
 void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int channel, int lanes,

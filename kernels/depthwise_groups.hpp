@@ -11,41 +11,105 @@
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
+// The input channels under a vector of outputs of narrow groups. Whole groups fill one; others
+// straddle the vectors of outputs, and their inputs are up to two vectors.
+template <class Arch>
+struct GroupInputs {
+  using V = Vector<Arch>;
+  static constexpr bool may_straddle = V::width == kMaxWidth;
+  static constexpr int kMost = V::width / 2;  // channels of a group
+  using Spread = typename V::Lanes[kMost * kMost];
+
+  int first, count;
+  const typename V::Lanes* spread;  // of each input channel over its groups' lanes
+
+  GroupInputs(const DepthwiseArguments& d, const Spread& all, int channel, int lanes) noexcept {
+    const int group = channel / d.group_out;
+    first = group * d.group_in;
+    count = (channel + lanes + d.group_out - 1) / d.group_out * d.group_in - first;
+    spread = all + (channel - group * d.group_out) * d.group_in;
+  }
+  // For vectors that begin with any channel of a group that one begins with.
+  static void set(const DepthwiseArguments& d, Spread& all) noexcept {
+    int begin = 0;
+    do {
+      int lane[V::width];
+      for (int i = 0, input = 0, out = begin; i < V::width; ++i) {
+        lane[i] = input;
+        if (++out < d.group_out) continue;
+        out = 0;
+        input += d.group_in;
+      }
+      for (int c = 0; c < d.group_in; ++c) {
+        all[begin * d.group_in + c] = V::lanes(lane);
+        for (int& of_input : lane) ++of_input;
+      }
+      begin = (begin + V::width) % d.group_out;
+    } while (begin > 0);
+  }
+  FASTCONV_INLINE bool straddles() const noexcept { return may_straddle && count > V::width; }
+  FASTCONV_INLINE V low(const float* in) const noexcept {
+    return count >= V::width ? V::load(in) : V::load_first(in, count);
+  }
+  FASTCONV_INLINE V high(const float* in, V low) const noexcept {
+    return straddles() ? V::load_first(in + V::width, count - V::width) : low;
+  }
+};
+
 // Groups of more than one channel: each input channel of a group is spread over the group's output
-// lanes, by the permutation spread[c], before it is multiplied.
+// lanes, by a permutation, before it is multiplied.
 //
 // Taps of a row could share what is spread, but at any time that leaves as many sums to add to as
 // the filter is wide, each waiting for the last addition to it: 55 % of the peak for 3x3 filters of
 // groups of 8 with AVX-512, where seven sums at a time reach 62 %, and 44 instead of 58 % at
 // stride 2.
 template <class Arch, int Pixels>
-void grouped_tile(const DepthwiseArguments& d, const typename Vector<Arch>::Lanes* spread,
+void grouped_tile(const DepthwiseArguments& d, const GroupInputs<Arch>& inputs, const TapRows& taps,
                   const float* const* pixels, int channel, int lanes, std::int64_t row,
                   std::int64_t pixel) noexcept {
   using V = Vector<Arch>;
-  constexpr int W = V::width, NR = kMaxVectors * W;
+  constexpr int NR = kMaxVectors * V::width;
   V sum[Pixels][1];
   FASTCONV_UNROLL
   for (int p = 0; p < Pixels; ++p) sum[p][0] = V::zero();
-  const int first = channel / d.group_out * d.group_in;
-  const int inputs = lanes / d.group_out * d.group_in;
+  const std::int64_t tap_row = d.kernel_w * d.group_in * NR;
   const float* weight =
-      d.weights + channel / NR * d.kernel_h * d.kernel_w * d.group_in * NR + channel % NR;
-  for (std::int64_t r = 0; r < d.kernel_h; ++r, pixels += d.row_step) {
+      d.weights + (channel / NR * d.kernel_h + taps.begin) * tap_row + channel % NR;
+  const std::int64_t at = d.shift + inputs.first, stride = d.stride_w;
+  for (std::int64_t r = taps.begin; r < taps.end; ++r, pixels += d.row_step) {
     for (std::int64_t s = 0; s < d.kernel_w; ++s) {
-      V x[Pixels];
-      FASTCONV_UNROLL
-      for (int p = 0; p < Pixels; ++p) {
-        const float* in = pixels[p * d.stride_w + s * d.dilation_w] + d.shift + first;
-        x[p] = inputs == W ? V::load(in) : V::load_first(in, inputs);
-      }
-      for (int c = 0; c < d.group_in; ++c, weight += NR) {
-        const V tap = V::load(weight);
+      // Of an address of its own for each pixel most would wait in vector registers.
+      const auto each_pixel = [&](auto load) __attribute__((always_inline)) {
+        const float* const* in = pixels + s * d.dilation_w;
         FASTCONV_UNROLL
-        for (int p = 0; p < Pixels; ++p) {
-          sum[p][0] = V::fma(V::permute(x[p], spread[c]), tap, sum[p][0]);
+        for (int p = 0; p < Pixels; ++p, in = held(in + stride)) load(p, held(*in) + at);
+      };
+      const auto add = [&](auto spread) __attribute__((always_inline)) {
+        for (int c = 0; c < d.group_in; ++c, weight += NR) {
+          const V tap = V::load(weight);
+          FASTCONV_UNROLL
+          for (int p = 0; p < Pixels; ++p) sum[p][0] = V::fma(spread(p, c), tap, sum[p][0]);
+        }
+      };
+      V x[Pixels];
+      if constexpr (GroupInputs<Arch>::may_straddle) {
+        // So few sums are waited for either way.
+        if (Pixels <= 3 || inputs.straddles()) {
+          V high[Pixels];
+          each_pixel([&](int p, const float* pixel_in) __attribute__((always_inline)) {
+            x[p] = inputs.low(pixel_in);
+            high[p] = inputs.high(pixel_in, x[p]);
+          });
+          add([&](int p, int c) __attribute__((always_inline)) {
+            return V::permute(x[p], high[p], inputs.spread[c]);
+          });
+          continue;
         }
       }
+      each_pixel([&](int p, const float* pixel_in)
+                     __attribute__((always_inline)) { x[p] = inputs.low(pixel_in); });
+      add([&](int p, int c)
+              __attribute__((always_inline)) { return V::permute(x[p], inputs.spread[c]); });
     }
   }
   finish_pixels<Arch>(d, channel, lanes, row, pixel,
@@ -64,13 +128,11 @@ FASTCONV_INLINE void each_constant(Body body, std::integer_sequence<int, Values.
 // NHWC, at 14x14 96 -> 63 us, at 28x28 372 -> 285 (Xeon, AVX-512). roll_rows would have a copy of
 // the columns for each of five kinds of rows, 14 KB in all.
 template <class Arch, int Pixels>
-void grouped_rolling_tile(const DepthwiseArguments& d, const typename Vector<Arch>::Lanes* spread,
+void grouped_rolling_tile(const DepthwiseArguments& d, const GroupInputs<Arch>& inputs,
                           const float* const* pixels, int channel, int lanes,
                           std::int64_t pixel) noexcept {
   using V = Vector<Arch>;
-  constexpr int W = V::width, NR = kMaxVectors * W;
-  const int first = channel / d.group_out * d.group_in;
-  const int inputs = lanes / d.group_out * d.group_in;
+  constexpr int NR = kMaxVectors * V::width;
   const std::int64_t tap = d.group_in * NR;
   const float* const weights = d.weights + channel / NR * 9 * tap + channel % NR;
   V sum[3][Pixels][1];
@@ -84,12 +146,20 @@ void grouped_rolling_tile(const DepthwiseArguments& d, const typename Vector<Arc
     const bool has[] = {row + 2 < d.rows, row >= -1 && row + 1 < d.rows, row >= 0};
     const auto add_column = [&](auto column) __attribute__((always_inline)) {
       constexpr int J = decltype(column)::value;
-      const float* in = pixels[J] + d.shift + first;
-      __builtin_prefetch(in + inputs, 0, 2);  // of the next vector, rows further on
-      const V pixel_in = inputs == W ? V::load(in) : V::load_first(in, inputs);
+      const float* in = pixels[J] + d.shift + inputs.first;
+      __builtin_prefetch(in + inputs.count, 0, 2);  // of the next vector, rows further on
+      const V low = inputs.low(in);
+      [[maybe_unused]] const V high = inputs.high(in, low);
+      const auto spread = [&](int c) __attribute__((always_inline)) {
+        if constexpr (GroupInputs<Arch>::may_straddle) {
+          return V::permute(low, high, inputs.spread[c]);
+        } else {
+          return V::permute(low, inputs.spread[c]);
+        }
+      };
       const float* weight = weights;
       for (int c = 0; c < d.group_in; ++c, weight += NR) {
-        const V x = V::permute(pixel_in, spread[c]);
+        const V x = spread(c);
         FASTCONV_UNROLL
         for (int r = 0; r < 3; ++r) {
           if (!has[r]) continue;
@@ -261,17 +331,14 @@ void grouped_rows(const DepthwiseArguments& d) noexcept {
       if constexpr (V::width > kLeastBroadcast) return broadcast_rows<Arch, 2>(d);
     }
   }
-  typename V::Lanes spread[V::width];
-  for (int c = 0; c < d.group_in; ++c) {
-    int lane[V::width];
-    for (int i = 0; i < V::width; ++i) lane[i] = i / d.group_out * d.group_in + c;
-    spread[c] = V::lanes(lane);
-  }
+  typename GroupInputs<Arch>::Spread spread;
+  GroupInputs<Arch>::set(d, spread);
   // Whole ones like the last: a kernel for them would be twice as much text.
   const auto each_vector = [&](auto tile) {
     for (int channel = 0; channel < d.channels; channel += V::width) {
       const int left = d.channels - channel;
-      tile(channel, left < V::width ? left : V::width);
+      const int lanes = left < V::width ? left : V::width;
+      tile(GroupInputs<Arch>(d, spread, channel, lanes), channel, lanes);
     }
   };
   if constexpr (V::registers == 32) {
@@ -279,19 +346,21 @@ void grouped_rows(const DepthwiseArguments& d) noexcept {
     if (dense && d.stride_h == 1 && d.stride_w == 1 && d.rows > 1) {
       cover_row<7>(d.pixels, [&](auto count, std::int64_t pixel) {
         constexpr int P = decltype(count)::value;
-        each_vector([&](int channel, int lanes) {
-          grouped_rolling_tile<Arch, P>(d, spread, d.inputs + pixel, channel, lanes, pixel);
+        each_vector([&](const auto& inputs, int channel, int lanes) {
+          grouped_rolling_tile<Arch, P>(d, inputs, d.inputs + pixel, channel, lanes, pixel);
         });
       });
       return;
     }
   }
   for (std::int64_t row = 0; row < d.rows; ++row) {
+    const TapRows taps = tap_rows(d, row);
+    const std::int64_t top = row * d.stride_h + taps.begin;
     cover_row<7, (V::width > 4)>(d.pixels, [&](auto count, std::int64_t pixel) {
       constexpr int P = decltype(count)::value;
-      const float* const* pixels = d.inputs + row * d.stride_h * d.row_step + pixel * d.stride_w;
-      each_vector([&](int channel, int lanes) {
-        grouped_tile<Arch, P>(d, spread, pixels, channel, lanes, row, pixel);
+      const float* const* pixels = d.inputs + top * d.row_step + pixel * d.stride_w;
+      each_vector([&](const auto& inputs, int channel, int lanes) {
+        grouped_tile<Arch, P>(d, inputs, taps, pixels, channel, lanes, row, pixel);
       });
     });
   }

@@ -5,10 +5,28 @@
 #include "simd.hpp"
 #include "table.hpp"
 
-// What kernels with channels along the vectors cover outputs by, and finish them with.
+// What kernels with channels along the vectors cover outputs by, the taps that they leave out, and
+// what they finish outputs with.
 
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
+
+// The rows of taps of an output row that are to be multiplied; `end` may be below `begin` for none.
+struct TapRows {
+  std::int64_t begin, end;
+};
+FASTCONV_INLINE TapRows tap_rows(const DepthwiseArguments& d, std::int64_t row) noexcept {
+  const std::int64_t begin = d.first_row - row * d.stride_h, end = d.end_row - row * d.stride_h;
+  return {begin > 0 ? begin : 0, end < d.kernel_h ? end : d.kernel_h};
+}
+
+// A pointer to a pixel. GCC would add to it what is added as it loads it, which takes a unit of the
+// FMAs, where the address of a masked load could.
+template <class T>
+FASTCONV_INLINE const T* held(const T* pixel) noexcept {
+  asm("" : "+r"(pixel));
+  return pixel;
+}
 
 // Only `lanes` of a pixel's last vector are outputs, and only `count` of the pixels.
 template <class Arch, int Pixels, int Vectors>

@@ -307,18 +307,15 @@ struct Vector {
     const Native low = Native::load_unaligned(p);
 #if defined(__AVX512F__)
     // The second half starts one element early, so that nothing behind the last even one is read.
-    const __m512 high = _mm512_loadu_ps(p + width - 1);
-    const __m512i index =
-        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
-    return {Native(_mm512_permutex2var_ps(low, index, high))};
+    const Lanes even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
+    return permute({low}, load(p + width - 1), even);
 #elif defined(__AVX2__)
     const __m256 high = _mm256_loadu_ps(p + width - 1);
     const __m256 mixed = _mm256_shuffle_ps(low, high, _MM_SHUFFLE(3, 1, 2, 0));
     return {Native(
         _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(mixed), _MM_SHUFFLE(3, 1, 2, 0))))};
 #elif defined(__SSE2__)
-    const __m128 high = _mm_loadu_ps(p + width - 1);
-    return {Native(_mm_shuffle_ps(low, high, _MM_SHUFFLE(3, 1, 2, 0)))};
+    return {Native(_mm_shuffle_ps(low, _mm_loadu_ps(p + width - 1), _MM_SHUFFLE(3, 1, 2, 0)))};
 #elif defined(__ARM_NEON)
     const float32x4_t high = vld1q_f32(p + width - 1);
     return {Native(
@@ -357,12 +354,15 @@ struct Vector {
     return {a.value / b.value};
   }
 
-  // Lane i of the result is lane lane[i] of x; lane points to one for each.
+  // As above. Of two vectors lanes are those of both, side by side.
 #if defined(__AVX512F__)
   using Lanes = __m512i;
   static FASTCONV_INLINE Lanes lanes(const int* lane) noexcept { return _mm512_loadu_si512(lane); }
   static FASTCONV_INLINE Vector permute(Vector x, Lanes lanes) noexcept {
     return {Native(_mm512_permutexvar_ps(lanes, x.value))};
+  }
+  static FASTCONV_INLINE Vector permute(Vector a, Vector b, Lanes lanes) noexcept {
+    return {Native(_mm512_permutex2var_ps(a.value, lanes, b.value))};
   }
 #elif defined(__AVX2__)
   using Lanes = __m256i;

@@ -142,9 +142,10 @@ constexpr int kLeastBroadcast = 8;          // floats of vectors that groups may
 constexpr int kBroadcastPixels[] = {4, 7};  // of a tile of theirs, with 16 and 32 registers
 
 // A part of a few output rows of some channels, which are adjacent in x, y and the residual. Groups
-// lie side by side in the lanes: a vector holds whole groups of `group_out` output channels, each
-// with `group_in` <= group_out input channels. Or they fill vectors, each from a panel's first lane
-// on; filters are then dense ones of 3x3, moved by one both ways, or two where vectors are long.
+// lie side by side in the lanes: a vector holds whole groups of `group_out` output channels, but
+// one of kMaxWidth any, each with `group_in` <= group_out input channels. Or they fill vectors,
+// each from a panel's first lane on; filters are then dense ones of 3x3, moved by one both ways, or
+// two where vectors are long.
 struct DepthwiseArguments {
   const float* const* inputs = nullptr;  // the pixels under the part, less `shift` floats
   std::int64_t shift = 0;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <numeric>
 
 #include "costs.hpp"
 #include "depthwise_blocks.hpp"
@@ -21,13 +22,26 @@ constexpr std::int64_t kListed = 112;        // likewise, in all rows and images
 constexpr std::int64_t kChannels = 512;      // 240 in parts of 128 take 5 to 9 % longer
 constexpr std::int64_t kAcross = 256;        // where a core takes a row's before the next row's
 
+// Channels of a block that ends with a panel of weights and with a group.
+std::int64_t whole_groups(const Problem& p, std::int64_t panel) noexcept {
+  const std::int64_t group = p.k_per_group();
+  return 2 * group <= kMaxWidth ? std::lcm(panel, group) : group;
+}
+// As many of them as most channels allow.
+std::int64_t block_channels(const Problem& p, std::int64_t panel, std::int64_t most) noexcept {
+  const std::int64_t whole = whole_groups(p, panel);
+  return std::min(p.k, std::max<std::int64_t>(most / whole, 1) * whole);
+}
+
 // Of the zeros around an image a patch holds nothing.
 bool has_patch(const Problem& p) noexcept {
   return p.window.padding_mode == PaddingMode::zeros || !p.window.padding.any();
 }
 
 // Is an input channel multiplied by filters of several output channels, and no other with it?
-bool multiplies(const Problem& p) noexcept { return p.c_per_group() == 1 && p.k_per_group() > 1; }
+bool multiplies(const Problem& p) noexcept {
+  return p.c_per_group() == 1 && p.k_per_group() > 1 && kMaxWidth % p.k_per_group() == 0;
+}
 
 // Does the kernel for adjacent columns serve the problem?
 bool has_planes(const Problem& p) noexcept {
@@ -120,8 +134,7 @@ DepthwiseBlocking choose_vectors(const Problem& p, const Tile& tile) noexcept {
     b.pixels = ceil_div(p.ow, parts);
     last = p.ow - (ceil_div(p.ow, b.pixels) - 1) * b.pixels;
   }
-  b.channels = std::max<std::int64_t>(kChannels / p.k_per_group(), 1) * p.k_per_group();
-  b.channels = std::min(b.channels, p.k);
+  b.channels = block_channels(p, tile.nr, kChannels);
   const double depth = real(p.c_per_group() * p.taps());
   const std::int64_t vectors = p.groups * ceil_div(p.k_per_group(), tile.width);
   const std::int64_t stride = p.window.stride.w;
@@ -174,11 +187,13 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   // Strides leave out some of what would be fetched: 192 channels 3x1 by 4 at 224x224 1965 -> 815
   // us, 5x5 by 2 at 96x96, 672 channels, 4.6 -> 3.6 ms (Xeon, AVX-512).
   b.fetch = b.in_place() && stride.w == 1 && fetches(p, 14, tile.width, caches);
-  b.channels = std::min<std::int64_t>(p.k, transposed || b.copied ? tile.nr : kChannels);
+  b.channels = block_channels(p, tile.nr, transposed || b.copied ? tile.nr : kChannels);
   b.down = goes_down(p, tile, caches, b);
   // The next row finds in L1 what it shares with the last: 384 channels of 28x28 111 -> 91 us, 768
   // of 14x14 36 -> 32.
-  if (!b.down && kernel.w == 3 && tile.two_long_fma()) b.channels = std::min(b.channels, kAcross);
+  if (!b.down && kernel.w == 3 && tile.two_long_fma()) {
+    b.channels = std::min(b.channels, block_channels(p, tile.nr, kAcross));
+  }
   const bool spreads = p.k_per_group() > 1 && !repeated;
   // Widths with kernels of their own, and those along whose taps loaded pixels move on.
   const bool own =
@@ -191,7 +206,10 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   const double shared = own && !waits ? kFma : std::max(kFma, kTapShared * tile.cycle);
   // With two long FMAs a cycle a permutation takes the turn of one, which in place waits less for
   // pixels (8 images, 32 groups of 8 at 14x14, NCHW, by direct 1030 -> 720 us, Xeon, AVX-512).
-  const double alone = transposed && tile.two_long_fma() ? 2 * kFma : kFmaSpread;
+  const bool straddles = tile.width % p.k_per_group() != 0;
+  const double alone = straddles                           ? kFmaStraddled
+                       : transposed && tile.two_long_fma() ? 2 * kFma
+                                                           : kFmaSpread;
   const double spread = spreads_once(p, tile, b) ? kFmaSpreadOnce : alone;
   const double step = spreads         ? p.c_per_group() == 1 ? kTapSpread : spread
                       : own || slides ? shared
@@ -202,8 +220,14 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   if (repeated) b.pack_cycles += real(p.h * p.w * ceil_div(p.k, tile.width)) * kRepeat;
   b.store_cycles = vectors * kStoreVector;
   if (transposed) {
-    b.pack_cycles += real(p.h * p.w * ceil_div(p.c, tile.width)) * kTransposePixel;
-    b.store_cycles += vectors * kTransposePixel;
+    // Of groups beside two long FMAs a cycle that takes longer, more so beyond three quarters of
+    // L2: 16 of 8, NCHW, 1x1 by 2 at 28x28, by direct: 30 -> 23 us, 21 of 8, 3x3 by 2 at 56x56,
+    // 616 -> 388 (Xeon, AVX-512).
+    const bool fast = !spreads || !tile.two_long_fma();
+    const double longer = fast ? 1.0 : is_far(p, 4 * p.n, 3, caches) ? 2.0 : 1.3;
+    const double pixel = kTransposePixel * longer;
+    b.pack_cycles += real(p.h * p.w * ceil_div(p.c, tile.width)) * pixel;
+    b.store_cycles += vectors * pixel;
   } else {
     b.pack_cycles += block_cycles(p, tile, b);
     if (b.copied) b.pack_cycles += real(p.h * p.w * ceil_div(p.c, tile.width)) * kCopyVector;
@@ -243,7 +267,7 @@ DepthwiseBlocking choose_list(const Problem& p, const Tile& tile, bool transpose
   b.pixels = p.ow;
   const std::int64_t pixels = transposed ? std::max(p.h * p.w, p.oh * p.ow) : p.oh * p.ow;
   b.images = std::clamp<std::int64_t>(kListed / pixels, 1, p.n);
-  b.channels = std::min<std::int64_t>(p.k, transposed ? tile.nr : kChannels);
+  b.channels = block_channels(p, tile.nr, transposed ? tile.nr : kChannels);
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
   const double step = p.k_per_group() == 1 ? kTapAlone : kFmaSpread;
   b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * step;
@@ -285,8 +309,8 @@ DepthwiseBlocking choose_planes(const Problem& p, const Tile& tile,
 
 bool is_depthwise(std::int64_t in_per_group, std::int64_t out_per_group, int width) noexcept {
   return (in_per_group == 1 && out_per_group == 1) ||
-         (2 * out_per_group <= width && width % out_per_group == 0 &&
-          in_per_group <= out_per_group);
+         (2 * out_per_group <= width && in_per_group <= out_per_group &&
+          (width % out_per_group == 0 || width == kMaxWidth));
 }
 
 std::int64_t broadcast_pixels(const Tile& tile) noexcept {
@@ -331,8 +355,7 @@ bool choose_depthwise(const Problem& p, const Tile& tile, const CacheSizes& cach
 
 void split_for_threads(const Problem& p, int threads, DepthwiseBlocking& b) noexcept {
   constexpr std::int64_t kPanel = kMaxVectors * kMaxWidth;
-  // Blocks begin with a panel and a group.
-  const std::int64_t whole = kPanel % p.k_per_group() == 0 ? kPanel : p.k_per_group();
+  const std::int64_t whole = whole_groups(p, kPanel);
   const std::int64_t least = 3 * std::int64_t{threads};
   while (depthwise_blocks(p, b) < least && b.channels > 2 * whole) {
     b.channels = round_up(ceil_div(b.channels, 2), whole);

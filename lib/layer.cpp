@@ -95,10 +95,10 @@ Status check_algorithm(const Conv2d& descriptor, const LayerOptions& options,
                      descriptor.out_channels / descriptor.groups, table.width)) {
     return fail(
         StatusCode::unsupported,
-        "algorithm: depthwise takes groups of 1, 2, 4 .. %d channels out and no more in, or "
-        "dense 3x3 filters with a vector or more out, got %lld in and %lld out in each of "
-        "%lld groups",
-        table.width / 2, ll(descriptor.in_channels / descriptor.groups),
+        "algorithm: depthwise takes groups of up to %d channels out%s and no more in, or dense 3x3 "
+        "filters with a vector or more out, got %lld in and %lld out in each of %lld groups",
+        table.width / 2, table.width < kMaxWidth ? " that divide a vector" : "",
+        ll(descriptor.in_channels / descriptor.groups),
         ll(descriptor.out_channels / descriptor.groups), ll(descriptor.groups));
   }
   if (winograd_size(options.algorithm) == 0) return {};
@@ -220,9 +220,11 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   };
   const std::int64_t weights_at = place(elements);
   const std::int64_t bias_at = place(keeps_bias ? packed_groups * lanes : 0);
+  // Merged panels serve as well where they hold whole groups.
+  const std::int64_t group_out = shape[0] / groups;
   const bool reads_narrow =
       (options.algorithm == Algorithm::automatic || options.algorithm == Algorithm::direct) &&
-      !merged && direct_lanes(per_group, nr) < nr;
+      (!merged || nr % group_out != 0) && direct_lanes(group_out, nr) < nr;
   const std::int64_t narrow_at = place(reads_narrow ? shape[0] * shape[1] * taps : 0);
   const std::int64_t transformed_at = place(points * count * winograd_point_stride(tap));
   void* allocated = nullptr;
@@ -245,7 +247,7 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
     packed->finite = pads && all_finite(packed->weights, elements);
     if (reads_narrow) {
       packed->narrow = reinterpret_cast<float*>(memory + narrow_at);
-      pack_panels(source, groups, static_cast<int>(per_group), packed->narrow);
+      pack_panels(source, groups, static_cast<int>(group_out), packed->narrow);
     }
   } else {
     pack_dense(source, packed->weights);

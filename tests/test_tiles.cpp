@@ -352,7 +352,7 @@ TEST_SUITE("tiles") {
   TEST_CASE("depthwise blocks of groups: channels of a group x padding mode x size") {
     Sweep sweep;
     std::uint64_t seed = 0;
-    for (const std::int64_t group : {2, 4, 8}) {
+    for (const std::int64_t group : {2, 3, 4, 5, 6, 7, 8}) {
       for (const PaddingMode mode : {PaddingMode::zeros, PaddingMode::reflect}) {
         for (const std::int64_t height : {2, 15, 31}) {
           Conv2d conv = conv_of(5 * group, 5 * group, 3, {1, 1, 1, 1}, 5);
@@ -362,6 +362,15 @@ TEST_SUITE("tiles") {
           sweep.run(problem_of(conv, 2, height, 10 + height / 2), Layout::nhwc, Fill::integers,
                     seed, true, seed % 4 < 2 ? Guard::after : Guard::before, post_ops);
         }
+      }
+    }
+    // Blocks of channels end with a panel and a group; fewer channels in than out.
+    for (const std::int64_t group : {3, 6, 7}) {
+      for (const std::int64_t kernel : {1, 2, 5}) {
+        Conv2d conv = conv_of(90 * (group - 1), 90 * group, kernel, kernel / 2, 90);
+        conv.stride = 1 + static_cast<std::int64_t>(++seed % 2);
+        sweep.run(problem_of(conv, 2, 9, 13), Layout::nhwc, Fill::integers, seed, true,
+                  seed % 4 < 2 ? Guard::after : Guard::before);
       }
     }
   }
@@ -437,7 +446,7 @@ TEST_SUITE("tiles") {
     std::uint64_t seed = 0;
     const Layout layouts[] = {Layout::nchw, Layout::padded_rows, Layout::crop,
                               Layout::every_second};
-    for (const std::int64_t group : {2, 4, 8}) {
+    for (const std::int64_t group : {2, 4, 6, 7, 8}) {
       for (const Pair kernel : {Pair{3, 3}, Pair{5, 5}, Pair{2, 4}, Pair{1, 1}}) {
         for (const std::int64_t size : {1, 3, 7, 16, 19, 61}) {
           const std::int64_t groups = size > 20 ? 5 : 21;
