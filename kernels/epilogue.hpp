@@ -163,7 +163,7 @@ template <class Arch>
 void scatter(const ScatterArguments& s) {
   using V = Vector<Arch>;
   constexpr int W = V::width;
-  constexpr int kAhead = 6 * W;
+  constexpr int kAhead = 2 * kLine;
   const bool has_residual = s.residual != nullptr;
   const bool lanes_adjacent = s.y_strides[0] == 1 && (!has_residual || s.residual_strides[0] == 1);
   const bool columns_adjacent =

@@ -353,6 +353,7 @@ class PixelBlocks {
     s.rows = part.rows;
     s.columns = part.pixels;
     s.lanes = static_cast<int>(part.channels);
+    s.fetch = ys[3] == 1;
     s.y = t_.y + offset(part, ys);
     s.y_strides = {ys[1], apart * ys[2], ys[3]};
     s.epilogue = &t_.epilogue;
