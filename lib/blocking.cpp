@@ -99,7 +99,9 @@ class Candidate {
     // Few pixels wait for weights from beyond L2.
     const std::int64_t bytes = depth_ * channels_ * kFloat;
     if (bytes > caches_.l2 && b_.form != PixelForm::taps) {
-      const double read = real(bytes) * real(ceil_div(pixels_, b_.pixel_block));
+      const double read =
+          real(bytes) * (b_.has_border ? passes_ : real(ceil_div(pixels_, b_.pixel_block)));
+      if (b_.has_border && bytes > kFarWeights * caches_.l2) b_.fma_cycles += read * kWeightByteFar;
       b_.fma_cycles = std::max(b_.fma_cycles, read * kWeightByte * cycle_);
     }
     if (b_.lanes == Lanes::pixels && p_.y_strides[1] * kFloat >= 4096) {
@@ -145,7 +147,9 @@ class Candidate {
           tile_cycles(depth_ / kernel_w * taps, p_.oh * columns, channels_, cut ? columns : panel,
                       b_.tile, cut ? p_.window.kernel_size.h * taps : stretches());
     }
-    return zeros ? cycles * share_of_rows_inside(p_) : cycles;
+    if (!zeros) return cycles;
+    const bool together = panel == pixels_ || b_.tile.straddles;  // tiles over short rows
+    return cycles * share_of_rows_inside(p_, together ? (b_.tile.mr - 1) / (2 * p_.ow) + 1 : 1);
   }
 
   // Of results whose lanes are apart in y, by blocks of a vector by a vector, the last of which
@@ -273,8 +277,10 @@ class Candidate {
     b_.fma_cycles = window_cycles(pixels_);
     const bool touching = p_.x_strides[3] == p_.c_per_group() && p_.window.dilation.w == 1;
     const std::int64_t stretches = touching ? p_.window.kernel_size.h : p_.taps();
-    b_.pack_cycles = real(pixels_) *
-                     (real(depth_) * kCopyVector / b_.tile.width + real(stretches) * kRun * cycle_);
+    // Through L2, which long vectors take no faster.
+    const double vector = kCopyVector * (b_.tile.two_long_fma() ? 2 : 1);
+    b_.pack_cycles =
+        real(pixels_) * (real(depth_) * vector / b_.tile.width + real(stretches) * kRun * cycle_);
   }
 
   // Whole output rows while a quarter of L2 holds what lies under them, else parts of one row. Few
@@ -383,13 +389,12 @@ class Candidate {
   }
 
   bool windows_in_place() noexcept {
-    const Window& window = p_.window;
     const Inside inside(p_);
     b_.has_border = !windows_inside(p_);
+    // Of groups without any inside parts are too many, but where a patch's tiles end as often.
     const bool none = inside.begin.h >= inside.end.h || inside.begin.w >= inside.end.w;
-    // Without any inside, parts are too many, but where a patch's tiles end as often.
-    if (b_.has_border && none && !cuts()) return false;
-    b_.tile.keep_rows_beside(window.stride.w * p_.x_strides[3], caches_);
+    if (b_.has_border && none && p_.groups > 1 && !cuts_columns(p_, b_.tile.mr)) return false;
+    b_.tile.keep_rows_beside(p_.window.stride.w * p_.x_strides[3], caches_);
     if (!block_rows(p_.x_strides[3])) return false;
     b_.pitch = p_.c_per_group();
     b_.pack_elements = 0;
@@ -397,17 +402,13 @@ class Candidate {
     // Windows of rows and columns wait for lines that a copy takes in one sweep: 32 to 64 channels
     // 3x3 stride 2 at 320x320 10250 -> 9710 us (AVX-512), 10100 -> 9260 (AVX2). 1x3 to 7x1 lose.
     // Those that do not overlap find each line once: 924 to 19 2x2 by 3 at 45x45 1465 -> 1020.
-    const auto& [kernel, stride, padding, dilation, mode] = window;
+    const auto& [kernel, stride, padding, dilation, mode] = p_.window;
     const bool overlap = kernel.h > stride.h || kernel.w > stride.w;
     const bool far = p_.c * p_.h * p_.w * kFloat > 4 * caches_.l2 && p_.x_strides[3] >= kLine;
     if (far && overlap && kernel.h > 1 && kernel.w > 1) {
       b_.pack_cycles += real(p_.c_per_group() * p_.h * p_.w / kLine) * kLineFar;
     }
     return true;
-  }
-
-  bool cuts() const noexcept {
-    return p_.window.padding_mode == PaddingMode::zeros && cuts_columns(p_, b_.tile.mr);
   }
 
   // Windows that find the same taps in the image are a product of their own.
@@ -417,7 +418,6 @@ class Candidate {
     const std::int64_t block_columns = std::min(b_.pixel_block, p_.ow);
     const std::int64_t lanes = b_.wide ? 2 * b_.tile.nr : b_.tile.nr;
     const std::int64_t most_rows = b_.wide ? b_.tile.wide_mr : b_.tile.mr;
-    const bool far_weights = depth_ * channels_ * kFloat > kFarWeights * caches_.l2;
     b_.fma_cycles = b_.pack_cycles = 0.0;
     for (std::int64_t row = 0, next_row = 0; row < p_.oh; row = next_row) {
       const TapRange tap_rows = tap_rows_inside(p_, row);
@@ -425,28 +425,26 @@ class Candidate {
       const std::int64_t rows = next_row - row;
       for (std::int64_t column = 0, next = 0; column < p_.ow; column = next) {
         const TapRange tap_columns = tap_columns_inside(p_, column);
-        next = tap_columns.until;
+        next = tap_rows.begin < tap_rows.end ? tap_columns.until : p_.ow;
         const std::int64_t columns = next - column;
         const std::int64_t taps = std::max<std::int64_t>(0, tap_rows.end - tap_rows.begin) *
                                   std::max<std::int64_t>(0, tap_columns.end - tap_columns.begin);
         if (taps < kernel.h * kernel.w) {  // which patches hold, unless the weights are finite
           const Patch patch(p_, std::min(rows, block_rows), std::min(columns, block_columns));
           b_.pack_elements = std::max(b_.pack_elements, patch.rows * patch.columns * b_.pitch);
-          if (far_weights) {
-            b_.fma_cycles += real(taps * p_.c_per_group() * channels_ * kFloat) * kWeightByteFar;
-          }
         }
         const std::int64_t panel = columns == 1 ? std::min(rows, block_rows) : columns;
         b_.fma_cycles += tile_cycles(taps * p_.c_per_group(), rows * columns, channels_, panel,
                                      b_.tile, stretches());
         // What would straddle the rows of an image, were it not cut, ends with each of them.
-        if (b_.tile.straddles && columns > 1 && !cuts()) {
+        if (b_.tile.straddles && columns > 1 && !cuts_columns(p_, b_.tile.mr)) {
           const std::int64_t short_tiles = round_up(columns, most_rows) - columns;
           b_.fma_cycles +=
               real(rows * ceil_div(channels_, lanes)) *
               (kRowOfTiles + real(taps * p_.c_per_group() * short_tiles) * kShortTile) * cycle_;
         }
         b_.pack_cycles += real(ceil_div(rows, block_rows)) * kProduct;
+        passes_ += real(ceil_div(rows, block_rows) * taps) / real(p_.taps());
       }
     }
   }
@@ -457,7 +455,8 @@ class Candidate {
   std::int64_t pixels_;
   std::int64_t channels_;
   std::int64_t depth_;
-  double cycle_;  // of the core
+  double cycle_;         // of the core
+  double passes_ = 0.0;  // over the weights, of a border's products
   Blocking b_;
 };
 
