@@ -99,15 +99,17 @@ class Candidate {
     // Few pixels wait for weights from beyond L2.
     const std::int64_t bytes = depth_ * channels_ * kFloat;
     if (bytes > caches_.l2 && b_.form != PixelForm::taps) {
-      const double read = real(bytes) * real(ceil_div(pixels_, b_.pixel_block));
+      const double read =
+          real(bytes) * (b_.has_border ? passes_ : real(ceil_div(pixels_, b_.pixel_block)));
+      if (b_.has_border && bytes > kFarWeights * caches_.l2) b_.fma_cycles += read * kWeightByteFar;
       b_.fma_cycles = std::max(b_.fma_cycles, read * kWeightByte * cycle_);
     }
     if (b_.lanes == Lanes::pixels && p_.y_strides[1] * kFloat >= 4096) {
       b_.store_cycles += real(ceil_div(pixels_, b_.tile.nr) * channels_) * kPage * cycle_;
     }
     // So do many planes from memory at a time.
-    if (p_.taps() == 1 && p_.x_strides[3] == 1 && b_.kc > 4 * kStreamsFar &&
-        has_far_planes(p_, caches_)) {
+    const bool many = p_.taps() == 1 && p_.x_strides[3] == 1 && b_.kc > 4 * kStreamsFar;
+    if (many && has_far_planes(p_, caches_)) {
       b_.pack_cycles += real(ceil_div(pixels_, b_.tile.width) * depth_) * kVectorFar;
     }
     set_fetches(p_, weight_bytes, caches_, b_);
@@ -120,6 +122,7 @@ class Candidate {
   bool is_shallow() const noexcept {
     return depth_ <= (b_.form == PixelForm::columns ? kShallow : kShallow * 3 / 2);
   }
+  std::int64_t x_bytes() const noexcept { return p_.n * p_.c * p_.h * p_.w * kFloat; }
   std::int64_t y_bytes() const noexcept { return p_.n * pixels_ * p_.k * kFloat; }
 
   // Of a window's depth, at least; what wider tiles take beyond their steps is fitted with theirs.
@@ -148,7 +151,9 @@ class Candidate {
           tile_cycles(depth_ / kernel_w * taps, p_.oh * columns, channels_, cut ? columns : panel,
                       b_.tile, cut ? p_.window.kernel_size.h * taps : stretches());
     }
-    return zeros ? cycles * share_of_rows_inside(p_) : cycles;
+    if (!zeros) return cycles;
+    const bool together = panel == pixels_ || b_.tile.straddles;  // tiles over short rows
+    return cycles * share_of_rows_inside(p_, together ? (b_.tile.mr - 1) / (2 * p_.ow) + 1 : 1);
   }
 
   // Of results whose lanes are apart in y, by blocks of a vector by a vector, the last of which
@@ -167,10 +172,10 @@ class Candidate {
   // both panels have to stay in L1: 2560 to 1280 at 16x16, NCHW, 13.0 -> 11.9 ms (Xeon, AVX-512).
   std::int64_t kc_limit() const noexcept {
     std::int64_t limit = caches_.l2 / 4 / (b_.tile.nr * kFloat);
-    const std::int64_t step = (b_.tile.nr + weight_nr_) * kFloat;
+    const std::int64_t bytes = (b_.tile.nr + weight_nr_) * kFloat;
     const std::int64_t rows = even_block(weight_nr_, b_.tile.mr, 1);  // of most tiles
-    const double cycles = step_cycles() / cycle_ * real(rows) / b_.tile.mr;
-    if (b_.lanes == Lanes::pixels && real(step) > kL2Bytes * cycles) {
+    const double cycles = step() * real(rows) / b_.tile.mr;
+    if (b_.lanes == Lanes::pixels && real(bytes) > kL2Bytes * cycles) {
       const std::int64_t lines = std::min<std::int64_t>(weight_nr_, round_up(rows, kLine));
       limit = caches_.l1 * 5 / 8 / ((b_.tile.nr + lines) * kFloat);
     }
@@ -179,8 +184,8 @@ class Candidate {
                     (kMaxSegments - 2) * p_.c_per_group());
   }
 
-  // Of a step of depth of the tallest tile.
-  double step_cycles() const noexcept { return real(b_.tile.sums()) * kFma; }
+  // Cycles of the core for a step of depth of the tallest tile.
+  double step() const noexcept { return real(b_.tile.sums()) * kFma / cycle_; }
 
   // Pixels of which the sums between k-blocks fit a quarter of L2; any number if there are none.
   std::int64_t sums_limit() const noexcept {
@@ -241,30 +246,26 @@ class Candidate {
     const bool aliased = aliases(p_.x_strides[1]);
     if (aliased && b_.wide && depth_ < kShallow / 2) return false;
     // Sums of few channels wait for some planes at a time: 512 to 4 at 28x28 57 -> 40 us (AVX2).
-    const double step_of_core = step_cycles() / cycle_;
-    const double pages = real(depth_) * kStepInPlace / step_of_core;
-    const bool far = has_far_planes(p_, caches_);
-    const int planes = far ? kStreamsFar : kStreamsNear;
-    const bool waits = (far || step_of_core <= kStepInPlace) && channels_ <= kFewSums &&
+    const int planes = has_far_planes(p_, caches_) ? kStreamsFar : kStreamsNear;
+    const bool waits = (planes == kStreamsFar || step() <= kStepInPlace) && channels_ <= kFewSums &&
                        depth_ > planes && rows_beside(p_.x_strides[1], planes, caches_) == planes;
     if (waits) b_.kc = even_block(depth_, planes, 1);
-    // From L2 a core of two long FMAs a cycle has steps of any page in time, one by one: 480 to 16
-    // channels at 14x14 31 -> 23 us, 96 to 16 at 54x54 82 -> 63 (Xeon, AVX-512).
-    const bool near =
-        b_.tile.two_long_fma() && real(p_.n * p_.c * p_.h * p_.w) * kFloat <= caches_.l2;
+    // From L2 such steps come in time: 480 to 16 at 14x14 31 -> 23 us (Xeon, AVX-512).
+    const bool near = b_.tile.two_long_fma() && x_bytes() <= caches_.l2;
+    const double pages = real(depth_) * kStepInPlace / step();
     b_.copies = !waits && channels_ > b_.tile.mr &&
-                (aliased || (!near && pages > kFewPages && step_of_core <= kHidingStep));
+                (aliased || (!near && pages > kFewPages && step() <= kHidingStep));
     // A step of a tile over two panels finds twice as much, in half as many rows.
     b_.wide = b_.wide && !b_.copies && b_.tile.mr * kFma * 2 >= 2 * kStepInPlace;
     // Wider vectors find as many lines more on every page.
     block_panels(b_.copies || waits || near ? kFmaLatency : kStepInPlace / cycle_);
-    double step = depth_ > kStreamsNear && !near ? (kStepInPlace - kFmaLatency) * cycle_ : 0.0;
-    if (b_.copies) step = kStepCopied;
+    double extra = depth_ > kStreamsNear && !near ? (kStepInPlace - kFmaLatency) * cycle_ : 0.0;
+    if (b_.copies) extra = kStepCopied;
     if (waits) {
-      step += real(ceil_div(channels_, b_.tile.mr)) * kTile / planes * cycle_;
+      extra += real(ceil_div(channels_, b_.tile.mr)) * kTile / planes * cycle_;
       b_.pack_block = b_.pixel_block = even_block(pixels_, sums_limit(), b_.tile.nr);
     }
-    b_.pack_cycles = real(ceil_div(pixels_, b_.tile.nr) * depth_) * step;
+    b_.pack_cycles = real(ceil_div(pixels_, b_.tile.nr) * depth_) * extra;
     // A panel that the image's end leaves, and one that a first tile packs.
     b_.pack_elements = (b_.copies ? 2 : 1) * b_.tile.nr * b_.kc;
     return true;
@@ -278,8 +279,10 @@ class Candidate {
     b_.fma_cycles = window_cycles(pixels_);
     const bool touching = p_.x_strides[3] == p_.c_per_group() && p_.window.dilation.w == 1;
     const std::int64_t stretches = touching ? p_.window.kernel_size.h : p_.taps();
-    b_.pack_cycles = real(pixels_) *
-                     (real(depth_) * kCopyVector / b_.tile.width + real(stretches) * kRun * cycle_);
+    // Through L2, which long vectors take no faster.
+    const double vector = kCopyVector * (b_.tile.two_long_fma() ? 2 : 1);
+    b_.pack_cycles =
+        real(pixels_) * (real(depth_) * vector / b_.tile.width + real(stretches) * kRun * cycle_);
   }
 
   // Whole output rows while a quarter of L2 holds what lies under them, else parts of one row. Few
@@ -387,13 +390,12 @@ class Candidate {
   }
 
   bool windows_in_place() noexcept {
-    const Window& window = p_.window;
     const Inside inside(p_);
     b_.has_border = !windows_inside(p_);
+    // Of groups without any inside parts are too many, but where a patch's tiles end as often.
     const bool none = inside.begin.h >= inside.end.h || inside.begin.w >= inside.end.w;
-    // Without any inside, parts are too many, but where a patch's tiles end as often.
-    if (b_.has_border && none && !cuts()) return false;
-    b_.tile.keep_rows_beside(window.stride.w * p_.x_strides[3], caches_);
+    if (b_.has_border && none && p_.groups > 1 && !cuts_columns(p_, b_.tile.mr)) return false;
+    b_.tile.keep_rows_beside(p_.window.stride.w * p_.x_strides[3], caches_);
     if (!block_rows(p_.x_strides[3])) return false;
     b_.pitch = p_.c_per_group();
     b_.pack_elements = 0;
@@ -401,17 +403,13 @@ class Candidate {
     // Windows of rows and columns wait for lines that a copy takes in one sweep: 32 to 64 channels
     // 3x3 stride 2 at 320x320 10250 -> 9710 us (AVX-512), 10100 -> 9260 (AVX2). 1x3 to 7x1 lose.
     // Those that do not overlap find each line once: 924 to 19 2x2 by 3 at 45x45 1465 -> 1020.
-    const auto& [kernel, stride, padding, dilation, mode] = window;
+    const auto& [kernel, stride, padding, dilation, mode] = p_.window;
     const bool overlap = kernel.h > stride.h || kernel.w > stride.w;
     const bool far = p_.c * p_.h * p_.w * kFloat > 4 * caches_.l2 && p_.x_strides[3] >= kLine;
     if (far && overlap && kernel.h > 1 && kernel.w > 1) {
       b_.pack_cycles += real(p_.c_per_group() * p_.h * p_.w / kLine) * kLineFar;
     }
     return true;
-  }
-
-  bool cuts() const noexcept {
-    return p_.window.padding_mode == PaddingMode::zeros && cuts_columns(p_, b_.tile.mr);
   }
 
   // Windows that find the same taps in the image are a product of their own.
@@ -421,7 +419,6 @@ class Candidate {
     const std::int64_t block_columns = std::min(b_.pixel_block, p_.ow);
     const std::int64_t lanes = b_.wide ? 2 * b_.tile.nr : b_.tile.nr;
     const std::int64_t most_rows = b_.wide ? b_.tile.wide_mr : b_.tile.mr;
-    const bool far_weights = depth_ * channels_ * kFloat > kFarWeights * caches_.l2;
     b_.fma_cycles = b_.pack_cycles = 0.0;
     for (std::int64_t row = 0, next_row = 0; row < p_.oh; row = next_row) {
       const TapRange tap_rows = tap_rows_inside(p_, row);
@@ -429,28 +426,26 @@ class Candidate {
       const std::int64_t rows = next_row - row;
       for (std::int64_t column = 0, next = 0; column < p_.ow; column = next) {
         const TapRange tap_columns = tap_columns_inside(p_, column);
-        next = tap_columns.until;
+        next = tap_rows.begin < tap_rows.end ? tap_columns.until : p_.ow;
         const std::int64_t columns = next - column;
         const std::int64_t taps = std::max<std::int64_t>(0, tap_rows.end - tap_rows.begin) *
                                   std::max<std::int64_t>(0, tap_columns.end - tap_columns.begin);
         if (taps < kernel.h * kernel.w) {  // which patches hold, unless the weights are finite
           const Patch patch(p_, std::min(rows, block_rows), std::min(columns, block_columns));
           b_.pack_elements = std::max(b_.pack_elements, patch.rows * patch.columns * b_.pitch);
-          if (far_weights) {
-            b_.fma_cycles += real(taps * p_.c_per_group() * channels_ * kFloat) * kWeightByteFar;
-          }
         }
         const std::int64_t panel = columns == 1 ? std::min(rows, block_rows) : columns;
         b_.fma_cycles += tile_cycles(taps * p_.c_per_group(), rows * columns, channels_, panel,
                                      b_.tile, stretches());
         // What would straddle the rows of an image, were it not cut, ends with each of them.
-        if (b_.tile.straddles && columns > 1 && !cuts()) {
+        if (b_.tile.straddles && columns > 1 && !cuts_columns(p_, b_.tile.mr)) {
           const std::int64_t short_tiles = round_up(columns, most_rows) - columns;
           b_.fma_cycles +=
               real(rows * ceil_div(channels_, lanes)) *
               (kRowOfTiles + real(taps * p_.c_per_group() * short_tiles) * kShortTile) * cycle_;
         }
         b_.pack_cycles += real(ceil_div(rows, block_rows)) * kProduct;
+        passes_ += real(ceil_div(rows, block_rows) * taps) / real(p_.taps());
       }
     }
   }
@@ -461,7 +456,8 @@ class Candidate {
   std::int64_t pixels_;
   std::int64_t channels_;
   std::int64_t depth_;
-  double cycle_;  // of the core
+  double cycle_;         // of the core
+  double passes_ = 0.0;  // over the weights, of a border's products
   Blocking b_;
 };
 

@@ -142,7 +142,7 @@ void multiply_parts(const Operands& operands, const Blocking& b, std::int64_t n,
     next_row = std::min(end_row, tap_rows.until);
     for (std::int64_t column = first_column, next = 0; column < end_column; column = next) {
       const TapRange tap_columns = tap_columns_inside(p, column);
-      next = std::min(end_column, tap_columns.until);
+      next = tap_rows.begin < tap_rows.end ? std::min(end_column, tap_columns.until) : end_column;
       const Part part(operands, row, column, next_row - row, next - column);
       const bool is_inside = tap_rows.end - tap_rows.begin == p.window.kernel_size.h &&
                              tap_columns.end - tap_columns.begin == p.window.kernel_size.w;

@@ -11,6 +11,11 @@ namespace {
 // Cycles of a call for some outputs of a tap, beyond its tiles', and of a vector of their sums.
 constexpr double kTapCall = 40.0;
 constexpr double kTapSum = 2.0;
+// And of a line of pixels, which every tap finds in L2; little beside much that is passed over.
+constexpr double kTapLine = 0.6;
+// Of the taps, inside: more, and what is passed over is not worth a call, but of a deep tap.
+constexpr double kMostInside = 0.75;
+constexpr std::int64_t kDeepTap = 64;
 
 // Taps of an axis that some output finds, outputs that find any, and pairs of both.
 struct Found {
@@ -44,12 +49,20 @@ double tap_cycles(const Problem& p, const CacheSizes& caches, const Blocking& b)
   const bool column_by_column = b.along != Along::columns;
   const std::int64_t weights =
       channels * (column_by_column ? columns.taps : 1) * b.tile.nr * kFloat;
-  const double from = weights <= caches.l1 / 2 ? kL1Bytes : kL2Bytes;
+  const std::int64_t blocks = ceil_div(p.oh * p.ow, b.pixel_block);
+  // All tiles but the first over the same weights find them in L1, if it has room for them.
+  const double first = column_by_column
+                           ? 1.0 / real(columns.outputs)
+                           : std::min(1.0, real(blocks * rows.taps) / real(rows.pairs));
+  const double share = weights <= caches.l1 * 3 / 4 ? first : 1.0;
   // Of the calls for as many outputs.
   const auto run = [&](std::int64_t depth, const Range& range, std::int64_t calls) {
     const std::int64_t length = range.end - range.begin;
     if (length <= 0) return 0.0;
-    return tile_cycles(depth, length, lanes, length, b.tile, 1, kFmaLatency, from) +
+    const auto tiles = [&](double from) {
+      return tile_cycles(depth, length, lanes, length, b.tile, 1, kFmaLatency, from);
+    };
+    return share * tiles(kL2Bytes) + (1 - share) * tiles(kL1Bytes) +
            real(calls) * (panels * kTapCall * cycle + real(length) * vectors * kTapSum);
   };
   double cycles = 0.0;
@@ -71,58 +84,74 @@ double tap_cycles(const Problem& p, const CacheSizes& caches, const Blocking& b)
                 real(b.images);
     }
   }
-  const std::int64_t read = rows.taps * columns.taps * channels * lanes * kFloat;
-  if (read <= caches.l2) return cycles;
-  return std::max(cycles, real(read / b.images) * kWeightByte * cycle);
+  const double pairs = real(rows.pairs * columns.pairs);
+  if (pairs > kMostInside * real(p.oh * p.ow * p.taps()) &&
+      p.h * p.w * b.pitch * kFloat > caches.l1) {
+    cycles += panels * pairs * real(channels) / kLine * kTapLine * cycle;
+  }
+  const std::int64_t bytes = rows.taps * columns.taps * channels * lanes * kFloat;
+  if (bytes <= caches.l2 * 3 / 4) return cycles;
+  const double read = real(blocks * bytes / b.images) * kWeightByte * cycle;
+  // Few outputs wait for weights from beyond L2 even where their FMAs take longer.
+  constexpr std::int64_t kFewOutputs = 64;
+  return std::max(b.images * b.pixel_block <= kFewOutputs ? cycles + read / 3 : cycles, read);
 }
 
 }  // namespace
 
 bool block_taps(const Problem& p, const CacheSizes& caches, Blocking& b) noexcept {
-  constexpr double kMostInside = 0.75;  // of the taps, or what is passed over is not worth a call
   if (p.window.padding_mode != PaddingMode::zeros || p.taps() == 1) return false;
   const double inside = share_of_rows_inside(p) * share_of_columns_inside(p);
-  if (inside == 0.0 || inside > kMostInside) return false;
   const std::int64_t channels = p.c_per_group();
+  const bool deep = p.groups == 1 && channels >= kDeepTap;
+  if (inside == 0.0 || (inside > kMostInside && !deep)) return false;
   const std::int64_t vectors = ceil_div(channels, b.tile.width);
-  const std::int64_t pixels = p.oh * p.ow;
   const bool in_place = has_adjacent_channels(p);
   const bool dense = in_place || channels < b.tile.width;
   b.kc = std::min<std::int64_t>(channels, kMaxKc);
   b.pitch = dense ? channels : vectors * b.tile.width;
   if (!dense && aliases(2 * b.pitch)) b.pitch += kLine;
-  // Images that fit half of L2, and a quarter their sums of as many channels as are multiplied at
-  // once.
-  const std::int64_t image = p.h * p.w * b.pitch;
+  // Images that fit half of L2, or rows of one, and a quarter their sums of as many channels as are
+  // multiplied at once.
   const std::int64_t floats = caches.l2 / kFloat;
-  const std::int64_t most =
-      std::min(floats / 2 / image,
-               floats / 4 / std::min<std::int64_t>(b.channel_block, 2 * b.tile.nr) / pixels);
-  if (most < 1) return false;
-  b.images = even_block(p.n, most, 1);
-  b.pixel_block = pixels;
+  const std::int64_t lanes = std::min<std::int64_t>(b.channel_block, 2 * b.tile.nr);
+  const auto image = [&](std::int64_t rows) {
+    const Pair kernel = p.window.kernel_size, stride = p.window.stride;
+    const std::int64_t read = (rows - 1) * stride.h + (kernel.h - 1) * p.window.dilation.h + 1;
+    return std::min(read, p.h) * p.w * b.pitch;
+  };
+  const auto images = [&](std::int64_t rows) {
+    return std::min(floats / 2 / image(rows), floats / 4 / lanes / (rows * p.ow));
+  };
+  std::int64_t rows = p.oh;
+  while (rows > 1 && images(rows) < 1) rows = ceil_div(rows, 2);
+  const std::int64_t most = images(rows);
+  if (most < 1 || (rows == 1 && p.oh > 1)) return false;  // rows are to share a tap's weights
+  b.images = rows < p.oh ? 1 : even_block(p.n, most, 1);
+  b.pixel_block = rows * p.ow;
   b.pack_block = p.ow;  // what a thread may be left with
   Dims<4> strides = p.x_strides;
   if (!in_place) {
-    strides = {image, 1, p.w * b.pitch, b.pitch};
-    b.pack_elements = b.images * image;
+    strides = {image(rows), 1, p.w * b.pitch, b.pitch};
+    b.pack_elements = b.images * image(rows);
     const double pixel = p.x_strides[3] != 1 ? real(channels) * kCopyScalar * b.tile.cycle
                          : dense ? real(ceil_div(channels, 4)) * quad_cycles(b.tile.width)
                                  : real(vectors) * (kCopyVector + kTranspose);
-    b.pack_cycles = real(p.h * p.w) * pixel;
+    b.pack_cycles = real(ceil_div(p.oh, rows) * image(rows) / b.pitch) * pixel;
   }
   Blocking best;
   for (const Along along : {Along::rows, Along::columns, Along::images}) {
+    if (rows < p.oh && along != Along::columns) continue;
     Blocking candidate = b;
     candidate.along = along;
-    const std::int64_t rows = std::min(p.oh, p.h);
+    const std::int64_t most_rows = std::min(p.oh, p.h);
     std::int64_t longest = std::min(p.ow, p.w);
     std::int64_t stride = p.window.stride.w * strides[3];
     if (along == Along::rows) {
-      longest = rows;
+      longest = most_rows;
       stride = p.window.stride.h * strides[2];
     } else if (along == Along::images) {
-      longest = b.images * (b.tile.straddles ? rows : 1);
+      longest = b.images * (b.tile.straddles ? most_rows : 1);
       stride = strides[0];
     }
     candidate.wide = b.tile.wide_mr > 0 && longest <= b.tile.wide_mr && p.k_per_group() > b.tile.nr;

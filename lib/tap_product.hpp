@@ -37,7 +37,6 @@ class TapProduct {
     x_ = g_.x + n * p_.x_strides[0] + group * p_.c_per_group() * p_.x_strides[1];
     x_strides_ = p_.x_strides;
     if (b_.pack_elements > 0) copy_images(static_cast<float*>(workspace));
-    x_ += rows.begin * p_.window.stride.h * x_strides_[2];
     order_axes();
   }
 
@@ -55,8 +54,9 @@ class TapProduct {
   }
 
  private:
-  // Images whose channels lie apart are copied, without padding.
+  // Images whose channels lie apart are copied, without padding, as far as windows read them.
   void copy_images(float* copy) noexcept {
+    const Range read = image_rows_read(p_, rows_);
     Problem image = p_;
     image.window = {1, 1, {}, 1, PaddingMode::zeros};
     image.oh = p_.h;
@@ -64,16 +64,18 @@ class TapProduct {
     RegionArguments region;
     region.problem = &image;
     region.channels = p_.c_per_group();
-    region.rows = p_.h;
+    region.first_row = read.begin;
+    region.rows = read.end - read.begin;
     region.columns = p_.w;
     region.pitch = b_.pitch;
+    const std::int64_t row = p_.w * b_.pitch;
     for (std::int64_t i = 0; i < images_; ++i) {
       region.x = x_ + i * p_.x_strides[0];
-      region.out = copy + i * p_.h * p_.w * b_.pitch;
+      region.out = copy + i * region.rows * row;
       g_.table.pack_patch(region);
     }
-    x_ = copy;
-    x_strides_ = {p_.h * p_.w * b_.pitch, 1, p_.w * b_.pitch, b_.pitch};
+    x_ = copy - read.begin * row;
+    x_strides_ = {region.rows * row, 1, row, b_.pitch};
   }
 
   // An axis of x and y, by number, and what lies between its outputs' windows and their sums.
@@ -135,9 +137,10 @@ class TapProduct {
                      TileArguments& tile) noexcept {
     list_segments(r, taps, tile);
     const auto& [kernel, stride, padding, dilation, mode] = p_.window;
-    const float* first = x_ +
-                         (rows.begin * stride.h + r * dilation.h - padding.top) * x_strides_[2] +
-                         (columns.begin * stride.w - padding.left) * x_strides_[3];
+    const float* first =
+        x_ +
+        ((rows_.begin + rows.begin) * stride.h + r * dilation.h - padding.top) * x_strides_[2] +
+        (columns.begin * stride.w - padding.left) * x_strides_[3];
     const Range ranges[] = {{0, images_}, {0, 0}, rows, columns};
     const auto& [outer, middle, inner] = axes_;
     const Range& i = ranges[outer.number];

@@ -74,8 +74,17 @@ Range output_columns_inside(const Problem& p, std::int64_t tap_column) noexcept 
   return outputs_inside(p.w, stride.w, padding.left, dilation.w, p.ow, tap_column);
 }
 
-double share_of_rows_inside(const Problem& p) noexcept {
-  return share_inside(tap_rows_inside, p, p.oh, p.window.kernel_size.h, 1);
+Range image_rows_read(const Problem& p, const Range& output_rows) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  const std::int64_t begin = output_rows.begin * stride.h - padding.top;
+  const std::int64_t last =
+      (output_rows.end - 1) * stride.h - padding.top + (kernel.h - 1) * dilation.h;
+  const std::int64_t end = std::clamp<std::int64_t>(last + 1, 0, p.h);
+  return {std::clamp<std::int64_t>(begin, 0, end), end};
+}
+
+double share_of_rows_inside(const Problem& p, std::int64_t together) noexcept {
+  return share_inside(tap_rows_inside, p, p.oh, p.window.kernel_size.h, together);
 }
 
 double share_of_columns_inside(const Problem& p, std::int64_t together) noexcept {
@@ -91,6 +100,7 @@ std::int64_t column_cut(const Problem& p, int mr) noexcept {
 // on 150 12760 -> 11430 (AVX2 4480 -> 2940, 12800 -> 12180).
 bool cuts_columns(const Problem& p, int mr) noexcept {
   constexpr std::int64_t kLeastChannels = 16;  // or stretches are too short
+  if (p.window.padding_mode != PaddingMode::zeros) return false;
   if (has_far_columns(p.window)) return true;
   return p.window.kernel_size.w >= 2 * mr && p.c_per_group() >= kLeastChannels &&
          share_of_columns_inside(p, column_cut(p, mr)) < 0.9;

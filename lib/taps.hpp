@@ -22,9 +22,11 @@ struct Range {
 Range output_rows_inside(const Problem& problem, std::int64_t tap_row) noexcept;
 Range output_columns_inside(const Problem& problem, std::int64_t tap_column) noexcept;
 
-// The share of taps inside over all outputs; of columns, if so many outputs share what one of them
-// finds.
-double share_of_rows_inside(const Problem& problem) noexcept;
+// Rows of the image, [begin, end), from the first to the last that windows of output rows read.
+Range image_rows_read(const Problem& problem, const Range& output_rows) noexcept;
+
+// The share of taps inside over all outputs, if so many of them share what one of them finds.
+double share_of_rows_inside(const Problem& problem, std::int64_t together = 1) noexcept;
 double share_of_columns_inside(const Problem& problem, std::int64_t together = 1) noexcept;
 
 // Pixels of a row that a tile has at least if it passes over columns of taps in the padding, which

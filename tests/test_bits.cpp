@@ -60,6 +60,9 @@ constexpr Case kCases[] = {
     {"mb5ic20iw50oc40kw9pw4"},
     {"mb3ic20ih50iw1oc40kh5kw1ph2pw0"},
     {"mb45ic70ih1iw1oc40kh1kw1ph0pw0"},
+    // By taps that are deep, in blocks of some rows of an image that small caches do not hold.
+    {"mb2ic70ih19iw13oc40kh3kw3ph1pw1"},
+    {"mb1ic120ih33iw9oc20kh4kw4ph3pw1sh3sw2"},
     {"mb1ic50ih8oc17kh3ph2", PaddingMode::reflect},
     {"mb2ic33ih6oc9kh5ph2", PaddingMode::circular},
     {"mb1ic40ih19iw37oc33kh1kw1"},
@@ -237,9 +240,10 @@ void check_forms(const Problem& p, const Operands& operands, const Place& place,
         for (const Along tiles : {Along::rows, Along::columns, Along::images}) {
           if (form == PixelForm::taps) {
             // As a whole and in parts, as threads have it.
+            const std::int64_t rows = whole.pixel_block / problem.ow;
             blocking.along = tiles;
             blocking.images = finite ? whole.images : std::min<std::int64_t>(whole.images, 2);
-            blocking.pixel_block = (finite ? problem.oh : (problem.oh + 1) / 2) * problem.ow;
+            blocking.pixel_block = (finite ? rows : (rows + 1) / 2) * problem.ow;
             fill_with(y.view(), std::numeric_limits<float>::quiet_NaN());
           }
           const GuardedBuffer workspace(gemm_workspace_bytes(problem, blocking, table.nr()), guard);

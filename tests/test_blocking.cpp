@@ -57,6 +57,8 @@ constexpr const char* kProblems[] = {
     "mb4ic185ih3oc63kh9ph4",
     "mb1ic256ih14oc32kh13ph6",
     "mb1ic64ih16oc288kh9ph4",
+    "mb8ic960ih19oc24kh3sh2ph1",
+    "mb4ic576ih40iw20oc32kh4kw4sh3sw3ph0pw1",
 };
 
 std::int64_t round_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b * b; }
@@ -190,6 +192,19 @@ TEST_SUITE("blocking") {
       split_for_threads(groups, 8, d);
       CHECK(direct_blocks(groups, d) >= 16);
     }
+  }
+
+  TEST_CASE("deep taps of larger images than L2 has room for are multiplied by blocks of rows") {
+    const auto block_of = [](const char* descriptor, Blocking& b) {
+      const fastconv::Problem p = problem_in(parsed(descriptor), Layout::nhwc);
+      return make_blocking(p, kTiles[3], kCaches[5], Lanes::channels, PixelForm::taps, b);
+    };
+    Blocking b;
+    REQUIRE(block_of("mb8ic960ih19oc24kh3sh2ph1", b));
+    CHECK(b.pixel_block == 50);
+    REQUIRE(block_of("mb8ic256ih9oc40kh3sh2ph1", b));
+    CHECK(b.pixel_block == 25);
+    CHECK_FALSE(block_of("mb8ic32ih9oc40kh3sh2ph1", b));  // little depth, little padding
   }
 
   TEST_CASE("taps inside the image are those that a count finds") {
