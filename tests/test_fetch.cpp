@@ -53,13 +53,15 @@ TEST_SUITE("fetch") {
     CHECK(blocking("mb1ic64ih4oc96kh1ph0", PixelForm::in_place, kLong).fetch_pixels == 0);
   }
 
-  TEST_CASE("y, of shallow tiles or where long vectors are halves") {
+  TEST_CASE("y, of shallow tiles, where long vectors are halves, or of several sweeps in memory") {
     const auto y = [](const char* descriptor, const Tile& tile) {
       return blocking(descriptor, PixelForm::in_place, tile).fetch_y;
     };
-    CHECK(y("mb1ic9ih300oc96kh1ph0", kLong));
-    CHECK(!y("mb1ic16ih300oc96kh1ph0", kLong));
-    CHECK(y("mb1ic16ih300oc96kh1ph0", kHalves));
+    CHECK(y("mb1ic9ih150oc96kh1ph0", kLong));
+    CHECK(!y("mb1ic16ih150oc96kh1ph0", kLong));
+    CHECK(y("mb1ic16ih150oc96kh1ph0", kHalves));
+    CHECK(y("mb1ic16ih300oc96kh1ph0", kLong));
+    CHECK(!y("mb1ic16ih600oc32kh1ph0", kLong));  // in one
     CHECK(!y("mb1ic16ih30oc96kh1ph0", kHalves));
   }
 
