@@ -254,7 +254,8 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
     // Copies of many adjacent channels wait for what comes from beyond L2 or goes beyond L1, those
     // of a core of two long FMAs for longer. 64 to 1 channel 1x1 at 224x224, NHWC, by gemm 1270 ->
     // 819 us, 256 to 3 at 56x56 258 -> 160, 768 to 8 at 2x24 14.2 -> 7.0 (Xeon, AVX-512).
-    const bool many = channels_in > 32, splits = many && p.x_strides[1] == 1;
+    const bool many = channels_in > 32;
+    const bool splits = p.x_strides[1] == 1 && (many || (tile.two_long_fma() && channels_in > 4));
     const bool leaves = splits && b.plane_elements * kFloat > caches.l1;
     const double waits = !tile.two_long_fma() ? 2.0 : leaves ? 4.0 : 2.5;
     const double far = bytes > kNearBytes                        ? many ? 4.0 : 2.0
