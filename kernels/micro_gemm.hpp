@@ -182,11 +182,12 @@ FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& til
   }
 }
 
-// What a tile fetches while it runs: a step of `step` floats each step of depth, or 0. To L2, but
-// for the next tile's rows, of which a step is Rows floats: L2 takes its time even for what it
-// holds (1x1 at 112x112, NHWC, 16 to 16 channels 65 -> 49 us, 32 to 16 130 -> 84, Xeon, AVX-512).
-// Deep ones, a line a step, would not stay in L1.
+// What a tile fetches while it runs: `step` floats each step of depth, or 0. To L2, but for the
+// next tile's rows, of which a step is Rows floats: L2 takes its time even for what it holds (1x1
+// at 112x112, NHWC, 16 to 16 channels 65 -> 49 us, 32 to 16 130 -> 84, Xeon, AVX-512). Deep ones, a
+// line a step, would not stay in L1.
 struct Fetch {
+  static constexpr std::int64_t kNextRows = -1;  // no other is negative
   const float* next;
   std::int64_t step;
 };
@@ -199,7 +200,7 @@ FASTCONV_INLINE void accumulate_rows(RowPointers<Rows, Straddles>& row, const fl
   const auto fetch_next = [&]() __attribute__((always_inline)) {
     // Narrow tiles are bound by their loads, one row most of all.
     if (Vectors == 1 && fetch.step == 0) return;
-    if (Rows > 1 && fetch.step == Rows) {
+    if (Rows > 1 && fetch.step == Fetch::kNextRows) {
       __builtin_prefetch(fetch.next);
       fetch.next += Rows;
       return;
@@ -348,11 +349,9 @@ FASTCONV_INLINE void micro_tile(const TileArguments*& arguments, std::int64_t ro
     Fetch fetch{tile.b, 0};
     if (row != 0 && tile.a_ahead != 0) {
       fetch = {tile.a + row * tile.a_row_stride + tile.a_ahead,
-               tile.depth <= kNearDepth ? Rows : kLine};
+               tile.depth <= kNearDepth ? Fetch::kNextRows : kLine};
     } else if (tile.fetch != nullptr) {
-      // Any step but that of the next tile's rows.
-      fetch = {tile.fetch + row / Rows * tile.fetch_part,
-               tile.fetch_step + (tile.fetch_step == Rows ? 1 : 0)};
+      fetch = {tile.fetch + row / Rows * tile.fetch_part, tile.fetch_step};
     }
     const auto accumulate = [&](auto& added) __attribute__((always_inline)) {
       for (int i = 0; i < again<V>(arguments).segment_count; ++i) {

@@ -38,8 +38,8 @@ void set_fetches(const Problem& p, std::int64_t weight_bytes, const CacheSizes& 
   // from L2, or they wait behind what is fetched: groups of 16 by 2 at 28x28 305 -> 270 us, but at
   // 56x56 1360 -> 1550, groups of 64 at 14x14 860 -> 1110 (Xeon, AVX-512).
   const Pair step = Patch(p, p.oh, p.ow).step;
-  const bool dense =
-      p.x_strides[1] == 1 && p.x_strides[2] == p.w * p.x_strides[3] && step.h == 1 && step.w == 1;
+  const bool dense = p.x_strides[1] == 1 && p.x_strides[2] == p.w * p.x_strides[3] &&
+                     p.x_strides[3] > 0 && step.h == 1 && step.w == 1;
   const bool near = b.pack_elements * kFloat <= caches.l1 * 3 / 2 &&
                     weight_bytes <= caches.l2 / 2 && p.c_per_group() == p.k_per_group();
   b.fetch_patch = b.form == PixelForm::patch && dense && (p.groups == 1 || near) &&
