@@ -12,9 +12,9 @@ namespace {
 
 // Depth up to which stores take a good part of a tile's time.
 constexpr std::int64_t kShallow = 128;
-// Floats of y, 64 pages, that several sweeps over its channels go through: prefetchers and TLBs
-// follow that many, and parts of lines meet near. With fetch_y, against half of L2: 10 to 512 1x1
-// at 56x56, 4 images, NHWC, 5870 -> 2300 us, 1 to 417 3x3 at 92x92 1610 -> 1400 (Xeon, AVX2).
+// Floats, 64 pages, of y that several sweeps over its channels go through, or of x and y that
+// groups do: prefetchers and TLBs follow as many. 10 to 512 1x1 at 56x56, 4 images, NHWC, 5870 ->
+// 2300 us, 16 groups of 32 at 26x26, 8 images, 5900 -> 4370 (Xeon, AVX2; the former with fetch_y).
 constexpr std::int64_t kSwept = 64 * 4096 / kFloat;
 // Pixels in place that are at most this many pages take no longer than packed ones, with steps of
 // kStepInPlace; with longer ones as many more. Still longer ones hide what it takes.
@@ -27,8 +27,7 @@ constexpr int kStreamsFar = 16, kStreamsNear = 48;
 constexpr std::int64_t kFewSums = 16;
 // Cycles of a call for the tiles of one output row that are not for all of a block.
 constexpr double kRowOfTiles = 150.0;
-// Cycles of a step of a tile with a row less than the tallest, beyond its share, where that leaves
-// hardly more sums than the FMAs' latency asks for.
+// Cycles that a step loses by a row less than the tallest tile's: its sums wait for each other.
 constexpr double kShortTile = 0.3;
 // Times L2: weights that take time to be read again by every product of a border.
 constexpr std::int64_t kFarWeights = 16;
@@ -67,7 +66,7 @@ class Candidate {
         b_.lanes == Lanes::pixels || 2 * b_.tile.wide_mr >= b_.tile.mr || y_bytes() > caches_.l2;
     b_.wide = b_.tile.wide_mr > 0 && ((is_shallow() && is_far) || rows_of_tiles <= b_.tile.wide_mr);
     const std::int64_t weight_bytes = p_.groups * round_up(channels_, weight_nr_) * depth_ * kFloat;
-    b_.groups_within = p_.x_strides[1] == 1 && weight_bytes <= caches_.l2 / 4;
+    b_.groups_within = p_.groups > 1 && p_.x_strides[1] == 1 && weight_bytes <= caches_.l2 / 4;
     switch (b_.form) {
       case PixelForm::columns:
         columns();
@@ -285,11 +284,10 @@ class Candidate {
         real(pixels_) * (real(depth_) * vector / b_.tile.width + real(stretches) * kRun * cycle_);
   }
 
-  // Whole output rows while a quarter of L2 holds what lies under them, else parts of one row. Few
-  // pixels would read weights from beyond L2 too often, and may have more. In place, a k-block
-  // reads its own rows of taps alone, no other taps' while a block has fewer rows than lie between
-  // them, and may have half of L2 with such weights: 512 to 256 channels by 18 at 33x33, NHWC,
-  // 8600 -> 7000 us (Xeon, AVX-512).
+  // Whole output rows while a quarter of L2 holds what lies under them, else parts of one row; more
+  // of few pixels, which would read weights from beyond L2 too often. In place, a k-block reads its
+  // own rows of taps alone while a block has fewer than lie between them, and may have half of L2
+  // with such weights: 512 to 256 by 18 at 33x33, NHWC, 8600 -> 7000 us (Xeon, AVX-512).
   bool block_rows(std::int64_t pitch) noexcept {
     b_.pitch = pitch;
     b_.whole_rows = true;
@@ -313,9 +311,11 @@ class Candidate {
       return pixels <= limit / kFloat / channels && rows * columns <= sums_limit();
     };
     // Groups find lines of x that they share in L2: 32 of 8 by 2 at 56x56 470 -> 330 us (AVX2).
-    const bool share = b_.groups_within && p_.groups > 1 && 2 * p_.c_per_group() <= kLine;
+    const bool share = b_.groups_within && 2 * p_.c_per_group() <= kLine;
     const bool is_swept = channels_ > (b_.wide ? 2 : 1) * b_.tile.nr && y_bytes() > 2 * caches_.l2;
-    const std::int64_t most = is_swept && is_shallow() ? kSwept / channels_ : pixels_;
+    const bool in_turn = b_.groups_within && p_.taps() == 1 && x_bytes() + y_bytes() > caches_.l2;
+    const std::int64_t swept = in_turn ? p_.c + p_.k : is_swept ? channels_ : 0;
+    const std::int64_t most = swept > 0 && is_shallow() ? kSwept / swept : pixels_;
     const auto near = [&](std::int64_t rows, std::int64_t columns) {
       const std::int64_t read = std::min(p_.h, rows * p_.window.stride.h) * p_.w * p_.c;
       return fits(rows, columns) && rows * columns <= most &&
