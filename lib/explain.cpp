@@ -89,9 +89,9 @@ const char* limit(Algorithm algorithm, const PlanState& state) noexcept {
                "tiles";
       }
       if (!is_depthwise(p.c_per_group(), p.k_per_group(), state.tile.width)) {
-        return "takes groups of channels out that divide a vector, or with avx512 are up to half "
-               "of "
-               "one, and no more in";
+        return state.tile.width < kMaxWidth
+                   ? "takes groups of channels out that divide half a vector, and no more in"
+                   : "takes groups of up to half a vector of channels out, and no more in";
       }
       return p.groups == 1 && !is_plane(p) ? "takes more groups than one"
                                            : "pads with zeros alone where channels lie apart";
