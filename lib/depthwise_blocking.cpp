@@ -223,8 +223,8 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
     // Of groups beside two long FMAs a cycle that takes longer, more so beyond three quarters of
     // L2: 16 of 8, NCHW, 1x1 by 2 at 28x28, by direct: 30 -> 23 us, 21 of 8, 3x3 by 2 at 56x56,
     // 616 -> 388 (Xeon, AVX-512).
-    const bool fast = p.k_per_group() == 1 || !tile.two_long_fma();
-    const double longer = fast ? 1.0 : is_far(p, 4 * p.n, 3, caches) ? 2.0 : 1.3;
+    const bool slow = p.k_per_group() > 1 && tile.two_long_fma();
+    const double longer = !slow ? 1.0 : is_far(p, 4 * p.n, 3, caches) ? 2.0 : 1.3;
     const double pixel = kTransposePixel * longer;
     b.pack_cycles += real(p.h * p.w * ceil_div(p.c, tile.width)) * pixel;
     b.store_cycles += vectors * pixel;
