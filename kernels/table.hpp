@@ -56,7 +56,7 @@ struct TileArguments {
   const float* bias = nullptr;         // or null; of columns bias[m], of rows bias[n]
   bool first = true;                   // start from zero rather than from sums
   bool last = true;                    // store c rather than sums
-  float* fetch_c = nullptr;            // rows like c's that are asked for first, or null
+  const float* fetch_c = nullptr;      // rows like c's that are asked for first, or null
 };
 
 using MicroKernel = void (*)(const TileArguments& tile);

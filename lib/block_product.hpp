@@ -160,7 +160,7 @@ class BlockProduct {
     if (pack.count > 0) g_.table.pack_columns(pack);
   }
   // The panels of pixels of a tile, from depth `begin` on of a k-block. Those in place are fetched
-  // by the first tiles over the ones before: they lie on other pages than the steps ahead.
+  // by the first tiles over the ones before, or, if no panels are, by steps ahead.
   void place_pixels(std::int64_t pixel, std::int64_t begin, std::int64_t row,
                     const PackArguments& pack, TileArguments& tile) const noexcept {
     const std::int64_t length = pack.depth_end - pack.depth_begin;

@@ -31,9 +31,6 @@ constexpr double kRowOfTiles = 150.0;
 constexpr double kShortTile = 0.3;
 // Times L2: weights that take time to be read again by every product of a border.
 constexpr std::int64_t kFarWeights = 16;
-// Pixels of a block that keep the FMAs busy while its weights come from memory: 2048 to 512
-// channels 3x3 stride 2 at 7x7, NCHW, 15.5 -> 9.0 ms (AVX-512), 23.5 -> 10.1 (AVX2).
-constexpr std::int64_t kFewPixels = 64;
 
 // One candidate: what choose_blocking compares.
 class Candidate {

@@ -14,8 +14,8 @@ namespace fastconv {
 constexpr double kFma = 0.5;            // one vector FMA
 constexpr double kFmaSpread = 0.75;     // the same of what is permuted first
 constexpr double kFmaSpreadOnce = 0.6;  // and that for nine of them
-constexpr double kFmaStraddled = 1.2;   // of groups that do not end with a vector
 constexpr double kTapSpread = 1.9;      // and loaded and permuted for it alone
+constexpr double kFmaStraddled = 1.2;   // of what is permuted from two vectors first
 constexpr double kTapAlone = 1.0;       // one vector FMA of a pixel loaded for it alone
 constexpr double kTapShared = 0.8;      // of pixels loaded for all rows, or for a row of taps
 constexpr double kTapSeparated = 1.45;  // and separated into even and odd columns

@@ -33,7 +33,8 @@ struct DepthwiseBlocking {
   bool in_place() const noexcept { return !transposed && !copied; }  // of x
 };
 
-// Do whole groups fill a vector, with no more input than output channels?
+// Is a group one channel, or up to half a vector of outputs, with no more inputs? Whole groups fill
+// a vector, but one of kMaxWidth they may straddle.
 bool is_depthwise(std::int64_t in_per_group, std::int64_t out_per_group, int width) noexcept;
 
 // Or do a group's outputs fill vectors, under a dense 3x3 filter moved by one both ways, or

@@ -89,8 +89,9 @@ const char* limit(Algorithm algorithm, const PlanState& state) noexcept {
                "tiles";
       }
       if (!is_depthwise(p.c_per_group(), p.k_per_group(), state.tile.width)) {
-        return "takes groups of up to half a vector of channels out, by levels but avx512 of 1, 2, "
-               "4 .., and no more in";
+        return state.tile.width < kMaxWidth
+                   ? "takes groups of channels out that divide half a vector, and no more in"
+                   : "takes groups of up to half a vector of channels out, and no more in";
       }
       return p.groups == 1 && !is_plane(p) ? "takes more groups than one"
                                            : "pads with zeros alone where channels lie apart";

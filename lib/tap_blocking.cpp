@@ -11,9 +11,10 @@ namespace {
 // Cycles of a call for some outputs of a tap, beyond its tiles', and of a vector of their sums.
 constexpr double kTapCall = 40.0;
 constexpr double kTapSum = 2.0;
-// And of a line of pixels, which every tap finds in L2; little beside much that is passed over.
+// And of a line of pixels that a tap reads from L2; hardly felt where much is passed over.
 constexpr double kTapLine = 0.6;
-// Of the taps, inside: more, and what is passed over is not worth a call, but of a deep tap.
+// The share of taps inside from which on what is passed over is worth no call, and the channels
+// from which on a tap is, all the same.
 constexpr double kMostInside = 0.75;
 constexpr std::int64_t kDeepTap = 64;
 
@@ -93,8 +94,7 @@ double tap_cycles(const Problem& p, const CacheSizes& caches, const Blocking& b)
   if (bytes <= caches.l2 * 3 / 4) return cycles;
   const double read = real(blocks * bytes / b.images) * kWeightByte * cycle;
   // Few outputs wait for weights from beyond L2 even where their FMAs take longer.
-  constexpr std::int64_t kFewOutputs = 64;
-  return std::max(b.images * b.pixel_block <= kFewOutputs ? cycles + read / 3 : cycles, read);
+  return std::max(b.images * b.pixel_block <= kFewPixels ? cycles + read / 3 : cycles, read);
 }
 
 }  // namespace

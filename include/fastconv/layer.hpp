@@ -18,11 +18,11 @@ enum class Algorithm : std::int32_t {
   strided,         // sum over the 7-D broadcast view, read through its strides
   gemm,            // implicit GEMM: im2col packed block by block, register-tiled micro-kernels
   direct,          // taps read at their own offsets, nothing packed by tap: few channels
-  // Groups of one channel, or of a few that fill a vector of the ISA, side by side in its lanes or,
-  // where columns are adjacent, along their rows; or such as fill vectors, whose channels are
-  // adjacent, under dense 3x3 filters of stride 1, or 2 with AVX-512. Anything else is refused as
-  // unsupported, and so is what is neither and not padded with zeros: what wide vectors take,
-  // narrow ones may not.
+  // Groups of one channel, or of a few that divide half a vector of the ISA, or with AVX-512 of any
+  // number up to that, side by side in its lanes or, where columns are adjacent, along their rows;
+  // or such as fill vectors, whose channels are adjacent, under dense 3x3 filters of stride 1, or 2
+  // with AVX-512. Anything else is refused as unsupported, and so is what is neither and not padded
+  // with zeros: what wide vectors take, narrow ones may not.
   depthwise,
   // Winograd's minimal filtering for 3x3 kernels of stride 1, in tiles of 2x2, 4x4 or 6x6
   // outputs: 2.25, 4 and 5.06 times fewer multiplications, and about 0.7, 2 and 8 times the
