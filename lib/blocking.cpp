@@ -310,9 +310,10 @@ class Candidate {
     // Groups find lines of x that they share in L2: 32 of 8 by 2 at 56x56 470 -> 330 us (AVX2).
     const bool share = b_.groups_within && 2 * p_.c_per_group() <= kLine;
     const bool is_swept = channels_ > (b_.wide ? 2 : 1) * b_.tile.nr && y_bytes() > 2 * caches_.l2;
-    const bool in_turn = b_.groups_within && p_.taps() == 1 && x_bytes() + y_bytes() > caches_.l2;
+    const bool in_turn = b_.groups_within && p_.taps() == 1 && x_bytes() > caches_.l2 - y_bytes();
     const std::int64_t swept = in_turn ? p_.c + p_.k : is_swept ? channels_ : 0;
-    const std::int64_t most = swept > 0 && is_shallow() ? kSwept / swept : pixels_;
+    const std::int64_t most =
+        swept > 0 && is_shallow() ? std::max(kSwept / swept, kFewPixels) : pixels_;
     const auto near = [&](std::int64_t rows, std::int64_t columns) {
       const std::int64_t read = std::min(p_.h, rows * p_.window.stride.h) * p_.w * p_.c;
       return fits(rows, columns) && rows * columns <= most &&
