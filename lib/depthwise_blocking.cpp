@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <numeric>
 
 #include "costs.hpp"
 #include "depthwise_blocks.hpp"
@@ -25,7 +24,10 @@ constexpr std::int64_t kAcross = 256;        // where a core takes a row's befor
 // Channels of a block that ends with a panel of weights and with a group.
 std::int64_t whole_groups(const Problem& p, std::int64_t panel) noexcept {
   const std::int64_t group = p.k_per_group();
-  return 2 * group <= kMaxWidth ? std::lcm(panel, group) : group;
+  if (2 * group > kMaxWidth) return group;
+  std::int64_t channels = panel;
+  while (channels % group != 0) channels += panel;
+  return channels;
 }
 // As many of them as most channels allow.
 std::int64_t block_channels(const Problem& p, std::int64_t panel, std::int64_t most) noexcept {
