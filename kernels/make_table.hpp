@@ -13,22 +13,20 @@
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
-template <class Arch, AForm Form, int Rows, int Vectors, int PanelVectors, bool Straddles>
+template <class Arch, AForm Form, int Rows, int Vectors, int PanelVectors>
 constexpr void fill_tiles(KernelTable& table) noexcept {
   constexpr int form = static_cast<int>(Form);
   table.micro_gemm[form][Rows - 1][Vectors - 1] =
-      micro_gemm<Arch, Rows, Vectors, PanelVectors, Form, Straddles>;
+      micro_gemm<Arch, Rows, Vectors, PanelVectors, Form>;
   if (table.max_rows[form][Vectors - 1] < Rows) table.max_rows[form][Vectors - 1] = Rows;
-  if constexpr (Rows > 1) {
-    fill_tiles<Arch, Form, Rows - 1, Vectors, PanelVectors, Straddles>(table);
-  }
+  if constexpr (Rows > 1) fill_tiles<Arch, Form, Rows - 1, Vectors, PanelVectors>(table);
 }
 
 // The same over half a vector.
 template <class Arch, int Rows>
 constexpr void fill_halves(KernelTable& table) noexcept {
   if constexpr (Vector<Arch>::has_halves && Rows >= kLeastHalfRows) {
-    table.half_gemm[Rows - 1] = micro_gemm<Arch, Rows, 1, kMaxVectors, AForm::rows, false, true>;
+    table.half_gemm[Rows - 1] = micro_gemm<Arch, Rows, 1, kMaxVectors, AForm::rows, true>;
     fill_halves<Arch, Rows - 1>(table);
   }
 }
@@ -37,15 +35,13 @@ constexpr void fill_halves(KernelTable& table) noexcept {
 // WideMR by four.
 template <class Arch, AForm Form, int MR, int NarrowMR, int WideMR, int PanelVectors>
 constexpr void fill_form(KernelTable& table) noexcept {
-  constexpr bool straddles = Form == AForm::rows && NarrowMR <= kMaxStraddlingRows;
-  if (Form == AForm::rows) table.rows_straddle = straddles;
-  fill_tiles<Arch, Form, NarrowMR, 1, PanelVectors, straddles>(table);
-  fill_tiles<Arch, Form, MR, 2, PanelVectors, straddles>(table);
+  fill_tiles<Arch, Form, NarrowMR, 1, PanelVectors>(table);
+  fill_tiles<Arch, Form, MR, 2, PanelVectors>(table);
   if constexpr (PanelVectors > 2) {
-    fill_tiles<Arch, Form, MR, 3, PanelVectors, straddles>(table);
+    fill_tiles<Arch, Form, MR, 3, PanelVectors>(table);
   } else {
-    fill_tiles<Arch, Form, WideMR, 3, PanelVectors, straddles>(table);
-    fill_tiles<Arch, Form, WideMR, 4, PanelVectors, straddles>(table);
+    fill_tiles<Arch, Form, WideMR, 3, PanelVectors>(table);
+    fill_tiles<Arch, Form, WideMR, 4, PanelVectors>(table);
   }
 }
 

@@ -15,8 +15,10 @@ struct Cursor {
   std::int64_t left;
 };
 
+constexpr std::int64_t kFloatBytes = sizeof(float);
+
 // The rows of a tile. Few have a pointer each and may belong to several runs.
-template <int Rows, bool Straddles>
+template <int Rows, bool = (Rows <= kMaxStraddlingRows)>
 class RowPointers {
  public:
   FASTCONV_INLINE RowPointers(const TileArguments& tile, Cursor& cursor) noexcept {
@@ -81,7 +83,6 @@ class RowPointers<Rows, false> {
 
  private:
   static constexpr int kPointers = (Rows + 4) / 5;
-  static constexpr std::int64_t kFloatBytes = sizeof(float);
   const float* a_;
   const float* pointer_[kPointers];
   std::int64_t stride_, stride3_;  // in bytes
@@ -182,19 +183,22 @@ FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& til
   }
 }
 
-// What a tile fetches while it runs: `step` floats each step of depth, or 0. To L2, but for the
-// next tile's rows, of which a step is Rows floats: L2 takes its time even for what it holds (1x1
-// at 112x112, NHWC, 16 to 16 channels 65 -> 49 us, 32 to 16 130 -> 84, Xeon, AVX-512). Deep ones, a
-// line a step, would not stay in L1.
+// What a tile fetches while it runs: `step` bytes each step of depth, or 0. To L2, but for the
+// next tile's rows, of which a step takes Rows floats: L2 takes its time even for what it holds
+// (1x1 at 112x112, NHWC, 16 to 16 channels 65 -> 49 us, 32 to 16 130 -> 84, Xeon, AVX-512). Deep
+// ones, a line a step, would not stay in L1.
 struct Fetch {
-  static constexpr std::int64_t kNextRows = -1;  // no other is negative
-  const float* next;
+  static constexpr std::int64_t kNextRows = -1;  // no other is odd
+  const char* next;
   std::int64_t step;
+
+  Fetch(const float* from, std::int64_t floats) noexcept
+      : next(reinterpret_cast<const char*>(from)), step(floats * kFloatBytes) {}
 };
 
 // The same with A in rows, over one segment.
-template <int NR, bool Straddles, class V, int Rows, int Vectors>
-FASTCONV_INLINE void accumulate_rows(RowPointers<Rows, Straddles>& row, const float* b,
+template <int NR, class V, int Rows, int Vectors>
+FASTCONV_INLINE void accumulate_rows(RowPointers<Rows>& row, const float* b,
                                      std::int64_t panel_stride, Fetch& fetch, std::int64_t depth,
                                      V (&sum)[Rows][Vectors]) noexcept {
   const auto fetch_next = [&]() __attribute__((always_inline)) {
@@ -202,12 +206,14 @@ FASTCONV_INLINE void accumulate_rows(RowPointers<Rows, Straddles>& row, const fl
     if (Vectors == 1 && fetch.step == 0) return;
     if (Rows > 1 && fetch.step == Fetch::kNextRows) {
       __builtin_prefetch(fetch.next);
-      fetch.next += Rows;
+      fetch.next += Rows * kFloatBytes;
       return;
     }
     constexpr int lanes = Rows == 1 ? 0 : Vectors * V::width < NR ? Vectors * V::width : NR;
     FASTCONV_UNROLL
-    for (int i = 0; i < lanes; i += kLine) __builtin_prefetch(fetch.next + i, 0, 2);
+    for (int i = 0; i < lanes; i += kLine) {
+      __builtin_prefetch(fetch.next + i * kFloatBytes, 0, 2);
+    }
     fetch.next += fetch.step;
   };
   if constexpr (V::has_fma_lane) {
@@ -304,8 +310,7 @@ FASTCONV_INLINE void finish(const TileArguments& tile, std::int64_t row,
 //
 // Every output is one chain of fma in ascending depth, continued over k-blocks through `sums`, so
 // its bits depend neither on the tile nor on the blocking.
-template <class Arch, int Rows, int Vectors, int PanelVectors, AForm Form, bool Straddles,
-          bool Half>
+template <class Arch, int Rows, int Vectors, int PanelVectors, AForm Form, bool Half>
 FASTCONV_INLINE void micro_tile(const TileArguments*& arguments, std::int64_t row,
                                 Cursor& cursor) noexcept {
   using V = Vector<Arch>;
@@ -345,11 +350,11 @@ FASTCONV_INLINE void micro_tile(const TileArguments*& arguments, std::int64_t ro
     constexpr bool kCrosses = kMaxVectors * W % Rows == 0;
     if (kCrosses && cursor.left == 0) cursor = {cursor.a + tile.a_run_gap, tile.a_run};
   } else {
-    RowPointers<Rows, Straddles> rows(tile, cursor);
+    RowPointers<Rows> rows(tile, cursor);
     Fetch fetch{tile.b, 0};
     if (row != 0 && tile.a_ahead != 0) {
-      fetch = {tile.a + row * tile.a_row_stride + tile.a_ahead,
-               tile.depth <= kNearDepth ? Fetch::kNextRows : kLine};
+      fetch = {tile.a + row * tile.a_row_stride + tile.a_ahead, kLine};
+      if (tile.depth <= kNearDepth) fetch.step = Fetch::kNextRows;
     } else if (tile.fetch != nullptr) {
       fetch = {tile.fetch + row / Rows * tile.fetch_part, tile.fetch_step};
     }
@@ -357,8 +362,8 @@ FASTCONV_INLINE void micro_tile(const TileArguments*& arguments, std::int64_t ro
       for (int i = 0; i < again<V>(arguments).segment_count; ++i) {
         const Segment& segment = arguments->segments[i];
         rows.seek(segment.offset);
-        accumulate_rows<NR, Straddles>(rows, arguments->b + segment.depth * NR,
-                                       arguments->b_panel_stride, fetch, segment.length, added);
+        accumulate_rows<NR>(rows, arguments->b + segment.depth * NR, arguments->b_panel_stride,
+                            fetch, segment.length, added);
       }
     };
     if constexpr (Half) {
@@ -382,14 +387,12 @@ FASTCONV_INLINE void micro_tile(const TileArguments*& arguments, std::int64_t ro
 
 // The micro-kernel. What a call costs is spread over the tiles that share their B. Half of a vector
 // of lanes leaves the units free for another one.
-template <class Arch, int Rows, int Vectors, int PanelVectors, AForm Form, bool Straddles,
-          bool Half = false>
+template <class Arch, int Rows, int Vectors, int PanelVectors, AForm Form, bool Half = false>
 void micro_gemm(const TileArguments& tile) {
   Cursor cursor{tile.a, tile.a_run_left};
   const TileArguments* arguments = &tile;
   for (std::int64_t i = 0; i < again<Vector<Arch>>(arguments).tiles; ++i) {
-    micro_tile<Arch, Rows, Vectors, PanelVectors, Form, Straddles, Half>(arguments, i * Rows,
-                                                                         cursor);
+    micro_tile<Arch, Rows, Vectors, PanelVectors, Form, Half>(arguments, i * Rows, cursor);
   }
 }
 

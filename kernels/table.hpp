@@ -62,7 +62,7 @@ struct TileArguments {
 using MicroKernel = void (*)(const TileArguments& tile);
 
 constexpr int kMaxRows = 14;
-constexpr int kMaxStraddlingRows = 8;  // a pointer each must fit the registers
+constexpr int kMaxStraddlingRows = 9;  // a pointer each must fit the registers
 constexpr int kLeastHalfRows = 7;      // lower tiles would wait for their sums over a vector, too
 constexpr int kMaxVectors = 2;         // of a row of a panel of weights
 constexpr int kTileVectors = 4;        // of a tile
@@ -274,7 +274,6 @@ struct KernelTable {
   MicroKernel micro_gemm[2][kMaxRows][kTileVectors];
   int max_rows[2][kTileVectors];
   MicroKernel half_gemm[kMaxRows];  // of rows, over half a vector; null below kLeastHalfRows
-  bool rows_straddle;               // tiles of rows that are not all evenly spaced
   // Panels of NR pixels, [pixels / NR][depth][NR], padded with zeros to whole panels.
   void (*pack_columns)(const PackArguments& arguments);
   // The window of every pixel, [pixels][pitch]. Channels must be adjacent in x.

@@ -120,7 +120,7 @@ class BlockProduct {
     }
     output_stride_ = {window.stride.h / step.h * strides.h, window.stride.w / step.w * strides.w};
     if (p_.ow == 1) output_stride_.w = output_stride_.h;
-    rows_apart_ = !tile_.straddles && p_.ow * output_stride_.w != output_stride_.h;
+    rows_apart_ = !tile_.straddles() && p_.ow * output_stride_.w != output_stride_.h;
     tap_stride_ = {window.dilation.h / step.h * strides.h, window.dilation.w / step.w * strides.w};
   }
 

@@ -24,17 +24,21 @@ enum class PixelForm : std::int32_t {
   taps,      // tap by tap, from x or a copy without padding, those alone that find it in the image
 };
 
-// What of the output lies along a tile's rows, where they are multiplied tap by tap; TapProduct
-// orders axes by it.
-enum class Along : std::int32_t { images, rows, columns };
+// What of the output lies along a tile's rows, where they are multiplied tap by tap, area: all rows
+// and columns that find the tap. TapProduct orders axes by it.
+enum class Along : std::int32_t { images, rows, columns, area };
 
 inline bool has_adjacent_channels(const Problem& p) noexcept {
   return p.x_strides[1] == 1 || p.c_per_group() == 1;
 }
 
+// Of the images and of all that comes of them.
+inline std::int64_t x_bytes(const Problem& p) noexcept { return p.n * p.c * p.h * p.w * kFloat; }
+inline std::int64_t y_bytes(const Problem& p) noexcept { return p.n * p.k * p.oh * p.ow * kFloat; }
+
 // Does x come from memory, in planes of a page and more, which are streams to a prefetcher?
 inline bool has_far_planes(const Problem& p, const CacheSizes& caches) noexcept {
-  return p.h * p.w >= 1024 && p.n * p.c * p.h * p.w * kFloat > 12 * caches.l2;
+  return p.h * p.w >= 1024 && x_bytes(p) > 12 * caches.l2;
 }
 
 // How an implicit GEMM is cut. Per image and group it multiplies weights (gemm_m = K/groups) by the

@@ -11,8 +11,6 @@ void set_fetches(const Problem& p, std::int64_t weight_bytes, const CacheSizes& 
   const std::int64_t depth = p.c_per_group() * p.taps();
   const std::int64_t pixels = p.oh * p.ow;
   const bool pixels_in_lanes = b.lanes == Lanes::pixels;
-  const std::int64_t x_bytes = p.n * p.c * p.h * p.w * kFloat;
-  const std::int64_t y_bytes = p.n * p.k * pixels * kFloat;
   // From beyond L2, which a first tile would wait for: 1280 to 1280 channels 1x1 at 8x8, NCHW,
   // 1967 -> 1838 us (AVX-512), 2516 -> 2039 (AVX2). One tile of all pixels has none to wait for it.
   b.fetch_weights =
@@ -24,7 +22,7 @@ void set_fetches(const Problem& p, std::int64_t weight_bytes, const CacheSizes& 
                       p.x_strides[3] == depth && p.x_strides[2] == p.w * depth &&
                       p.window.stride.h == 1 && p.window.stride.w == 1 && b.kc == depth;
   const bool shallow = depth <= kNearDepth && !b.fetch_weights;
-  if (follow && x_bytes > (shallow ? caches.l1 : caches.l2)) b.fetch_pixels = shallow ? p.k : 1;
+  if (follow && x_bytes(p) > (shallow ? caches.l1 : caches.l2)) b.fetch_pixels = shallow ? p.k : 1;
   // Panels in place: the first tiles over one fetch what lies behind it, as the steps ahead are on
   // other pages. What is beyond L2 takes two panels' time to come, but several deep ones would
   // crowd it. A core that takes such a step in less time has them evicted from L1 before they are
@@ -44,7 +42,7 @@ void set_fetches(const Problem& p, std::int64_t weight_bytes, const CacheSizes& 
                     weight_bytes <= caches.l2 / 2 && p.c_per_group() == p.k_per_group();
   b.fetch_patch = b.form == PixelForm::patch && dense && (p.groups == 1 || near) &&
                   b.pixel_block >= p.ow && b.kc == depth && !b.fetch_weights &&
-                  x_bytes > caches.l2 / 2;
+                  x_bytes(p) > caches.l2 / 2;
   // Stores that wait for L3 or memory hold up the next tile: 96 to 400 channels 1x1 at 28x28, 4
   // images, NCHW, 2920 -> 2190 us (AVX2). Where y is near, fetching costs 2 %, and rows that are
   // short, or deep on a core of two long FMAs a cycle, come faster unasked: 1 to 64 3x3 at 570x570,
@@ -53,8 +51,8 @@ void set_fetches(const Problem& p, std::int64_t weight_bytes, const CacheSizes& 
   // NHWC, 3370 -> 1930 us, but 3 to 32 3x3 at 416x416 2890 -> 3130 (Xeon, AVX-512).
   const int lanes = (b.wide ? 2 : 1) * b.tile.nr;
   const bool asks = lanes >= 4 * kLine && (!b.tile.two_long_fma() || depth < kLine);
-  const bool from_memory = p.k_per_group() > lanes && y_bytes > 8 * caches.l2;
-  b.fetch_y = (y_bytes > 2 * caches.l2 && (pixels_in_lanes || asks)) || from_memory;
+  const bool from_memory = p.k_per_group() > lanes && y_bytes(p) > 8 * caches.l2;
+  b.fetch_y = (y_bytes(p) > 2 * caches.l2 && (pixels_in_lanes || asks)) || from_memory;
 }
 
 }  // namespace fastconv

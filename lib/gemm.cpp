@@ -11,15 +11,17 @@
 namespace fastconv {
 
 std::int64_t gemm_workspace_bytes(const Problem& p, const Blocking& b, int weight_nr) noexcept {
-  // By taps, of two panels at most.
-  const std::int64_t channels = b.form == PixelForm::taps
-                                    ? std::min<std::int64_t>(b.channel_block, 2 * b.tile.nr)
-                                    : b.channel_block;
+  // By taps, of two panels at most, and as much for areas of part of the rows.
+  const bool taps = b.form == PixelForm::taps;
+  const std::int64_t channels =
+      taps ? std::min<std::int64_t>(b.channel_block, 2 * b.tile.nr) : b.channel_block;
   const std::int64_t sums =
       p.c_per_group() * p.taps() > b.kc
           ? round_up(b.images * b.pixel_block, b.tile.nr) * round_up(channels, weight_nr)
           : 0;
-  return round_up(b.buffer_elements() + sums, 16) * static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t areas = taps && b.along == Along::area ? sums : 0;
+  return round_up(b.buffer_elements() + sums + areas, 16) *
+         static_cast<std::int64_t>(sizeof(float));
 }
 
 namespace {

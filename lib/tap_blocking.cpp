@@ -11,6 +11,8 @@ namespace {
 // Cycles of a call for some outputs of a tap, beyond its tiles', and of a vector of their sums.
 constexpr double kTapCall = 40.0;
 constexpr double kTapSum = 2.0;
+// And, of the core, of a step of depth of few sums, at least.
+constexpr double kTapStep = 4.6;
 // And of a line of pixels that a tap reads from L2; hardly felt where much is passed over.
 constexpr double kTapLine = 0.6;
 // The share of taps inside from which on what is passed over is worth no call, and the channels
@@ -45,9 +47,12 @@ double tap_cycles(const Problem& p, const CacheSizes& caches, const Blocking& b)
   const std::int64_t channels = p.c_per_group();
   const std::int64_t lanes = p.k_per_group();
   const double cycle = b.tile.cycle;
-  const double panels = real(ceil_div(lanes, b.wide ? 2 * b.tile.nr : b.tile.nr));
+  const std::int64_t wide = b.wide ? 2 * b.tile.nr : b.tile.nr;
+  const double panels = real(ceil_div(lanes, wide));
   const double vectors = real(ceil_div(lanes, b.tile.width));
-  const bool column_by_column = b.along != Along::columns;
+  Tile tile = b.tile;
+  if (!b.wide) tile.wide_mr = 0;
+  const bool column_by_column = b.along == Along::rows || b.along == Along::images;
   const std::int64_t weights =
       channels * (column_by_column ? columns.taps : 1) * b.tile.nr * kFloat;
   const std::int64_t blocks = ceil_div(p.oh * p.ow, b.pixel_block);
@@ -55,19 +60,32 @@ double tap_cycles(const Problem& p, const CacheSizes& caches, const Blocking& b)
   const double first = column_by_column
                            ? 1.0 / real(columns.outputs)
                            : std::min(1.0, real(blocks * rows.taps) / real(rows.pairs));
-  const double share = weights <= caches.l1 * 3 / 4 ? first : 1.0;
   // Of the calls for as many outputs.
   const auto run = [&](std::int64_t depth, const Range& range, std::int64_t calls) {
     const std::int64_t length = range.end - range.begin;
     if (length <= 0) return 0.0;
+    const std::int64_t of_area = ceil_div(length, tile.rows(std::min<std::int64_t>(lanes, wide)));
+    const double alone = b.along == Along::area ? 1.0 / real(of_area) : first;
+    const double share = weights <= caches.l1 * 3 / 4 ? alone : 1.0;
     const auto tiles = [&](double from) {
-      return tile_cycles(depth, length, lanes, length, b.tile, 1, kFmaLatency, from);
+      return tile_cycles(depth, length, lanes, length, tile, 1, kTapStep, from);
     };
     return share * tiles(kL2Bytes) + (1 - share) * tiles(kL1Bytes) +
            real(calls) * (panels * kTapCall * cycle + real(length) * vectors * kTapSum);
   };
   double cycles = 0.0;
-  if (!column_by_column) {
+  if (b.along == Along::area) {
+    // Taps of a row alike; what they leave out of the rows is moved to and fro.
+    for (std::int64_t r = 0; r < kernel.h; ++r) {
+      const Range inside = output_rows_inside(p, r);
+      const std::int64_t count = inside.end - inside.begin;
+      for (std::int64_t s = 0; s < kernel.w && count > 0; ++s) {
+        const Range found = output_columns_inside(p, s);
+        cycles += run(channels, {found.begin * count, found.end * count}, 1);
+      }
+      if (count < rows.outputs) cycles += real(2 * count * columns.outputs) * vectors * kTapSum;
+    }
+  } else if (!column_by_column) {
     for (std::int64_t s = 0; s < kernel.w; ++s) {
       cycles += real(rows.pairs) * run(channels, output_columns_inside(p, s), 1);
     }
@@ -75,7 +93,7 @@ double tap_cycles(const Problem& p, const CacheSizes& caches, const Blocking& b)
     for (std::int64_t r = 0; r < kernel.h; ++r) {
       cycles += run(channels * columns.pairs, output_rows_inside(p, r), columns.outputs);
     }
-  } else if (!b.tile.straddles) {
+  } else if (!b.tile.straddles()) {
     cycles = real(rows.pairs) / real(b.images) *
              run(channels * columns.pairs, {0, b.images}, columns.outputs);
   } else {
@@ -140,8 +158,9 @@ bool block_taps(const Problem& p, const CacheSizes& caches, Blocking& b) noexcep
     b.pack_cycles = real(ceil_div(p.oh, rows) * image(rows) / b.pitch) * pixel;
   }
   Blocking best;
-  for (const Along along : {Along::rows, Along::columns, Along::images}) {
+  for (const Along along : {Along::rows, Along::columns, Along::images, Along::area}) {
     if (rows < p.oh && along != Along::columns) continue;
+    if (along == Along::area && !b.tile.straddles()) continue;
     Blocking candidate = b;
     candidate.along = along;
     const std::int64_t most_rows = std::min(p.oh, p.h);
@@ -151,8 +170,11 @@ bool block_taps(const Problem& p, const CacheSizes& caches, Blocking& b) noexcep
       longest = most_rows;
       stride = p.window.stride.h * strides[2];
     } else if (along == Along::images) {
-      longest = b.images * (b.tile.straddles ? most_rows : 1);
+      longest = b.images * (b.tile.straddles() ? most_rows : 1);
       stride = strides[0];
+    } else if (along == Along::area) {
+      longest *= most_rows;
+      stride = p.window.stride.h * strides[2];
     }
     candidate.wide = b.tile.wide_mr > 0 && longest <= b.tile.wide_mr && p.k_per_group() > b.tile.nr;
     candidate.tile.keep_rows_beside(stride, caches);

@@ -27,7 +27,8 @@ class TapProduct {
         rows_(rows),
         outputs_(images_ * (rows.end - rows.begin) * p_.ow),
         first_lane_(group * operands.lanes_per_group),
-        sums_(static_cast<float*>(workspace) + blocking.buffer_elements()) {
+        sums_(static_cast<float*>(workspace) + blocking.buffer_elements()),
+        taps_sums_(sums_) {
     const std::int64_t n = images.begin;
     const auto place = [&](const Dims<4>& s) {
       return n * s[0] + group * p_.k_per_group() * s[1] + rows.begin * s[2];
@@ -37,7 +38,7 @@ class TapProduct {
     x_ = g_.x + n * p_.x_strides[0] + group * p_.c_per_group() * p_.x_strides[1];
     x_strides_ = p_.x_strides;
     if (b_.pack_elements > 0) copy_images(static_cast<float*>(workspace));
-    order_axes();
+    order_axes({0, rows_.end - rows_.begin});
   }
 
   void run(std::int64_t channel, std::int64_t channels) noexcept {
@@ -83,20 +84,42 @@ class TapProduct {
     std::size_t number;
     std::int64_t count, x_stride, sums_stride;
   };
-  // A tile's rows lie along the last one. Columns come first where all taps of a row that one finds
-  // are multiplied at once.
-  void order_axes() noexcept {
+  // A tile's rows lie along the last one, and of an area along the last two. Columns come first
+  // where all taps of a row that one finds are multiplied at once.
+  void order_axes(const Range& rows) noexcept {
     const Pair stride = p_.window.stride;
     const Axis n{0, images_, x_strides_[0], 0};
-    const Axis h{2, rows_.end - rows_.begin, stride.h * x_strides_[2], 0};
+    const Axis h{2, rows.end - rows.begin, stride.h * x_strides_[2], 0};
     const Axis w{3, p_.ow, stride.w * x_strides_[3], 0};
-    const Axis ordered[3][3] = {{w, h, n}, {w, n, h}, {n, h, w}};
+    const Axis ordered[4][3] = {{w, h, n}, {w, n, h}, {n, h, w}, {n, w, h}};
     std::int64_t sums_stride = nr_;
     for (std::size_t i = 3; i-- > 0;) {
       axes_[i] = ordered[static_cast<int>(b_.along)][i];
       axes_[i].sums_stride = sums_stride;
       sums_stride *= axes_[i].count;
     }
+    panel_stride_ = sums_stride;
+    first_row_ = rows.begin;
+  }
+
+  // The sums of some rows of an area to where they follow each other, or back.
+  void move_rows(const Range& rows, std::int64_t lanes, bool out) noexcept {
+    const std::int64_t all = rows_.end - rows_.begin;
+    const std::int64_t floats = (rows.end - rows.begin) * nr_;
+    taps_sums_ = sums_ + outputs_ * round_up(lanes, nr_);
+    float* part = taps_sums_;
+    float* whole = sums_ + rows.begin * nr_;
+    for (std::int64_t run = ceil_div(lanes, nr_) * images_ * p_.ow; run > 0; --run) {
+      if (out) {
+        std::copy_n(whole, floats, part);
+      } else {
+        std::copy_n(part, floats, whole);
+      }
+      part += floats;
+      whole += all * nr_;
+    }
+    if (!out) taps_sums_ = sums_;
+    order_axes(out ? rows : Range{0, all});
   }
 
   void multiply(std::int64_t channel, std::int64_t lanes) noexcept {
@@ -105,10 +128,9 @@ class TapProduct {
     tile.lanes = static_cast<std::int32_t>(lanes);
     tile.b = g_.weights + (first_lane_ + channel) * depth_;
     tile.b_panel_stride = depth_ * nr_;
-    tile.sums_panel_stride = outputs_ * nr_;
     tile.first = tile.last = false;
     tile.segments = segments_;
-    const bool column_by_column = b_.along != Along::columns;
+    const bool column_by_column = b_.along == Along::rows || b_.along == Along::images;
     if (b_.fetch_weights) ahead_ = (column_by_column ? kernel.w : 1) * p_.c_per_group() * nr_;
     for (std::int64_t r = 0; r < kernel.h; ++r) {
       Range rows = output_rows_inside(p_, r);
@@ -116,10 +138,13 @@ class TapProduct {
               std::min(rows.end, rows_.end) - rows_.begin};
       if (rows.begin >= rows.end) continue;
       if (!column_by_column) {
+        const bool part = b_.along == Along::area && rows.end - rows.begin < axes_[2].count;
+        if (part) move_rows(rows, lanes, true);
         for (std::int64_t s = 0; s < kernel.w; ++s) {
           const Range columns = output_columns_inside(p_, s);
           if (columns.begin < columns.end) multiply_taps(r, {s, s + 1}, rows, columns, tile);
         }
+        if (part) move_rows(rows, lanes, false);
         continue;
       }
       for (std::int64_t column = 0; column < p_.ow; ++column) {
@@ -141,7 +166,8 @@ class TapProduct {
         x_ +
         ((rows_.begin + rows.begin) * stride.h + r * dilation.h - padding.top) * x_strides_[2] +
         (columns.begin * stride.w - padding.left) * x_strides_[3];
-    const Range ranges[] = {{0, images_}, {0, 0}, rows, columns};
+    const Range sums_rows{rows.begin - first_row_, rows.end - first_row_};
+    const Range ranges[] = {{0, images_}, {0, 0}, sums_rows, columns};
     const auto& [outer, middle, inner] = axes_;
     const Range& i = ranges[outer.number];
     const Range& j = ranges[middle.number];
@@ -150,9 +176,10 @@ class TapProduct {
     std::int64_t runs = j.end - j.begin;
     // Runs follow each other if none of their outputs is missing.
     const bool even = middle.x_stride == inner.count * inner.x_stride;
+    tile.sums_panel_stride = panel_stride_;
     tile.a_row_stride = inner.x_stride;
     tile.a_run = 0;
-    if (length == inner.count && (even || b_.tile.straddles)) {
+    if (length == inner.count && (even || b_.tile.straddles())) {
       if (!even) tile.a_run = length;
       length *= runs;
       runs = 1;
@@ -161,7 +188,7 @@ class TapProduct {
     for (std::int64_t o = i.begin; o < i.end; ++o) {
       for (std::int64_t run = 0; run < runs; ++run) {
         tile.a = first + (o - i.begin) * outer.x_stride + run * middle.x_stride;
-        tile.sums = sums_ + o * outer.sums_stride + (j.begin + run) * middle.sums_stride +
+        tile.sums = taps_sums_ + o * outer.sums_stride + (j.begin + run) * middle.sums_stride +
                     k.begin * inner.sums_stride;
         multiply_run(length, tile);
       }
@@ -289,6 +316,8 @@ class TapProduct {
   std::int64_t first_lane_;
   std::int64_t ahead_ = 0;  // floats to the taps that are fetched
   float* sums_;             // [panel][outer][middle][inner][nr]
+  float* taps_sums_;        // those of a row of taps, from an output row on
+  std::int64_t first_row_ = 0, panel_stride_ = 0;
   const float* x_;
   Dims<4> x_strides_;  // of x or its copy
   const float* residual_ = nullptr;

@@ -18,7 +18,7 @@ Tiles::Tiles(const KernelTable& table) noexcept {
     result.mr = rows[vectors - 1];
     result.narrow_mr = rows[0];
     result.wide_mr = 2 * vectors <= kTileVectors ? rows[2 * vectors - 1] : 0;
-    result.straddles = form == AForm::rows && table.rows_straddle;
+    if (form == AForm::rows) result.straddling = kMaxStraddlingRows;
     result.halves = form == AForm::rows && table.half_gemm[rows[0] - 1] != nullptr;
     result.fuses = table.fuses;
     if (table.width > 8 && splits_long_vectors()) result.cycle = 0.5;
@@ -32,6 +32,12 @@ int rows_beside(std::int64_t pitch, int most, const CacheSizes& caches) noexcept
   constexpr std::int64_t page = 4096 / kFloat;
   const std::int64_t apart = page / std::gcd(pitch, page);
   return static_cast<int>(std::min<std::int64_t>(most, (caches.ways() - 1) * apart));
+}
+
+void Tile::keep_straddling() noexcept {
+  mr = std::min(mr, straddling);
+  narrow_mr = std::min(narrow_mr, straddling);
+  wide_mr = std::min(wide_mr, straddling);
 }
 
 void Tile::keep_rows_beside(std::int64_t pitch, const CacheSizes& caches) noexcept {

@@ -15,14 +15,14 @@ enum class Lanes : std::int32_t { pixels, channels };
 
 // The register tiles of a level, rows by lanes, for one operand along the vectors.
 struct Tile {
-  int width = 0;           // floats per vector
-  int nr = 0;              // lanes of a panel
-  int mr = 0;              // rows of a tile over one
-  int narrow_mr = 0;       // rows of a tile over its first vector alone
-  int wide_mr = 0;         // rows of a tile over two, or 0 if there is none
-  bool straddles = false;  // its rows may be pixels of several output rows
-  bool halves = false;     // up to half a vector of lanes takes half the time
-  bool fuses = false;      // multiplies and adds in one operation
+  int width = 0;        // floats per vector
+  int nr = 0;           // lanes of a panel
+  int mr = 0;           // rows of a tile over one
+  int narrow_mr = 0;    // rows of a tile over its first vector alone
+  int wide_mr = 0;      // rows of a tile over two, or 0 if there is none
+  int straddling = 0;   // rows up to which they may be pixels of several output rows
+  bool halves = false;  // up to half a vector of lanes takes half the time
+  bool fuses = false;   // multiplies and adds in one operation
   // Of the core, in the cost model's cycles, in which two FMA are done: half of one where a long
   // vector takes both units. What waits or is set up takes as many of the core's whatever the
   // vectors: one tile of 64 channels, 4x4, by Winograd 9.2 -> 7.4 us where gemm was taken.
@@ -33,6 +33,9 @@ struct Tile {
   int rows(std::int64_t lanes) const noexcept {
     return lanes > nr ? wide_mr : lanes > width ? mr : narrow_mr;
   }
+  bool straddles() const noexcept { return narrow_mr <= straddling; }
+  // No more rows than straddle.
+  void keep_straddling() noexcept;
   // No more than L1 holds of rows so many floats apart.
   void keep_rows_beside(std::int64_t pitch, const CacheSizes& caches) noexcept;
   // Of a tile, in registers: 12 where there are 16 of these, more where there are 32.

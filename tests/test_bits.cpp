@@ -188,8 +188,9 @@ constexpr Place kPlaces[] = {
     {Layout::nhwc_flipped, Layout::every_second, Layout::nhwc_crop},
 };
 
-// Every form of the pixels that can serve a problem, whatever the model makes of it.
-void check_forms(const Problem& p, const Operands& operands, const Place& place, Isa isa,
+// Every form of the pixels that can serve a problem, whatever the model makes of it, on the level's
+// tiles or on those alone that straddle output rows.
+void check_forms(const Problem& p, const Operands& operands, const Place& place, Isa isa, bool low,
                  const Tensor& sums, Guard guard, int (&forms)[2][5]) {
   const Dims<4>& shape = sums.view().shape;
   const Tensor x(place.x, operands.x.view().shape, guard);
@@ -230,18 +231,18 @@ void check_forms(const Problem& p, const Operands& operands, const Place& place,
       fastconv::Problem problem;
       REQUIRE(make_problem(p.conv, x.view(), y.view(), problem).ok());
       Blocking blocking;
+      Tiles tiles(table);
+      if (low) tiles.channels.keep_straddling();
       // Small caches, so that blocks meet.
-      if (!make_blocking(problem, Tiles(table), {16 << 10, 128 << 10}, along, form, blocking)) {
-        continue;
-      }
+      if (!make_blocking(problem, tiles, {16 << 10, 128 << 10}, along, form, blocking)) continue;
       const ConstTensorView from = residual.view();
       const Blocking whole = blocking;
       for (const bool finite : {true, false}) {  // weights, as far as gemm knows
-        for (const Along tiles : {Along::rows, Along::columns, Along::images}) {
+        for (const Along rows_along : {Along::rows, Along::columns, Along::images, Along::area}) {
           if (form == PixelForm::taps) {
             // As a whole and in parts, as threads have it.
             const std::int64_t rows = whole.pixel_block / problem.ow;
-            blocking.along = tiles;
+            blocking.along = rows_along;
             blocking.images = finite ? whole.images : std::min<std::int64_t>(whole.images, 2);
             blocking.pixel_block = (finite ? rows : (rows + 1) / 2) * problem.ow;
             fill_with(y.view(), std::numeric_limits<float>::quiet_NaN());
@@ -335,7 +336,9 @@ TEST_SUITE("bits") {
           for (const Guard guard : {Guard::before, Guard::after}) {
             if (!takes_next()) continue;
             const Tensor& sums = chain_of(c, p, operands, is_fused(isa));
-            check_forms(p, operands, place, isa, sums, guard, forms);
+            check_forms(p, operands, place, isa, false, sums, guard, forms);
+            if (Tiles(*kernel_table(isa)).channels.straddles()) continue;
+            check_forms(p, operands, place, isa, true, sums, guard, forms);
           }
         }
       }

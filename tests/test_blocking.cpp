@@ -20,12 +20,12 @@ namespace {
 
 // Over channels, over pixels.
 const Tiles kTiles[] = {
-    {{4, 8, 6, 6, 3, true}, {4, 12, 4, 4, 0}},
-    {{4, 8, 8, 8, 4, true, false, true}, {4, 8, 8, 8, 4, false, false, true}},
-    {{8, 16, 6, 8, 3, true, false, true}, {8, 24, 4, 4, 0, false, false, true}},
-    {{16, 32, 14, 14, 6, false, true, true}, {16, 32, 14, 14, 6, false, false, true}},
+    {{4, 8, 6, 6, 3, 9}, {4, 12, 4, 4, 0}},
+    {{4, 8, 8, 8, 4, 9, false, true}, {4, 8, 8, 8, 4, 0, false, true}},
+    {{8, 16, 6, 8, 3, 9, false, true}, {8, 24, 4, 4, 0, 0, false, true}},
+    {{16, 32, 14, 14, 6, 9, true, true}, {16, 32, 14, 14, 6, 0, false, true}},
     // Where a long vector takes both units.
-    {{16, 32, 14, 14, 6, false, true, true, 0.5}, {16, 32, 14, 14, 6, false, false, true, 0.5}}};
+    {{16, 32, 14, 14, 6, 9, true, true, 0.5}, {16, 32, 14, 14, 6, 0, false, true, 0.5}}};
 
 constexpr CacheSizes kCaches[] = {
     {16 << 10, 128 << 10},  {32 << 10, 256 << 10}, {32 << 10, 512 << 10}, {32 << 10, 1 << 20},
@@ -59,6 +59,8 @@ constexpr const char* kProblems[] = {
     "mb1ic64ih16oc288kh9ph4",
     "mb8ic960ih19oc24kh3sh2ph1",
     "mb4ic576ih40iw20oc32kh4kw4sh3sw3ph0pw1",
+    "mb1ic512ih3oc512kh3ph1",
+    "mb2ic96ih8oc160kh3sh2ph1",
 };
 
 std::int64_t round_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b * b; }
@@ -205,6 +207,23 @@ TEST_SUITE("blocking") {
     REQUIRE(block_of("mb8ic256ih9oc40kh3sh2ph1", b));
     CHECK(b.pixel_block == 25);
     CHECK_FALSE(block_of("mb8ic32ih9oc40kh3sh2ph1", b));  // little depth, little padding
+  }
+
+  TEST_CASE("tiles straddle output rows that leave them all but empty") {
+    const Blocking wide = choose_blocking(problem_in(parsed("mb1ic64ih40oc64kh5sh2"), Layout::nchw),
+                                          kTiles[3], kCaches[5], true);
+    CHECK_FALSE(wide.tile.straddles());
+    const Blocking narrow = choose_blocking(problem_in(parsed("mb1ic128ih5oc128kh3"), Layout::nchw),
+                                            kTiles[3], kCaches[5], true);
+    CHECK(narrow.form == PixelForm::patch);
+    CHECK(narrow.tile.straddles());
+    for (const Tiles& tiles : kTiles) {
+      const Blocking b = choose_blocking(problem_in(parsed("mb1ic512ih3oc512kh3ph1"), Layout::nhwc),
+                                         tiles, kCaches[5], true);
+      CHECK(b.form == PixelForm::taps);
+      CHECK(b.along == Along::area);
+      CHECK(b.tile.straddles());
+    }
   }
 
   TEST_CASE("taps inside the image are those that a count finds") {
