@@ -22,6 +22,7 @@ Tiles::Tiles(const KernelTable& table) noexcept {
     result.halves = form == AForm::rows && table.half_gemm[rows[0] - 1] != nullptr;
     result.fuses = table.fuses;
     if (table.width > 8 && splits_long_vectors()) result.cycle = 0.5;
+    if (table.width == 8 && !splits_long_vectors()) result.fma = kFma / 0.93;
     return result;
   };
   channels = tile(AForm::rows, table.vectors);
@@ -69,7 +70,7 @@ double tile_cycles(std::int64_t depth, std::int64_t rows, std::int64_t lanes,
       const double vectors = is_half ? 0.5 : real(ceil_div(lanes_of_tile, tile.width));
       const double loads = (height + std::max(vectors, 1.0)) * kLoadTile;
       const double step = std::max({least_step, real(lanes_of_tile * kFloat) / from, loads});
-      return (real(depth) * std::max(height * vectors * kFma, step * tile.cycle) + overhead) *
+      return (real(depth) * std::max(height * vectors * tile.fma, step * tile.cycle) + overhead) *
              real(tiles);
     };
     // Tiles alike, but for those of the last lanes.
@@ -83,6 +84,12 @@ double tile_cycles(std::int64_t depth, std::int64_t rows, std::int64_t lanes,
     }
   }
   return cycles;
+}
+
+double scatter_cycles(std::int64_t along, std::int64_t across, int width) noexcept {
+  const std::int64_t masked = width < kMaxWidth ? along % width : 0;
+  return real(ceil_div(across, width)) *
+         (real(round_up(along, width)) * kScatter + real(width * masked) * kStoreScalar);
 }
 
 }  // namespace fastconv

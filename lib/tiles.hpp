@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "../kernels/table.hpp"
@@ -27,9 +28,19 @@ struct Tile {
   // vector takes both units. What waits or is set up takes as many of the core's whatever the
   // vectors: one tile of 64 channels, 4x4, by Winograd 9.2 -> 7.4 us where gemm was taken.
   double cycle = 1.0;
+  // Of one vector FMA of a tile: 6 by 2 vectors reach 90 to 93 % of a Xeon's peak with AVX2, 98 %
+  // of a Zen 4's.
+  double fma = kFma;
 
   // Does its core two FMAs of long vectors a cycle?
   bool two_long_fma() const noexcept { return width > 8 && cycle >= 1.0; }
+  // Does its core permute one vector a cycle, as Intel's do, rather than two?
+  bool one_permutation() const noexcept { return two_long_fma() || fma > kFma; }
+  // How many times longer a vector is on its way to and from L2 than one of eight floats is, in the
+  // model's cycles. Winograd's transforms are bound by that: of 64 channels, 7x7, long vectors took
+  // 2.3 times as long as thought where a core does two FMA of them a cycle (Xeon, AVX-512), but no
+  // longer where they are halves.
+  double stretch() const noexcept { return std::max(1.0, width * cycle / 8); }
   int rows(std::int64_t lanes) const noexcept {
     return lanes > nr ? wide_mr : lanes > width ? mr : narrow_mr;
   }
@@ -81,5 +92,9 @@ std::int64_t tile_lanes(std::int64_t rows, std::int64_t rest, const Tile& tile) 
 double tile_cycles(std::int64_t depth, std::int64_t rows, std::int64_t lanes,
                    std::int64_t row_panel, const Tile& tile, std::int64_t segments = 1,
                    double least_step = kFmaLatency, double from = kL2Bytes) noexcept;
+
+// Of results whose lanes, `across`, are apart in y, by blocks of a vector by a vector, the last of
+// which takes masks. Those of kMaxWidth take no time.
+double scatter_cycles(std::int64_t along, std::int64_t across, int width) noexcept;
 
 }  // namespace fastconv

@@ -40,6 +40,7 @@ struct WinogradBlocking {
   WinogradAxis rows, columns;
   std::int64_t tiles = 0;           // of a block
   std::int64_t near_tiles = 0;      // that L2 holds, transformed
+  double late = 0;                  // how many times longer, less one, what fills L2 takes
   std::int64_t grids = 0;           // of columns that are copied at a time
   std::int64_t panels = 0;          // of a block
   std::int64_t pitch = 0;           // of a tile's channels

@@ -103,28 +103,34 @@ void cut_patches(const Problem& p, const Tile& tile, const CacheSizes& caches,
   }
 }
 
-// How many times longer a vector is on its way to and from L2 than one of eight floats is, in the
-// model's cycles. Transforms are bound by that: of 64 channels, 7x7, long vectors took 2.3 times as
-// long as thought where a core does two FMA of them a cycle (Xeon, AVX-512), but no longer where
-// they are halves.
-double stretch(const Tile& tile) noexcept { return std::max(1.0, tile.width * tile.cycle / 8); }
+// How many times longer, less one, what fills L2 is on its way: one of 2 MB keeps short vectors
+// waiting as it does long ones.
+double late(const Tile& tile, const CacheSizes& caches) noexcept {
+  return std::clamp(real(caches.l2) / (2.2 * kNearBytes), tile.stretch(), 2.0) - 1;
+}
 
 // Vectors of a tile's channels in V or M, whose lines it has to itself.
 std::int64_t line_vectors(std::int64_t channels, const Tile& tile) noexcept {
   return ceil_div(round_up(channels, std::max<std::int64_t>(kLine, tile.width)), tile.width);
 }
 
-// A vector of all points of a tile, into or out of Winograd's domain.
-double transform_cycles(const Tile& tile, const WinogradBlocking& b) noexcept {
+// A vector of some points of a tile, into or out of Winograd's domain, where each of a square
+// takes so many times longer.
+double transform_cycles(double points, double longer, const Tile& tile,
+                        const WinogradBlocking& b) noexcept {
   const bool square = kWinogradVariants[b.variant].square;
-  return real(b.points()) * (square ? stretch(tile) * kTransform : tile.cycle * kTransformAlong);
+  return points * (square ? longer * kTransform : tile.cycle * kTransformAlong);
 }
 
-// A vector of a pixel's channels, where those of neighbouring pixels are `apart`.
-double transposed_cycles(std::int64_t apart, double element, const Tile& tile,
-                         const WinogradBlocking& b) noexcept {
+// A vector of a pixel's channels, where those of neighbouring pixels are `apart` in so many floats
+// of a group. What near caches do not hold is bound by L2, too: 64 channels of 56x56 11 cycles on
+// their way in, 13 out, of 14x14 4 (Xeon, AVX-512).
+double transposed_cycles(std::int64_t apart, double element, std::int64_t floats, const Tile& tile,
+                         const CacheSizes& caches, const WinogradBlocking& b) noexcept {
   if (b.grids == 1) apart *= b.columns.step;
-  return apart == 1 || apart == 2 ? kCopyVector + kTranspose : tile.width * element * tile.cycle;
+  const double longer = floats * kFloat > caches.l2 / 8 ? tile.stretch() : 1.0;
+  return apart == 1 || apart == 2 ? longer * (kCopyVector + kTranspose)
+                                  : tile.width * element * tile.cycle;
 }
 
 // Lines of tiles of an image: some are read from place and some copied, or copied first, by vectors
@@ -145,28 +151,28 @@ double share_inside(const WinogradAxis& axis, std::int64_t size) noexcept {
 
 // What it takes more to store the transformed tiles of a group of an image where L2 does not hold
 // all of a block's, or where long vectors fill it faster than it empties.
-double stored_cycles(const WinogradBlocking& b, std::int64_t tiles, const Tile& tile) noexcept {
+double stored_cycles(const WinogradBlocking& b, std::int64_t tiles) noexcept {
   const double bytes = real(b.tiles_of_image() * b.tile_bytes());
   const auto beyond = [&](std::int64_t near) {
     return std::max(0.0, 1.0 - real(near) / real(tiles)) * bytes;
   };
   return beyond(b.near_tiles) * kTileByteStored +
-         beyond(kNearBytes / b.tile_bytes()) * (stretch(tile) - 1) * kTileByteLate;
+         beyond(kNearBytes / b.tile_bytes()) * b.late * kTileByteLate;
 }
 
 // Of a group of an image, so many pixels of each tile with adjacent channels.
-double alone_cycles(const Problem& p, std::int64_t pixels, const Tile& tile,
-                    const WinogradBlocking& b) noexcept {
+double alone_cycles(const Problem& p, std::int64_t pixels, const WinogradBlocking& b) noexcept {
   if (p.groups == 1) return 0;
-  return real(b.tiles_of_image() * pixels) * (stretch(tile) - 1) * kTilePixelAlone;
+  return real(b.tiles_of_image() * pixels) * b.late * kTilePixelAlone;
 }
 
 // Of a group of an image.
-double input_cycles(const Problem& p, const Tile& tile, const WinogradBlocking& b) noexcept {
+double input_cycles(const Problem& p, const Tile& tile, const CacheSizes& caches,
+                    const WinogradBlocking& b) noexcept {
   const bool adjacent = p.x_strides[1] == 1;
   const double vectors = real(line_vectors(p.c_per_group(), tile));
   // What touches the border, or has no adjacent channels, is copied first.
-  const double alone = adjacent ? alone_cycles(p, b.points(), tile, b) : 0;
+  const double alone = adjacent ? alone_cycles(p, b.points(), b) : 0;
   double copied = 0;
   if (adjacent) {
     const double inside = share_inside(b.rows, p.h) * share_inside(b.columns, p.w);
@@ -174,19 +180,28 @@ double input_cycles(const Problem& p, const Tile& tile, const WinogradBlocking& 
   } else {
     const double columns =
         b.grids == 1 ? real(b.columns.side) : real(copied_columns(b)) / real(largest_run(b).tiles);
-    copied = real(b.rows.side) * columns * transposed_cycles(p.x_strides[3], kCopyScalar, tile, b);
+    copied = real(b.rows.side) * columns *
+             transposed_cycles(p.x_strides[3], kCopyScalar, p.c_per_group() * p.h * p.w, tile,
+                               caches, b);
   }
-  return real(b.tiles_of_image()) * vectors * (transform_cycles(tile, b) + copied) + alone +
+  const double transform = transform_cycles(real(b.points()), 1 + b.late, tile, b);
+  return real(b.tiles_of_image()) * vectors * (transform + copied) + alone +
          lines_of_image(b) * (adjacent ? 3 : 2 * vectors) * tile.cycle * kTileLine;
 }
 
-double store_cycles(const Problem& p, const Tile& tile, const WinogradBlocking& b) noexcept {
+double store_cycles(const Problem& p, const Tile& tile, const CacheSizes& caches,
+                    const WinogradBlocking& b) noexcept {
   const bool adjacent = p.y_strides[1] == 1;
   const std::int64_t pixels = b.rows.m * b.columns.m;
   const double outputs = real(pixels);
-  const double alone = adjacent ? alone_cycles(p, pixels, tile, b) : 0;
-  double vector = transform_cycles(tile, b) + outputs * kStoreVector / 2;
-  if (!adjacent) vector += outputs * transposed_cycles(p.y_strides[3], kStoreScalar, tile, b);
+  const double alone = adjacent ? alone_cycles(p, pixels, b) : 0;
+  // 64 channels by F(4 x 4, 3 x 3) 160 cycles, by F(2 x 2, 5 x 5) 90 (Xeon, AVX2).
+  const double points = real(b.points()) / 2 + outputs;
+  double vector = transform_cycles(points, tile.stretch(), tile, b) + outputs * kStoreVector / 2;
+  if (!adjacent) {
+    vector += outputs * transposed_cycles(p.y_strides[3], kStoreScalar,
+                                          p.k_per_group() * p.oh * p.ow, tile, caches, b);
+  }
   return real(b.tiles_of_image() * line_vectors(p.k_per_group(), tile)) * vector + alone +
          lines_of_image(b) * real(b.panels * (adjacent ? 1 : 2)) * tile.cycle * kTileLine;
 }
@@ -208,7 +223,7 @@ void count_cycles(const Problem& p, bool owned, const Tile& tile, const CacheSiz
   const double waits = std::max(0.0, products - multiply_adds);
   b.fma_cycles = products - (1 - kWait) * waits;
 
-  b.input_cycles = groups * input_cycles(p, tile, b);
+  b.input_cycles = groups * input_cycles(p, tile, caches, b);
   const double weight_vectors =
       groups * real(p.c_per_group()) * real(b.panels * tile.nr / tile.width);
   double far_cycles = 0;  // for what comes from beyond the near caches, and gemm does not read
@@ -217,7 +232,7 @@ void count_cycles(const Problem& p, bool owned, const Tile& tile, const CacheSiz
     const double bytes = weight_vectors * real(b.points() * tile.width * kFloat);
     b.weight_cycles = bytes < kNearWeights ? 0.0 : bytes * cycle * kWeightByteFar;
     if (bytes > real(caches.l2)) {
-      b.weight_cycles += bytes * cycle * (stretch(tile) - 1) * kWeightByteLate;
+      b.weight_cycles += bytes * cycle * b.late * kWeightByteLate;
     }
     // While the last ones are multiplied.
     again = std::max(0.0, b.weight_cycles - b.fma_cycles / blocks);
@@ -225,15 +240,15 @@ void count_cycles(const Problem& p, bool owned, const Tile& tile, const CacheSiz
     far_cycles = std::max(0.0, added - waits);
   } else {
     again = b.weight_cycles =
-        weight_vectors * real(b.points() + p.taps()) * stretch(tile) * kTransformWeight;
+        weight_vectors * real(b.points() + p.taps()) * tile.stretch() * kTransformWeight;
     const double v_bytes = real(tiles * b.tile_bytes());
     if (v_bytes > real(caches.l2 * 2)) {
       far_cycles = groups * blocks * v_bytes * real(b.panels) * kTileByteFar;
     }
   }
-  b.pack_cycles = b.input_cycles + groups * stored_cycles(b, std::min(of_image, b.tiles), tile) +
+  b.pack_cycles = b.input_cycles + groups * stored_cycles(b, std::min(of_image, b.tiles)) +
                   blocks * (again + groups * cycle * kTileBlock) + far_cycles;
-  b.store_cycles = groups * store_cycles(p, tile, b);
+  b.store_cycles = groups * store_cycles(p, tile, caches, b);
 }
 
 }  // namespace
@@ -283,6 +298,7 @@ WinogradBlocking choose_winograd(const Problem& p, int variant, bool owned, cons
   // An odd number of lines between tiles, as between the rows of any A.
   b.pitch = winograd_point_stride(p.c_per_group());
   b.near_tiles = caches.l2 / b.tile_bytes();
+  b.late = late(tile, caches);
   const std::int64_t most = most_tiles(p, owned, tile, caches, b);
   b.tiles = even_tiles(most, b.columns);
   cut_patches(p, tile, caches, b);
@@ -310,7 +326,7 @@ void split_for_threads(const Problem& p, const Tile& tile, int threads,
     const double of_tiles = real(t) / real(b.tiles_of_image()) / real(p.groups);
     const double of_panels = real(k) / real(panels);
     const double one = product_cycles(p, b, t, std::min(k * tile.nr, p.k_per_group()), tile) +
-                       (b.input_cycles + real(p.groups) * stored_cycles(b, t, tile)) * of_tiles +
+                       (b.input_cycles + real(p.groups) * stored_cycles(b, t)) * of_tiles +
                        b.weight_cycles / real(p.groups) * of_panels +
                        b.store_cycles * of_tiles * of_panels + tile.cycle * kTileBlock;
     const double time = (real(ceil_div(blocks, threads)) + kLastBlock) * one;
