@@ -88,7 +88,11 @@ class Candidate {
         real(b_.lanes == Lanes::pixels ? ceil_div(pixels_, b_.tile.width) * channels_
                                        : ceil_div(channels_, b_.tile.width) * pixels_) *
         kStoreVector;
-    if (unit != 1) b_.store_cycles += scattered();
+    if (unit != 1) {
+      b_.store_cycles += b_.lanes == Lanes::channels
+                             ? scatter_cycles(pixels_, channels_, b_.tile.width)
+                             : scatter_cycles(channels_, pixels_, b_.tile.width);
+    }
     // Of sums in L2; those of taps are with their calls.
     const std::int64_t waits = b_.form == PixelForm::taps ? 0 : ceil_div(depth_, b_.kc) - 1;
     b_.store_cycles += real(waits * pixels_ * channels_) / b_.tile.width * kCopyVector;
@@ -122,8 +126,14 @@ class Candidate {
   }
 
   // Of a window's depth, at least; what wider tiles take beyond their steps is fitted with theirs.
+  // Tall tiles begin anew behind other groups' channels: 16 groups of 8 to 16, 9x9 at 24x24, 4
+  // images, from patches: 5270 -> 3420 us (Xeon, AVX-512).
   std::int64_t stretches() const noexcept {
-    return b_.form == PixelForm::rows || channels_ > b_.tile.width ? 1 : p_.window.kernel_size.h;
+    if (b_.form == PixelForm::rows) return 1;
+    const Pair kernel = p_.window.kernel_size;
+    const bool apart = b_.form == PixelForm::in_place && p_.x_strides[3] != p_.c_per_group();
+    return (channels_ > b_.tile.width ? 1 : kernel.h) *
+           (apart && !b_.tile.straddles() ? kernel.w : 1);
   }
 
   // Of tiles over windows that end at multiples of `panel`, and where other columns of taps are in
@@ -151,17 +161,6 @@ class Candidate {
     const bool together = panel == pixels_ || b_.tile.straddles();  // tiles over short rows
     const std::int64_t height = together ? cut(panel, b_.tile.mr).height : 1;
     return cycles * share_of_rows_inside(p_, (height - 1) / p_.ow + 1);
-  }
-
-  // Of results whose lanes are apart in y, by blocks of a vector by a vector, the last of which
-  // takes masks. Those of kMaxWidth take no time.
-  double scattered() const noexcept {
-    const std::int64_t width = b_.tile.width;
-    const std::int64_t along = b_.lanes == Lanes::channels ? pixels_ : channels_;
-    const std::int64_t across = b_.lanes == Lanes::channels ? channels_ : pixels_;
-    const std::int64_t masked = width < kMaxWidth ? along % width : 0;
-    return real(ceil_div(across, width)) *
-           (real(round_up(along, width)) * kScatter + real(width * masked) * kStoreScalar);
   }
 
   // A panel of B is read in one sweep by every tile, which comes from L2 as fast as from L1:
@@ -264,6 +263,9 @@ class Candidate {
     }
     b_.pack_cycles = real(ceil_div(pixels_, b_.tile.nr) * depth_) * extra;
     // A panel that the image's end leaves, and one that a first tile packs.
+    if (pixels_ % b_.tile.nr != 0) {
+      b_.pack_cycles += real(depth_) * (b_.tile.nr * kCopyVector / b_.tile.width + kRun * cycle_);
+    }
     b_.pack_elements = (b_.copies ? 2 : 1) * b_.tile.nr * b_.kc;
     return true;
   }
@@ -492,7 +494,7 @@ Blocking choose_blocking(const Problem& p, const Tiles& tiles, const CacheSizes&
     for (const Lanes lanes : {Lanes::pixels, Lanes::channels}) {
       for (const PixelForm form : {PixelForm::columns, PixelForm::rows, PixelForm::patch,
                                    PixelForm::in_place, PixelForm::taps}) {
-        if (form == PixelForm::taps && !finite) continue;
+        if (form == PixelForm::taps && !finite && !windows_inside(p)) continue;
         Blocking blocking;
         if (!make_blocking(p, *set, caches, lanes, form, blocking)) continue;
         // Taps in the padding are passed over if weights are finite: then nothing is copied here.
