@@ -45,8 +45,10 @@ bool fills_vectors(const Window& window, std::int64_t in_per_group, std::int64_t
 // Pixels of their tile, and columns that such layers have at least.
 std::int64_t broadcast_pixels(const Tile& tile) noexcept;
 
-// One plane to one, whose weights lie as a merged group's do.
-inline bool is_plane(const Problem& problem) noexcept { return problem.c == 1 && problem.k == 1; }
+// One plane to one, or to some with adjacent columns, whose weights lie as a merged group's do.
+inline bool is_plane(const Problem& p) noexcept {
+  return p.c == 1 && (p.k == 1 || p.y_strides[3] == 1);
+}
 
 // False if the kernel does not serve the problem.
 bool choose_depthwise(const Problem& problem, const Tile& tile, const CacheSizes& caches,

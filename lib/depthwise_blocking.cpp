@@ -204,14 +204,13 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   // Loads are their bound, but of long vectors, of which one serves nine taps, unless they are
   // repeated (32 channels by 2, 3x3 by 2 at 56x56 30 us, repeated 58), and of wide filters.
   // Dense 3x3 of 8 channels at 112x112 55 -> 34 us, which was direct (Xeon, AVX-512).
-  const bool waits = kernel.w == 3 && !transposed && (repeated || tile.width < kMaxWidth);
+  const bool slow = transposed && tile.one_permutation();
+  const bool waits = kernel.w == 3 ? !transposed && (repeated || tile.width < kMaxWidth) : slow;
   const double shared = own && !waits ? kFma : std::max(kFma, kTapShared * tile.cycle);
   // With two long FMAs a cycle a permutation takes the turn of one, which in place waits less for
   // pixels (8 images, 32 groups of 8 at 14x14, NCHW, by direct 1030 -> 720 us, Xeon, AVX-512).
   const bool straddles = tile.width % p.k_per_group() != 0;
-  const double alone = straddles                           ? kFmaStraddled
-                       : transposed && tile.two_long_fma() ? 2 * kFma
-                                                           : kFmaSpread;
+  const double alone = straddles ? kFmaStraddled : slow ? 2 * kFma : kFmaSpread;
   // Of one input a permutation for nine taps costs each of them as much as a load of its own: 33
   // channels by 7, 3x3 at 49x49, NHWC, by direct 389 -> 235 us (Xeon, AVX-512).
   const bool once = spreads_once(p, tile, b);
@@ -221,20 +220,21 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
   b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * step;
   b.pack_cycles = pointer_cycles(p, b);
-  if (repeated) b.pack_cycles += real(p.h * p.w * ceil_div(p.k, tile.width)) * kRepeat;
+  // Rows that strides leave out are not copied.
+  const std::int64_t rows = std::min(p.h, row_blocks(p, b) * rows_of(p, b.rows));
+  if (repeated) b.pack_cycles += real(rows * p.w * ceil_div(p.k, tile.width)) * kRepeat;
   b.store_cycles = vectors * kStoreVector;
   if (transposed) {
     // Of groups beside two long FMAs a cycle that takes longer, more so beyond three quarters of
     // L2: 16 of 8, NCHW, 1x1 by 2 at 28x28, by direct: 30 -> 23 us, 21 of 8, 3x3 by 2 at 56x56,
     // 616 -> 388 (Xeon, AVX-512).
-    const bool slow = p.k_per_group() > 1 && tile.two_long_fma();
     const double longer = !slow ? 1.0 : is_far(p, 4 * p.n, 3, caches) ? 2.0 : 1.3;
     const double pixel = kTransposePixel * longer;
-    b.pack_cycles += real(p.h * p.w * ceil_div(p.c, tile.width)) * pixel;
+    b.pack_cycles += real(rows * p.w * ceil_div(p.c, tile.width)) * pixel;
     b.store_cycles += vectors * pixel;
   } else {
     b.pack_cycles += block_cycles(p, tile, b);
-    if (b.copied) b.pack_cycles += real(p.h * p.w * ceil_div(p.c, tile.width)) * kCopyVector;
+    if (b.copied) b.pack_cycles += real(rows * p.w * ceil_div(p.c, tile.width)) * kCopyVector;
     // Part of a vector; those of kMaxWidth have masks that take no time, shorter ones store it in
     // pieces of 4, 2 and 1 lanes (12 channels, 3x3 at 112x112, by direct 128 -> 85 us, Xeon, AVX2).
     // What is spread takes longer by as much (3 groups of 2 at 35x35, by direct 12 -> 6 us).

@@ -113,8 +113,11 @@ double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
     const double vector = near + std::max(0.0, streamed - near) * again;
     const double taken = real(rows) * wide;
     const bool finds = real(channels_in * kLine * kFloat) * (taken + 1) <= real(caches.l1);
-    const double far = level * cycle * loads / (finds ? real(kernel.w) : 1.0);
-    const double page = once ? kPlane : 0.0;
+    const double far = level * cycle * loads *
+                       (kernel.w == 1 ? 0.5
+                        : finds       ? 1.0 / real(kernel.w)
+                                      : tile.stretch());
+    const double page = once && bytes > caches.l1 * 3 / 4 ? kPlane : 0.0;
     const double fma = taken * vector;
     const double latency = kFmaLatency * cycle;
     const double chained = fma < latency ? latency : std::max(fma, kChained * latency);
