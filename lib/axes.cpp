@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "axes.hpp"
 
+#include <numeric>
+
 #include "geometry.hpp"
+#include "integers.hpp"
 #include "taps.hpp"
 
 namespace fastconv {
@@ -22,6 +25,18 @@ std::array<Axis, 4> axes_of(const Problem& p) noexcept {
   return {Axis{p.n, p.n}, Axis{p.c, p.k},
           Axis{p.h, p.oh, kernel.h, stride.h, dilation.h, padding.top, padding.bottom},
           Axis{p.w, p.ow, kernel.w, stride.w, dilation.w, padding.left, padding.right}};
+}
+
+// What windows read of an axis: one element of every `step`, from `first` on, where strides and
+// dilations are multiples of it. Other padding than zeros has elements of its own.
+struct Visited {
+  std::int64_t step, first;
+};
+Visited visited(const Axis& a, const Window& window) noexcept {
+  const bool zeros = window.padding_mode == PaddingMode::zeros || !window.padding.any();
+  const std::int64_t step = a.kernel > 1 && zeros ? std::gcd(a.stride, a.dilation) : 1;
+  const std::int64_t first = (step - a.before % step) % step;
+  return step <= a.size ? Visited{step, first} : Visited{1, 0};
 }
 
 // Pixels with adjacent channels have no direction of their own. 1x7 at 17x17, 192 channels 1305 ->
@@ -52,10 +67,22 @@ Axes useful_axes(const Problem& p) noexcept {
 }
 
 Problem permuted(const Problem& p, const Axes& axes) noexcept {
-  const auto sides = axes_of(p);
+  auto sides = axes_of(p);
+  Problem q = p;
+  q.x_strides = permuted(p.x_strides, axes);
+  q.y_strides = permuted(p.y_strides, axes);
+  for (std::size_t i = 2; i < 4; ++i) {
+    Axis& a = sides[axes[i]];
+    const auto [step, first] = visited(a, p.window);
+    a.size = ceil_div(a.size - first, step);
+    a.stride /= step;
+    a.dilation /= step;
+    a.before = ceil_div(a.before, step);
+    a.after = ceil_div(a.after, step);
+    q.x_strides[i] *= step;
+  }
   const Axis& rows = sides[axes[2]];
   const Axis& columns = sides[axes[3]];
-  Problem q = p;
   q.n = sides[axes[0]].size;
   q.h = rows.size;
   q.oh = rows.output;
@@ -65,9 +92,16 @@ Problem permuted(const Problem& p, const Axes& axes) noexcept {
   q.window.stride = {rows.stride, columns.stride};
   q.window.dilation = {rows.dilation, columns.dilation};
   q.window.padding = {rows.before, rows.after, columns.before, columns.after};
-  q.x_strides = permuted(p.x_strides, axes);
-  q.y_strides = permuted(p.y_strides, axes);
   return q;
+}
+
+std::int64_t first_visited(const Problem& p, const Axes& axes) noexcept {
+  const auto sides = axes_of(p);
+  std::int64_t offset = 0;
+  for (const std::size_t i : {axes[2], axes[3]}) {
+    offset += visited(sides[i], p.window).first * p.x_strides[i];
+  }
+  return offset;
 }
 
 Dims<4> permuted(const Dims<4>& strides, const Axes& axes) noexcept {

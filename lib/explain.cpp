@@ -262,8 +262,8 @@ Explanation explain(const PlanState& state) noexcept {
   }
   out.line("algorithm: %s (%s): %s\n", name(state.algorithm),
            state.chosen ? "chosen by the library" : "asked for by name", meaning(state.algorithm));
-  if (state.axes != Axes{0, 1, 2, 3}) {
-    const Problem& q = state.problem;
+  const Problem& q = state.problem;
+  if (state.axes != Axes{0, 1, 2, 3} || q.h != state.asked.h || q.w != state.asked.w) {
     out.line("seen as: x %lldx%lldx%lldx%lld, kernel %lldx%lld\n", ll(q.n), ll(q.c), ll(q.h),
              ll(q.w), ll(q.window.kernel_size.h), ll(q.window.kernel_size.w));
   }

@@ -89,13 +89,19 @@ Status choose(const Tiles& tiles, bool merged, bool finite,
   const Best direct_sums = best;
   best = Best();
   for (int i = 0; i < kWinogradCount; ++i) {
-    if (!packed[i].allowed) continue;
+    if (!packed[i].allowed || p.window.stride.h > 1 || p.window.stride.w > 1) continue;
     const WinogradBlocking blocking =
         choose_winograd(p, i, packed[i].weights != nullptr, state.tile, caches);
     consider(kWinogradVariants[i].algorithm, blocking.cycles());
     if (state.winograd.variant < 0 || blocking.cycles() < state.winograd.cycles()) {
       state.winograd = blocking;
     }
+  }
+  if (winograd_size(asked) != 0 && state.winograd.variant < 0) {
+    return fail(StatusCode::unsupported,
+                "algorithm: %s takes strides above 1 on images no smaller than they are, got "
+                "%lld x %lld",
+                name(asked), ll(p.h), ll(p.w));
   }
   bool winograd = best.cycles < direct_sums.cycles;
   if (any && state.winograd.variant >= 0 && state.asked.n > 1) {
@@ -203,6 +209,7 @@ Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan,
   const bool empty = state.asked.n == 0;
   if (uses_panels(asked) && !empty) state.axes = useful_axes(state.asked);
   state.problem = permuted(state.asked, state.axes);
+  state.x_offset = first_visited(state.asked, state.axes);
   if (uses_panels(asked) && !empty) {
     FASTCONV_TRY(choose(tiles, packed_->merged, packed_->finite, packed_->winograd, asked, state));
     share_among_threads(threads, *find_engine(state.algorithm), state);

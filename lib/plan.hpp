@@ -18,8 +18,9 @@ struct PlanState {
   // Of the weights it was made for, or 0. Not their address, which the next layer may get.
   std::uint64_t layer_id = 0;
   Problem asked;
-  Axes axes{0, 1, 2, 3};  // of x and y as an engine sees them
-  Problem problem;        // with these axes
+  Axes axes{0, 1, 2, 3};      // of x and y as an engine sees them
+  Problem problem;            // with these axes
+  std::int64_t x_offset = 0;  // floats to the first pixel of it
   Algorithm algorithm = Algorithm::automatic;
   bool chosen = false;  // by the library rather than by name
   Isa isa = Isa::generic;

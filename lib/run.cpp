@@ -155,17 +155,18 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
     const float* transformed = winograd_size(state.algorithm) != 0
                                    ? packed_->winograd[state.winograd.variant].weights
                                    : nullptr;
-    Job job{state,
-            *engine,
-            {state.problem, *packed_->table, x.data, packed_->weights, packed_->lanes_per_group,
-             packed_->finite, packed_->bias, y.data, options.residual.data,
-             permuted(residual_strides, state.axes), state.epilogue, transformed, packed_->narrow},
-            state.tasks,
-            workspace,
-            flush,
-            {0},
-            {0},
-            {0}};
+    Job job{
+        state,
+        *engine,
+        {state.problem, *packed_->table, x.data + state.x_offset, packed_->weights,
+         packed_->lanes_per_group, packed_->finite, packed_->bias, y.data, options.residual.data,
+         permuted(residual_strides, state.axes), state.epilogue, transformed, packed_->narrow},
+        state.tasks,
+        workspace,
+        flush,
+        {0},
+        {0},
+        {0}};
     if (options.parallel_for.run != nullptr && state.slots > 1) {
       options.parallel_for.run(options.parallel_for.context, state.tasks, state.slots, Job::run,
                                &job);

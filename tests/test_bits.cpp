@@ -42,6 +42,7 @@ constexpr Case kCases[] = {
     {"mb2ic5ih31iw44oc40kh3kw4sh3sw2ph2pw3"},
     {"mb2g2ic32ih21iw33oc66kh3kw3sh2sw3ph3pw1dh1dw2", PaddingMode::reflect},
     {"mb2g3ic96ih8oc51kh3ph2dh1"},
+    {"mb2ic37ih14iw23oc33kh3kw3sh2sw4ph1pw3dh1dw5"},
     {"mb1ic64ih6oc64kh3ph0"},
     // Taps whole rows of which lie in the padding, for some tiles, k-blocks or outputs all of them.
     {"mb1ic300ih16oc33kh3ph6dh5"},

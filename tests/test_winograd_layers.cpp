@@ -3,6 +3,7 @@
 // values, and who may have it.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fastconv/thread_pool.hpp>
 #include <limits>
@@ -128,6 +129,45 @@ TEST_SUITE("winograd") {
       copy(x.view(), moved_x);
       REQUIRE(layer.run(moved_x, moved_y).ok());
       CHECK(compare_bits(moved_y, together.view()).none());
+    });
+  }
+
+  TEST_CASE("strides that divide dilations leave out rows and columns of the image") {
+    for_each_variant([](const LayerOptions& options, Layout layout) {
+      for (const std::int64_t padding : {0, 2, 3}) {
+        Conv2d conv = conv_of(20, 24, 3, padding);
+        conv.stride = {2, 3};
+        conv.dilation = {4, 3};
+        const Problem problem = problem_of(conv, 2, 17, 22);
+        const Tensor x(layout, {2, 20, 17, 22}), weights(Layout::nchw, {24, 20, 3, 3});
+        const Dims<4> shape{2, 24, problem.oh, problem.ow};
+        const Tensor y(layout, shape), expected(layout, shape);
+        fill_floats(x.view(), 1);
+        fill_floats(weights.view(), 2);
+        const auto run = [&](const Conv2d& c, const ConstTensorView& from, const Tensor& to) {
+          Layer layer;
+          REQUIRE(Layer::create(c, weights.view(), nullptr, options, layer).ok());
+          REQUIRE(layer.run(from, to.view()).ok());
+        };
+        run(conv, x.view(), y);
+        Conv2d dense = conv;
+        dense.stride = 1;
+        dense.dilation = {2, 1};
+        ConstTensorView visited = x.view();
+        const auto leave_out = [&](std::size_t axis, std::int64_t step, std::int64_t reach,
+                                   std::int64_t& before, std::int64_t& after) {
+          const std::int64_t first = (step - padding % step) % step;
+          visited.data += first * visited.strides[axis];
+          visited.strides[axis] *= step;
+          visited.shape[axis] = (visited.shape[axis] - first + step - 1) / step;
+          before = (padding + first) / step;
+          after = std::max<std::int64_t>(0, shape[axis] + reach - visited.shape[axis] - before);
+        };
+        leave_out(2, 2, 4, dense.padding.top, dense.padding.bottom);
+        leave_out(3, 3, 2, dense.padding.left, dense.padding.right);
+        run(dense, visited, expected);
+        CHECK(compare_bits(y.view(), expected.view()).none());
+      }
     });
   }
 

@@ -106,8 +106,16 @@ double magnitude_at(const ConstTensorView& view, const Dims<4>& index) {
 
 }  // namespace
 
-std::vector<double> winograd_error_bounds(const Conv2d& d, const ConstTensorView& x,
+std::vector<double> winograd_error_bounds(const Conv2d& d, const ConstTensorView& padded,
                                           const ConstTensorView& weights, int m) {
+  // Strides, which divide dilations, leave out rows and columns.
+  ConstTensorView x = padded;
+  const auto leave_out = [&](std::size_t axis, std::int64_t step) {
+    x.shape[axis] = (x.shape[axis] + step - 1) / step;
+    x.strides[axis] *= step;
+  };
+  leave_out(2, d.stride.h);
+  leave_out(3, d.stride.w);
   const Pair kernel = d.kernel_size;
   const Matrices rows = matrices_of(m, kernel.h), columns = matrices_of(m, kernel.w);
   const Pair size{rows.m, columns.m};
@@ -115,7 +123,7 @@ std::vector<double> winograd_error_bounds(const Conv2d& d, const ConstTensorView
   const std::int64_t points = side.h * side.w;
   const std::int64_t channels = weights.shape[1];
   const std::int64_t out_channels = weights.shape[0];
-  const std::int64_t dh = d.dilation.h, dw = d.dilation.w;
+  const std::int64_t dh = d.dilation.h / d.stride.h, dw = d.dilation.w / d.stride.w;
   const std::int64_t oh = x.shape[2] - (kernel.h - 1) * dh;
   const std::int64_t ow = x.shape[3] - (kernel.w - 1) * dw;
   // Transformed weights and, of one tile, inputs: `points` numbers for each channel.

@@ -24,10 +24,11 @@ enum class Algorithm : std::int32_t {
   // with AVX-512. Anything else is refused as unsupported, and so is what is neither and not padded
   // with zeros: what wide vectors take, narrow ones may not.
   depthwise,
-  // Winograd's minimal filtering for 3x3 kernels of stride 1, in tiles of 2x2, 4x4 or 6x6
-  // outputs: 2.25, 4 and 5.06 times fewer multiplications, and about 0.7, 2 and 8 times the
-  // rounding error of `gemm`. f2 takes 5x5, too, in tiles of 2x2, and 1x5 and 5x1, in tiles of 2;
-  // f4 takes 1x3 and 3x1 in tiles of 4: 2.78, 1.67 and 2 times fewer, about 1.5 times the error.
+  // Winograd's minimal filtering for 3x3 kernels of stride 1, or one that divides the dilation
+  // where padding is zeros, in tiles of 2x2, 4x4 or 6x6 outputs: 2.25, 4 and 5.06 times fewer
+  // multiplications, and about 0.7, 2 and 8 times the rounding error of `gemm`. f2 takes 5x5, too,
+  // in tiles of 2x2, and 1x5 and 5x1, in tiles of 2; f4 takes 1x3 and 3x1 in tiles of 4: 2.78, 1.67
+  // and 2 times fewer, about 1.5 times the error.
   // Refused with `strict`, and as unsupported for other kernels and for dilations from 2^30 on.
   // `automatic` takes f4, or f2, where it wins. (Lavin and Gray, Fast Algorithms for Convolutional
   // Neural Networks, CVPR 2016.)
