@@ -136,33 +136,6 @@ class Candidate {
            (apart && !b_.tile.straddles() ? kernel.w : 1);
   }
 
-  // Of tiles over windows that end at multiples of `panel`, and where other columns of taps are in
-  // the padding if they are cut there, with the taps that are multiplied if the weights are finite.
-  double window_cycles(std::int64_t panel) const noexcept {
-    const bool zeros = p_.window.padding_mode == PaddingMode::zeros;
-    const bool alike = tap_columns_inside(p_, 0).until >= p_.ow;
-    const std::int64_t kernel_w = p_.window.kernel_size.w;
-    const std::int64_t least = b_.cuts_columns ? column_cut(p_, b_.tile.mr) : p_.ow;
-    double cycles = 0;
-    for (std::int64_t column = 0, next = p_.ow; column < p_.ow; column = next) {
-      std::int64_t taps = kernel_w;
-      if (zeros && (b_.cuts_columns || alike)) {
-        const TapRange first = tap_columns_inside(p_, column);
-        next = std::min(p_.ow, std::max(first.until, column + least));
-        taps = std::max<std::int64_t>(0, first.end - tap_columns_inside(p_, next - 1).begin);
-      }
-      const std::int64_t columns = next - column;
-      const bool cut = columns < p_.ow;
-      cycles +=
-          tile_cycles(depth_ / kernel_w * taps, p_.oh * columns, channels_, cut ? columns : panel,
-                      b_.tile, cut ? p_.window.kernel_size.h * taps : stretches());
-    }
-    if (!zeros) return cycles;
-    const bool together = panel == pixels_ || b_.tile.straddles();  // tiles over short rows
-    const std::int64_t height = together ? cut(panel, b_.tile.mr).height : 1;
-    return cycles * share_of_rows_inside(p_, (height - 1) / p_.ow + 1);
-  }
-
   // A panel of B is read in one sweep by every tile, which comes from L2 as fast as from L1:
   // carrying sums from k-block to k-block costs more. But small tiles take more than L2 gives, and
   // both panels have to stay in L1: 2560 to 1280 at 16x16, NCHW, 13.0 -> 11.9 ms (Xeon, AVX-512).
@@ -275,7 +248,7 @@ class Candidate {
     block_packed(b_.tile.mr);
     b_.pack_elements = b_.pack_block * b_.pitch;
     b_.cuts_columns = cuts_columns(p_, b_.tile.mr);
-    b_.fma_cycles = window_cycles(pixels_);
+    b_.fma_cycles = window_cycles(p_, b_, pixels_, stretches());
     const bool touching = p_.x_strides[3] == p_.c_per_group() && p_.window.dilation.w == 1;
     const std::int64_t stretches = touching ? p_.window.kernel_size.h : p_.taps();
     // Through L2, which long vectors take no faster.
@@ -341,7 +314,7 @@ class Candidate {
         p_.taps() == 1 && (b_.form == PixelForm::patch || p_.window.stride.h * p_.x_strides[2] ==
                                                               p_.ow * p_.window.stride.w * pitch);
     const std::int64_t panel = follow || b_.tile.straddles() ? b_.pixel_block : columns;
-    b_.fma_cycles = window_cycles(panel);
+    b_.fma_cycles = window_cycles(p_, b_, panel, stretches());
     return true;
   }
 
