@@ -108,13 +108,18 @@ void pack_planes(const RegionArguments& arguments) {
   const std::int64_t row_pitch = arguments.phase_count * arguments.pitch;
   // Adjacent channels are read together, others one after the other.
   const bool together = p.x_strides[1] == 1 && step > 1;
+  // Of a stretch of columns those that a stride visits; a division is felt on tiny images.
+  const auto visited = [&](std::int64_t columns) {
+    const std::int64_t by = p.window.stride.w;
+    return by == 1 ? columns : (columns + by - 1) / by;
+  };
   const std::int64_t at_once = together ? arguments.channels : 1;
   for (std::int64_t k = 0; k < arguments.phase_count; ++k) {
     const std::int64_t first = left + arguments.phases[k];
-    const std::int64_t count = (arguments.columns - arguments.phases[k] + stride.w - 1) / stride.w;
+    const std::int64_t count = visited(arguments.columns - arguments.phases[k]);
     // Columns [begin, end) of the phase lie in the image.
-    std::int64_t begin = first >= 0 ? 0 : (-first + stride.w - 1) / stride.w;
-    std::int64_t end = first < p.w ? (p.w - 1 - first) / stride.w + 1 : 0;
+    std::int64_t begin = first >= 0 ? 0 : visited(-first);
+    std::int64_t end = first < p.w ? visited(p.w - first) : 0;
     if (begin > count) begin = count;
     if (end > count) end = count;
     if (end < begin) end = begin;

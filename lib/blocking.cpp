@@ -56,12 +56,9 @@ class Candidate {
     b_.kc = even_block(depth_, kc_limit(), 1);
     b_.channel_block = even_block(channels_, 512, weight_nr_);
     // The time of shallow tiles is their stores', which are faster in long stretches: up to 30 %
-    // for 1 to 64 channels 3x3 at 570x570. Two packed panels would leave L1. Where y is near, more
-    // sums at a time gain more: 24 to 144 1x1 at 56x56, NHWC, 151 -> 146 us (Xeon, AVX-512).
+    // for 1 to 64 channels 3x3 at 570x570. Two packed panels would leave L1.
     const std::int64_t rows_of_tiles = b_.lanes == Lanes::pixels ? channels_ : pixels_;
-    const bool is_far =
-        b_.lanes == Lanes::pixels || 2 * b_.tile.wide_mr >= b_.tile.mr || y_bytes(p_) > caches_.l2;
-    b_.wide = b_.tile.wide_mr > 0 && ((is_shallow() && is_far) || rows_of_tiles <= b_.tile.wide_mr);
+    b_.wide = b_.tile.wide_mr > 0 && (is_shallow() || rows_of_tiles <= b_.tile.wide_mr);
     const std::int64_t weight_bytes = p_.groups * round_up(channels_, weight_nr_) * depth_ * kFloat;
     b_.groups_within = p_.groups > 1 && p_.x_strides[1] == 1 && weight_bytes <= caches_.l2 / 4;
     switch (b_.form) {

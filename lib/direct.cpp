@@ -309,19 +309,6 @@ std::int64_t direct_blocks(const Problem& p, const DirectBlocking& b) noexcept {
 
 namespace {
 
-// The panels of weights that are read: of a group's few channels alone, if there are such.
-struct Panels {
-  const float* weights;
-  std::int64_t lanes, lanes_per_group;
-
-  explicit Panels(const Operands& t) noexcept
-      : weights(t.weights), lanes(t.table.nr()), lanes_per_group(t.lanes_per_group) {
-    if (t.narrow == nullptr) return;
-    weights = t.narrow;
-    lanes = lanes_per_group = t.problem.k_per_group();
-  }
-};
-
 // What all blocks have in common: where x is read, and what planes hold of it.
 void set_up(const Operands& t, const DirectBlocking& b, float* workspace, RegionArguments& planes,
             DirectArguments& d) noexcept {
@@ -358,8 +345,8 @@ void set_up(const Operands& t, const DirectBlocking& b, float* workspace, Region
   const std::int64_t channel_stride = b.in_place ? p.x_strides[1] : b.plane;
   d.row_stride = b.in_place ? p.x_strides[2] : planes.phase_count * b.pitch;
   const std::int64_t row_step = b.in_place ? 1 : b.row_step;
-  d.row_step = stride.h / row_step * d.row_stride;
-  const std::int64_t dilation_h = dilation.h / row_step;
+  d.row_step = divide(stride.h, row_step) * d.row_stride;
+  const std::int64_t dilation_h = divide(dilation.h, row_step);
   d.dense_rows = d.row_step == d.row_stride && dilation_h == 1;
   for (std::int64_t s = 0; s < kernel.w; ++s) {
     std::int64_t* of_tap = offsets + s * channels;
@@ -370,10 +357,10 @@ void set_up(const Operands& t, const DirectBlocking& b, float* workspace, Region
   }
   d.offsets = offsets;
   d.fetch = b.fetch;
-  const Panels panels(t);
-  d.weights = panels.weights;
-  d.weight_step = panels.lanes;
   d.out_channels = static_cast<int>(p.k_per_group());
+  // Of a group's few channels alone, if there are such panels.
+  d.weights = t.narrow != nullptr ? t.narrow : t.weights;
+  d.weight_step = t.narrow != nullptr ? d.out_channels : t.table.nr();
   d.epilogue = &t.epilogue;
 }
 
@@ -407,7 +394,7 @@ void direct_block(const Operands& t, const DirectBlocking& b, RegionArguments& p
     planes.x = x;
     planes.first_row = row;
     planes.first_column = column;
-    planes.rows = ((rows - 1) * stride.h + (kernel.h - 1) * dilation.h) / b.row_step + 1;
+    planes.rows = divide((rows - 1) * stride.h + (kernel.h - 1) * dilation.h, b.row_step) + 1;
     planes.columns = (columns - 1) * stride.w + (kernel.w - 1) * dilation.w + 1;
     fill_planes(t, b, planes, kept);
     d.x = planes.out;
@@ -415,7 +402,7 @@ void direct_block(const Operands& t, const DirectBlocking& b, RegionArguments& p
   d.rows = rows;
   d.columns = columns;
 
-  const Panels panels(t);
+  const std::int64_t panel_lanes = t.narrow != nullptr ? out_channels : t.lanes_per_group;
   const std::int64_t first_channel = first_group * out_channels;
   const auto at = [&](const Dims<4>& s) {
     return n * s[0] + first_channel * s[1] + row * s[2] + column * s[3];
@@ -452,7 +439,7 @@ void direct_block(const Operands& t, const DirectBlocking& b, RegionArguments& p
   }
   for (std::int64_t group = 0; group < b.groups; ++group) {
     const std::int64_t lane = (first_group + group) * t.lanes_per_group;
-    d.first_lane = (first_group + group) * panels.lanes_per_group;
+    d.first_lane = (first_group + group) * panel_lanes;
     d.bias = t.bias != nullptr ? t.bias + lane : nullptr;
     t.table.direct(d);
     d.x += p.c_per_group() * (b.in_place ? p.x_strides[1] : b.plane);
@@ -472,26 +459,29 @@ void direct(const Operands& t, const DirectBlocking& b, std::int64_t begin, std:
   const std::size_t inner = kept > 0 ? 0 : 1;
   const Dims<2> size{p.oh, p.ow}, step{b.rows, b.columns};
   Dims<2> at{0, 0};
-  std::int64_t image = 0;  // or some groups of one
+  std::int64_t n = 0, group = 0;
   if (begin > 0) {
     const std::int64_t inner_blocks = ceil_div(size[inner], step[inner]);
     const std::int64_t outer_blocks = ceil_div(size[1 - inner], step[1 - inner]);
     at[inner] = begin % inner_blocks * step[inner];
     at[1 - inner] = begin / inner_blocks % outer_blocks * step[1 - inner];
-    image = begin / inner_blocks / outer_blocks;
+    const std::int64_t part = begin / inner_blocks / outer_blocks;  // of some groups of an image
+    const std::int64_t parts = p.groups / b.groups;
+    n = part / parts;
+    group = part % parts * b.groups;
   }
   RegionArguments planes;
   DirectArguments d;
   set_up(t, b, static_cast<float*>(workspace), planes, d);
   for (std::int64_t block = begin; block < end; ++block) {
-    const std::int64_t parts = p.groups / b.groups;
-    direct_block(t, b, planes, d, image / parts, image % parts * b.groups, at[0], at[1],
-                 block > begin && at[0] > 0 ? kept : 0);
+    direct_block(t, b, planes, d, n, group, at[0], at[1], block > begin && at[0] > 0 ? kept : 0);
     if ((at[inner] += step[inner]) < size[inner]) continue;
     at[inner] = 0;
     if ((at[1 - inner] += step[1 - inner]) < size[1 - inner]) continue;
     at[1 - inner] = 0;
-    ++image;
+    if ((group += b.groups) < p.groups) continue;
+    group = 0;
+    ++n;
   }
 }
 

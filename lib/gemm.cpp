@@ -48,19 +48,19 @@ struct Grid {
   }
 
   Block operator[](std::int64_t index) const noexcept {
+    const auto place = [&](std::int64_t count) {
+      if (count == 1) return std::int64_t{0};  // a division is felt on tiny images
+      const std::int64_t at = index % count;
+      index /= count;
+      return at;
+    };
     Block block;
-    block.channel = index % channel_blocks * b.channel_block;
-    index /= channel_blocks;
-    const std::int64_t groups_within = b.groups_within ? p.groups : 1;
-    block.group = index % groups_within;
-    index /= groups_within;
-    const std::int64_t in_row = index % blocks_per_row * b.pixel_block;
-    index /= blocks_per_row;
-    block.pixel = index % rows * row_pixels + in_row;
-    index /= rows;
-    const std::int64_t groups_around = p.groups / groups_within;
-    block.group += index % groups_around;
-    block.n = index / groups_around * b.images;
+    block.channel = place(channel_blocks) * b.channel_block;
+    block.group = place(b.groups_within ? p.groups : 1);
+    const std::int64_t in_row = place(blocks_per_row) * b.pixel_block;
+    block.pixel = place(rows) * row_pixels + in_row;
+    if (!b.groups_within) block.group = place(p.groups);
+    block.n = index * b.images;
     block.channels = std::min(b.channel_block, p.k_per_group() - block.channel);
     block.pixels = std::min(b.pixel_block, row_pixels - in_row);
     return block;

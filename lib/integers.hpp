@@ -5,6 +5,10 @@
 
 namespace fastconv {
 
+// Mostly by one, where a division is felt.
+constexpr std::int64_t divide(std::int64_t a, std::int64_t b) noexcept {
+  return b == 1 ? a : a / b;
+}
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) noexcept { return (a + b - 1) / b; }
 constexpr std::int64_t round_up(std::int64_t a, std::int64_t b) noexcept {
   return ceil_div(a, b) * b;

@@ -25,7 +25,7 @@ char* align_up(void* pointer) noexcept {
 struct Job {
   const PlanState& state;
   const Engine& engine;
-  Operands operands;
+  const Operands& operands;
   std::int64_t tasks;
   char* workspace;
   bool flush_denormals;
@@ -143,7 +143,8 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
   FASTCONV_TRY(check_disjoint(from, to));
   FASTCONV_TRY(check_disjoint(from, scratch));
   FASTCONV_TRY(check_disjoint(to, scratch));
-  if (options.residual.data != nullptr || options.residual.shape != Dims<4>{}) {
+  const Dims<4>& added = options.residual.shape;
+  if (options.residual.data != nullptr || (added[0] | added[1] | added[2] | added[3]) != 0) {
     FASTCONV_TRY(check_residual(p, options.residual, to, scratch));
   }
   if (p.n == 0) return {};
@@ -155,18 +156,20 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
     const float* transformed = winograd_size(state.algorithm) != 0
                                    ? packed_->winograd[state.winograd.variant].weights
                                    : nullptr;
-    Job job{
-        state,
-        *engine,
-        {state.problem, *packed_->table, x.data + state.x_offset, packed_->weights,
-         packed_->lanes_per_group, packed_->finite, packed_->bias, y.data, options.residual.data,
-         permuted(residual_strides, state.axes), state.epilogue, transformed, packed_->narrow},
-        state.tasks,
-        workspace,
-        flush,
-        {0},
-        {0},
-        {0}};
+    const Operands operands{state.problem,
+                            *packed_->table,
+                            x.data + state.x_offset,
+                            packed_->weights,
+                            packed_->lanes_per_group,
+                            packed_->finite,
+                            packed_->bias,
+                            y.data,
+                            options.residual.data,
+                            permuted(residual_strides, state.axes),
+                            state.epilogue,
+                            transformed,
+                            packed_->narrow};
+    Job job{state, *engine, operands, state.tasks, workspace, flush, {0}, {0}, {0}};
     if (options.parallel_for.run != nullptr && state.slots > 1) {
       options.parallel_for.run(options.parallel_for.context, state.tasks, state.slots, Job::run,
                                &job);

@@ -49,7 +49,8 @@ void Tile::keep_rows_beside(std::int64_t pitch, const CacheSizes& caches) noexce
 std::int64_t tile_lanes(std::int64_t rows, std::int64_t rest, const Tile& tile) noexcept {
   if (tile.wide_mr == 0) return std::min<std::int64_t>(rest, tile.nr);
   const bool few_rows = rows <= tile.wide_mr;
-  const bool last_vector = rest <= tile.nr + tile.width && tile.mr * kFma < kFmaLatency;
+  // Of channels, whose rows are pixels: over those a first tile packs what it reads, no wide one.
+  const bool last_vector = rest <= tile.nr + tile.width && tile.straddling > 0;
   return std::min<std::int64_t>(rest, few_rows || last_vector ? 2 * tile.nr : tile.nr);
 }
 
