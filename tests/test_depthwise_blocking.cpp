@@ -64,6 +64,22 @@ TEST_SUITE("blocking") {
     CHECK(blocking("g480mb1ic480ih14oc480kh3ph1", kLong).channels == 480);
   }
 
+  TEST_CASE("depthwise: planes of five and seven rows are not transposed") {
+    const auto planes = [](const std::string& descriptor, const Tile& tile) {
+      return blocking(problem_in(parsed(descriptor), Layout::nchw), tile);
+    };
+    for (const Tile& tile : {kLong, kHalves}) {
+      for (const char* descriptor :
+           {"g240mb1ic240ih28oc240kh5ph2", "g144mb1ic144ih56oc144kh5sh2ph2",
+            "g96mb1ic96ih56oc96kh7ph3", "g576mb1ic576ih14oc576kh3sh2ph1"}) {
+        const DepthwiseBlocking b = planes(descriptor, tile);
+        CHECK(b.lanes == Lanes::pixels);
+        CHECK(b.channels % 2 == 0);
+      }
+    }
+    CHECK(planes("g128mb1ic128ih147oc128kh5ph2", kLong).rows == 112);
+  }
+
   TEST_CASE("depthwise: dilated pixels of a set are copied where it has no ways for a tile's row") {
     const std::string dilated = "g512mb1ic512ih33oc512kh3ph2dh1";
     for (const Tile& tile : {kShort, kLong, kHalves}) {
