@@ -64,6 +64,13 @@ TEST_SUITE("blocking") {
     CHECK(blocking("g480mb1ic480ih14oc480kh3ph1", kLong).channels == 480);
   }
 
+  TEST_CASE("depthwise: rows that strides leave out most of share pointers in small images") {
+    for (const Tile& tile : {kShort, kLong, kHalves}) {
+      CHECK(blocking("g672mb1ic672ih14oc672kh5sh3ph2", tile).rows == 5);
+      CHECK(blocking("g96mb1ic96ih56oc96kh5sh3ph2", tile).rows == 1);
+    }
+  }
+
   TEST_CASE("depthwise: planes of five and seven rows are not transposed") {
     const auto planes = [](const std::string& descriptor, const Tile& tile) {
       return blocking(problem_in(parsed(descriptor), Layout::nchw), tile);
