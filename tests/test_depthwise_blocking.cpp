@@ -17,6 +17,7 @@ const Tile kLong{16, 32, 14, 14, 6, false, true, true};
 const Tile kHalves{16, 32, 14, 14, 6, false, true, true, 0.5};
 
 constexpr CacheSizes kLarge{48 << 10, 2 << 20};
+constexpr CacheSizes kMedium{32 << 10, 1 << 20};
 constexpr CacheSizes kSmall{32 << 10, 512 << 10};
 
 DepthwiseBlocking blocking(const fastconv::Problem& problem, const Tile& tile,
@@ -50,7 +51,8 @@ TEST_SUITE("blocking") {
     }
     // Wider filters: where a row is more than L1 holds beside the next one.
     CHECK(!blocking("g128mb1ic128ih56oc128kh5sh2ph2", kShort).down);
-    CHECK(blocking("g128mb1ic128ih56oc128kh5sh2ph2", kShort, kSmall).down);
+    CHECK(blocking("g128mb1ic128ih56oc128kh5sh2ph2", kShort, kMedium).down);
+    CHECK(!blocking("g128mb1ic128ih56oc128kh5sh2ph2", kShort, kSmall).down);
     CHECK(!blocking("g32mb1ic32ih28oc32kh5ph2", kShort).down);
     CHECK(blocking("g32mb1ic32ih28oc32kh5ph2", kLong).down);
     CHECK(blocking("g256mb1ic256ih28oc256kh5ph2", kLong).down);
@@ -62,6 +64,10 @@ TEST_SUITE("blocking") {
     CHECK(blocking("g512mb1ic512ih14oc512kh3ph1", kLong).channels == 256);
     CHECK(blocking("g512mb1ic512ih14oc512kh3ph1", kHalves).channels == 512);
     CHECK(blocking("g480mb1ic480ih14oc480kh3ph1", kLong).channels == 480);
+    // Of five taps, from beyond L2.
+    CHECK(blocking("g192mb1ic192ih95oc192kh5sh2ph2", kShort).channels == 128);
+    CHECK(blocking("g128mb1ic128ih56oc128kh5sh2ph2", kShort, kSmall).channels == 80);
+    CHECK(blocking("g192mb1ic192ih95oc192kh5sh2ph2", kLong).channels == 192);
   }
 
   TEST_CASE("depthwise: rows that strides leave out most of share pointers in small images") {
