@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "depthwise_tiles.hpp"
 #include "epilogue.hpp"
 #include "plane_strips.hpp"
 #include "rolling_rows.hpp"
@@ -19,7 +20,15 @@ namespace {
 // it is under, about Stride / K loads an FMA. With stride 2 two loads are separated into even and
 // odd columns, which are two taps. Every output is one chain of fma in the order (r, s).
 
-// The sums of one channel.
+// Lanes of two channels as separate() leaves them.
+template <class V>
+FASTCONV_INLINE V of_both(V first, V second) noexcept {
+  V even, odd;
+  separate(first, second, even, odd);
+  return even;
+}
+
+// The sums of one channel, or of two in halves of vectors.
 template <class Form, class V = Vector<typename Form::Arch>>
 FASTCONV_INLINE void sum_plane(const PlaneArguments& d, const PlaneStrip<V>& strip,
                                const PlaneTile& tile,
@@ -51,7 +60,9 @@ FASTCONV_INLINE void sum_plane(const PlaneArguments& d, const PlaneStrip<V>& str
     V taps[K * K];
     FASTCONV_UNROLL
     for (int i = 0; i < K * K; ++i) {
-      taps[i] = Skips ? V::broadcast_once(weights + i * NR) : V::broadcast(weights[i * NR]);
+      const float* tap = weights + i * NR;
+      taps[i] = Skips ? V::broadcast_once(tap) : V::broadcast(*tap);
+      if constexpr (Form::Halves) taps[i] = of_both(taps[i], V::broadcast(tap[tile.next_weights]));
     }
     FASTCONV_UNROLL
     for (int h = 0; h < (Rows - 1) * Form::Step + K; ++h) {
@@ -59,7 +70,8 @@ FASTCONV_INLINE void sum_plane(const PlaneArguments& d, const PlaneStrip<V>& str
       if (Skips && in == nullptr) continue;
       FASTCONV_UNROLL
       for (int s = 0; s < K; ++s) {
-        if (s % Stride == 0) load_taps<Form>(d, strip, in, h, s, x);
+        const std::int64_t next = in != kZeroRow ? tile.next_x : 0;
+        if (s % Stride == 0) load_taps<Form>(d, strip, in, h, s, x, next);
         FASTCONV_UNROLL
         for (int row = 0; row < Rows; ++row) {
           const int r = h - row * Form::Step;
@@ -92,45 +104,13 @@ FASTCONV_INLINE void sum_plane(const PlaneArguments& d, const PlaneStrip<V>& str
         FASTCONV_UNROLL
         for (int row = 0; row < Rows; ++row) {
           const std::int64_t h = row * window.stride.h + r;
-          load_taps<Form>(d, strip, input(h), h, s, x);
+          load_taps<Form>(d, strip, input(h), h, static_cast<int>(s), x);
           add(V::broadcast(weights[0]), x[0], row);
           if (both) add(V::broadcast(weights[NR]), x[1], row);
         }
         if (Stride == 2 && !both) weights -= NR;
       }
     }
-  }
-}
-
-// Where the rows of a tile lie in y and in the residual.
-struct PlaneRows {
-  float* y;
-  std::int64_t y_stride;
-  const float* residual;
-  std::int64_t residual_stride;
-};
-
-template <class Arch, int Rows, int Vectors>
-FASTCONV_INLINE void finish_plane(const Epilogue& epilogue, const PlaneRows& to, int first,
-                                  int lanes, Vector<Arch> (&sum)[Rows][Vectors]) noexcept {
-  finish_tile<Arch>(
-      epilogue, to.residual,
-      [&](int i) __attribute__((always_inline)) { return (first + i) * to.residual_stride; },
-      to.y, [&](int i) __attribute__((always_inline)) { return (first + i) * to.y_stride; }, lanes,
-      sum);
-}
-
-// Of a tile that lies in memory, the rows that exist.
-template <class Arch, int Vectors>
-__attribute__((noinline)) void finish_some(const Epilogue& epilogue, const PlaneRows& to,
-                                           const float* stored, int rows, int lanes,
-                                           int last_lanes) noexcept {
-  using V = Vector<Arch>;
-  for (int i = 0; i < rows; ++i) {
-    V row[1][Vectors];
-    FASTCONV_UNROLL
-    for (int v = 0; v < Vectors; ++v, stored += V::width) row[0][v] = V::load(stored);
-    finish_plane<Arch>(epilogue, to, i, i + 1 < rows ? lanes : last_lanes, row);
   }
 }
 
@@ -159,8 +139,7 @@ __attribute__((noinline)) inline void fetch_next_strip(const PlaneArguments& d,
 template <class Form, class V = Vector<typename Form::Arch>>
 void plane_tile(const PlaneArguments& d, const PlaneStrip<V>& strip,
                 const PlaneTile& tile) noexcept {
-  using Arch = typename Form::Arch;
-  constexpr int Rows = Form::Rows, Vectors = Form::Vectors, W = V::width;
+  constexpr int Rows = Form::Rows, Vectors = Form::Vectors;
   V sum[Rows][Vectors];
   sum_plane<Form>(d, strip, tile, sum);
   if constexpr (Form::Stride == 2) {
@@ -170,69 +149,83 @@ void plane_tile(const PlaneArguments& d, const PlaneStrip<V>& strip,
       for (int v = 0; v < Vectors; ++v) sum[i][v] = join_separated(sum[i][v]);
     }
   }
-  if (tile.bias != nullptr) {
-    const V bias = V::broadcast(*tile.bias);
-    FASTCONV_UNROLL
-    for (int i = 0; i < Rows; ++i) {
-      FASTCONV_UNROLL
-      for (int v = 0; v < Vectors; ++v) sum[i][v] = sum[i][v] + bias;
-    }
-  }
   const std::int64_t apart = Form::RowsOfVector * d.problem->window.dilation.h;
-  const PlaneRows to{tile.y, apart * d.problem->y_strides[2], tile.residual,
-                     apart * d.residual_row_stride};
-  // Through memory even 5x5 and 7x7 filters take 10 to 20 % longer.
-  if constexpr (Form::K > 0) {
-    if (tile.rows == Rows && (Form::Packed || tile.last_lanes == strip.lanes)) {
-      if constexpr (Form::Packed) {
-        V head[Rows - 1][Vectors], last[1][Vectors];
-        FASTCONV_UNROLL
-        for (int i = 0; i + 1 < Rows; ++i) head[i][0] = sum[i][0];
-        last[0][0] = sum[Rows - 1][0];
-        finish_plane<Arch>(*d.epilogue, to, 0, strip.lanes, head);
-        finish_plane<Arch>(*d.epilogue, to, Rows - 1, tile.last_lanes, last);
-      } else {
-        finish_plane<Arch>(*d.epilogue, to, 0, strip.lanes, sum);
+  PlaneRows to{tile.y, apart * d.problem->y_strides[2], tile.residual,
+               apart * d.residual_row_stride};
+  if constexpr (Form::Halves) {
+    for (int c = 0; c < tile.channels; ++c) {
+      V own[Rows][Vectors];
+      FASTCONV_UNROLL
+      for (int i = 0; i < Rows; ++i) {
+        own[i][0] = sum[i][0];
+        sum[i][0] = swap_halves(sum[i][0]);
       }
-      return;
+      const float* bias = tile.bias != nullptr ? tile.bias + c * tile.next_bias : nullptr;
+      finish_channel<Form>(d, strip, tile, to, bias, own);
+      to.y += d.problem->y_strides[1];
+      if (to.residual != nullptr) to.residual += d.residual_channel_stride;
     }
+  } else {
+    finish_channel<Form>(d, strip, tile, to, tile.bias, sum);
   }
-  alignas(64) float stored[Rows * Vectors * W];
-  FASTCONV_UNROLL
-  for (int i = 0; i < Rows; ++i) {
-    FASTCONV_UNROLL
-    for (int v = 0; v < Vectors; ++v) sum[i][v].store(stored + (i * Vectors + v) * W);
-  }
-  finish_some<Arch, Vectors>(*d.epilogue, to, stored, tile.rows, strip.lanes, tile.last_lanes);
 }
 
-// A tile of a dense 3x3 filter and any number of rows: no image row is loaded twice, and sums are
+// A tile of a dense filter and any number of rows: no image row is loaded twice, and sums are
 // finished one after the other, while those of the next rows go on.
 template <class Form, class V = Vector<typename Form::Arch>>
 void rolling_strip(const PlaneArguments& d, const PlaneStrip<V>& strip,
                    const PlaneTile& tile) noexcept {
   using Arch = typename Form::Arch;
-  constexpr int Vectors = Form::Vectors, NR = kMaxVectors * V::width;
+  constexpr int K = Form::K, Stride = Form::Stride, Vectors = Form::Vectors;
+  constexpr int Channels = Form::Channels, NR = kMaxVectors * V::width;
+  constexpr int Sums = (K + Stride - 1) / Stride;
+  // Taps that registers hold beside the sums and the pixels.
+  constexpr int free = (V::registers - (Sums * Channels + Stride) * Vectors - 2) / Channels;
+  constexpr int Held = free < K * K ? free : K * K;
   const Problem& p = *d.problem;
   const std::int64_t apart = p.window.dilation.h, step = apart * p.x_strides[2];
-  V taps[9];
+  V taps[Channels][Held];
   FASTCONV_UNROLL
-  for (int i = 0; i < 9; ++i) taps[i] = V::broadcast_once(tile.weights + i * NR);
+  for (int c = 0; c < Channels; ++c) {
+    FASTCONV_UNROLL
+    for (int i = 0; i < Held; ++i) {
+      taps[c][i] = V::broadcast_once(tile.weights + c * tile.next_weights + i * NR);
+    }
+  }
   const float* in = tile.x;
   std::int64_t h = tile.top;
   const auto inside = [&](std::int64_t row) { return row >= 0 && row < p.h; };
   const auto add_row = [&](auto& sum, auto first, auto last) __attribute__((always_inline)) {
-    const float* row = inside(h) ? in : kZeroRow;
+    const bool exists = inside(h);
+    const float *row[Channels], *weights[Channels];
     FASTCONV_UNROLL
-    for (int s = 0; s < 3; ++s) {
-      V x[2][Vectors];
-      load_taps<Form>(d, strip, row, 0, s, x);
+    for (int c = 0; c < Channels; ++c) {
+      row[c] = exists ? in + c * tile.next_x : kZeroRow;
+      weights[c] = held(tile.weights + c * tile.next_weights);
+    }
+    FASTCONV_UNROLL
+    for (int s = 0; s < K; s += Stride) {
+      V x[Channels][2][Vectors];
       FASTCONV_UNROLL
-      for (int r = decltype(first)::value; r <= decltype(last)::value; ++r) {
+      for (int c = 0; c < Channels; ++c) {
+        load_taps<Form>(d, strip, row[c], 0, s, x[c]);
+      }
+      FASTCONV_UNROLL
+      for (int tap = 0; tap < Stride; ++tap) {
         FASTCONV_UNROLL
-        for (int v = 0; v < Vectors; ++v) {
-          V& to = sum[2 - r][0][v];
-          to = V::fma(taps[r * 3 + s], x[0][v], to);
+        for (int r = decltype(first)::value; r <= decltype(last)::value; r += Stride) {
+          const int i = r * K + s + tap;
+          if (s + tap >= K) continue;
+          FASTCONV_UNROLL
+          for (int c = 0; c < Channels; ++c) {
+            const V weight =
+                i < Held ? taps[c][i < Held ? i : 0] : V::broadcast(weights[c][i * NR]);
+            FASTCONV_UNROLL
+            for (int v = 0; v < Vectors; ++v) {
+              V& sums = sum[(K - 1 - r) / Stride][c][v];
+              sums = V::fma(weight, x[c][tap][v], sums);
+            }
+          }
         }
       }
     }
@@ -241,20 +234,33 @@ void rolling_strip(const PlaneArguments& d, const PlaneStrip<V>& strip,
     in += step;
     h += apart;
   };
-  PlaneRows to{tile.y, apart * p.y_strides[2], tile.residual, apart * d.residual_row_stride};
+  PlaneRows to{tile.y, p.y_strides[1], tile.residual, d.residual_channel_stride};
+  const std::int64_t y_step = apart * p.y_strides[2];
+  const std::int64_t residual_step = apart * d.residual_row_stride;
   const auto finish = [&](std::int64_t, auto& sum) __attribute__((always_inline)) {
-    if (tile.bias != nullptr) {
+    FASTCONV_UNROLL
+    for (int c = 0; c < Channels; ++c) {
       FASTCONV_UNROLL
-      for (int v = 0; v < Vectors; ++v) sum[0][v] = sum[0][v] + V::broadcast(*tile.bias);
+      for (int v = 0; v < Vectors; ++v) {
+        V& sums = sum[c][v];
+        if constexpr (Stride == 2) sums = join_separated(sums);
+        if (tile.bias != nullptr) sums = sums + V::broadcast(tile.bias[c * tile.next_bias]);
+      }
     }
-    finish_plane<Arch>(*d.epilogue, to, 0, strip.lanes, sum);
-    to.y += to.y_stride;
-    if (to.residual != nullptr) to.residual += to.residual_stride;
+    const int count = Channels > 1 ? tile.channels : 1;
+    finish_plane<Arch>(*d.epilogue, to, 0, strip.lanes, sum, count);
+    to.y += y_step;
+    if (to.residual != nullptr) to.residual += residual_step;
   };
   const bool multiplies = !d.skips_padding;
-  roll_rows<V, 1, 1, Vectors>(tile.rows, multiplies || inside(h),
-                              multiplies || inside(h + (tile.rows + 1) * apart), add_row, advance,
-                              finish);
+  if constexpr (K == 3) {
+    roll_rows<V, Stride, Channels, Vectors>(tile.rows, multiplies || inside(h),
+                                            multiplies || inside(h + (tile.rows + 1) * apart),
+                                            add_row, advance, finish);
+  } else {
+    const auto exists = [&]() { return multiplies || inside(h); };
+    roll_tall<V, K, Stride, Channels, Vectors>(tile.rows, exists, add_row, advance, finish);
+  }
 }
 
 // A strip's rows [begin, end) of every channel; those that a dilated filter visits follow each
@@ -281,7 +287,7 @@ void plane_rows(const PlaneArguments& d, const PlaneStrip<V>& strip, std::int64_
         PlaneForm<typename Form::Arch, Form::K, Form::Rows, Form::Vectors, Form::Stride, false>;
     const std::int64_t reach = Form::Stride * Form::Vectors * W + (kernel.w - 1) * dilation.w;
     if (strip.column >= 0 && strip.column + reach <= p.w) tall = flat = plane_tile<Clear>;
-  } else if constexpr (Form::Vectors == 1 && !Form::Packed) {
+  } else if constexpr (Form::Vectors == 1 && !Form::Packed && !Form::Halves) {
     flat = plane_tile<PlaneForm<typename Form::Arch, 0, 1, 1, Form::Stride>>;
   }
   // Of strips of more lines a CPU does foresee the next.
@@ -291,12 +297,27 @@ void plane_rows(const PlaneArguments& d, const PlaneStrip<V>& strip, std::int64_
   const int most = !Form::Rolls ? Form::Rows : fetches ? kPlaneRows : static_cast<int>(d.rows);
   const std::int64_t multiplier = p.k_per_group();
   std::int64_t group = d.first_channel / multiplier, in_group = d.first_channel % multiplier;
-  for (std::int64_t k = d.first_channel; k < d.first_channel + d.channels; ++k) {
-    const std::int64_t lane = group * d.lanes_per_group + in_group;
-    const float* x = d.x + group * p.x_strides[1] + strip.column;
-    PlaneTile tile;
-    tile.weights = d.weights + lane / NR * p.taps() * NR + lane % NR;
-    tile.bias = d.bias != nullptr ? d.bias + lane : nullptr;
+  const std::int64_t end_channel = d.first_channel + d.channels;
+  PlaneTile tile;
+  for (std::int64_t k = d.first_channel; k < end_channel; k += tile.channels) {
+    tile.channels = k + Form::Channels <= end_channel ? Form::Channels : 1;
+    std::int64_t x_at[Form::Channels], lanes_at[Form::Channels], weights_at[Form::Channels];
+    for (int c = 0; c < tile.channels; ++c) {
+      const std::int64_t lane = group * d.lanes_per_group + in_group;
+      x_at[c] = group * p.x_strides[1];
+      lanes_at[c] = lane;
+      weights_at[c] = lane / NR * p.taps() * NR + lane % NR;
+      if (++in_group == multiplier) {
+        in_group = 0;
+        ++group;
+      }
+    }
+    const float* x = d.x + x_at[0] + strip.column;
+    tile.next_x = x_at[tile.channels - 1] - x_at[0];
+    tile.next_bias = lanes_at[tile.channels - 1] - lanes_at[0];
+    tile.next_weights = weights_at[tile.channels - 1] - weights_at[0];
+    tile.weights = d.weights + weights_at[0];
+    tile.bias = d.bias != nullptr ? d.bias + lanes_at[0] : nullptr;
     tile.residual = nullptr;
     for (std::int64_t phase = begin; phase < end && phase < begin + dilation.h; ++phase) {
       std::int64_t rows = end - phase;
@@ -319,10 +340,6 @@ void plane_rows(const PlaneArguments& d, const PlaneStrip<V>& strip, std::int64_
         rows -= together * tile.rows;
         row += together * tile.rows * dilation.h;
       }
-    }
-    if (++in_group == multiplier) {
-      in_group = 0;
-      ++group;
     }
   }
 }
@@ -347,12 +364,26 @@ void plane_strip(const PlaneArguments& d, std::int64_t output, int lanes) noexce
   }
 }
 
+// Does a vector of output columns lie in the image but for the left half of a filter?
+template <int K, int Stride, int W>
+bool first_is_inside(const Problem& p, std::int64_t output) noexcept {
+  const std::int64_t apart = p.window.dilation.w;
+  const std::int64_t column = output * Stride - p.window.padding.left;
+  constexpr int loads = (K - 1) / Stride * Stride;
+  return column + K / 2 * apart >= 0 && column + Stride * W + loads * apart <= p.w;
+}
+
 template <class Arch, int K, int Stride>
 void plane_columns(const PlaneArguments& d) noexcept {
   constexpr int W = Vector<Arch>::width;
   const Problem& p = *d.problem;
+  // As many sums as the registers hold beside a 3x3 filter, or most of a 5x5 one; 0 goes down all
+  // rows, under masks throughout.
+  constexpr bool many = Vector<Arch>::registers == 32;
+  constexpr bool rolls = K > 0 && (K > 3 || Stride == 1) && many && Vector<Arch>::free_masks;
+  constexpr bool tall = rolls && K > 3;
   // Half a vector of four is no image's row.
-  if constexpr (K > 0 && Stride == 1 && W > 4) {
+  if constexpr (K > 0 && !tall && Stride == 1 && W > 4) {
     // Rows of x, y and the residual follow each other.
     if (2 * p.ow <= W && p.w == p.ow && p.x_strides[2] == p.w && p.y_strides[2] == p.ow &&
         p.window.dilation.h == 1 && (d.residual == nullptr || d.residual_row_stride == p.ow)) {
@@ -360,25 +391,30 @@ void plane_columns(const PlaneArguments& d) noexcept {
       return;
     }
   }
-  // As many sums as the registers hold beside a 3x3 filter, or most of a 5x5 one; 0 goes down all
-  // rows, under masks throughout.
-  constexpr bool many = Vector<Arch>::registers == 32;
-  constexpr bool rolls = K == 3 && Stride == 1 && many && Vector<Arch>::free_masks;
+  if constexpr (many && Vector<Arch>::free_masks && Stride == 2 && K == 3) {
+    if (2 * p.ow <= W) {
+      plane_strip<PlaneForm<Arch, K, kPlaneRows, 1, 2, true, true>>(d, 0, static_cast<int>(p.ow));
+      return;
+    }
+  }
   constexpr int pairs = rolls ? 0 : many ? kPlaneRows : 4, rows = K == 0 ? 4 : kPlaneRows;
   for (std::int64_t column = 0; column < p.ow;) {
     const std::int64_t left = p.ow - column;
-    const bool two = (K == 3 || K == 5) && left > W;
+    bool two = (K == 3 || K == 5 || rolls) && left > W;
+    if constexpr (tall) two = two && first_is_inside<K, Stride, W>(p, column);
     const std::int64_t most = two ? 2 * W : W;
     const int lanes = static_cast<int>(left < most ? left : most);
-    if constexpr (K == 3 || K == 5) {
+    if constexpr (K == 3 || K == 5 || rolls) {
       if (two) plane_strip<PlaneForm<Arch, K, pairs, 2, Stride>>(d, column, lanes);
     }
     // Alone a vector's sums wait for each other, but not as long as for rows that do not exist.
-    const bool roll = rolls && d.rows % rows != 0;
+    const bool roll = rolls && (tall || d.rows % rows != 0);
     if constexpr (rolls) {
       if (!two && roll) plane_strip<PlaneForm<Arch, K, 0, 1, Stride>>(d, column, lanes);
     }
-    if (!two && !roll) plane_strip<PlaneForm<Arch, K, rows, 1, Stride>>(d, column, lanes);
+    if constexpr (!tall) {
+      if (!two && !roll) plane_strip<PlaneForm<Arch, K, rows, 1, Stride>>(d, column, lanes);
+    }
     column += lanes;
   }
 }

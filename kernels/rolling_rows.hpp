@@ -61,5 +61,43 @@ FASTCONV_INLINE void roll_rows(std::int64_t rows, bool first, bool last, AddRow 
   }
 }
 
+// The same of a filter K rows high, all of whose rows are added at once: image rows that only some
+// of the output rows are under are few beside the others, if exists() tells which are not padding.
+template <class V, int K, int Stride, int M, int N, class Exists, class AddRow, class Advance,
+          class Finish>
+FASTCONV_INLINE void roll_tall(std::int64_t rows, Exists exists, AddRow add_row, Advance advance,
+                               Finish finish) noexcept {
+  constexpr int Sums = (K + Stride - 1) / Stride;
+  V sum[Sums][M][N];
+  FASTCONV_UNROLL
+  for (int i = 0; i < Sums; ++i) {
+    FASTCONV_UNROLL
+    for (int m = 0; m < M; ++m) {
+      FASTCONV_UNROLL
+      for (int n = 0; n < N; ++n) sum[i][m][n] = V::zero();
+    }
+  }
+  for (std::int64_t row = 1 - Sums; row < rows; ++row) {
+    if constexpr (Stride == 2) {
+      if (row > 1 - Sums) {
+        if (exists()) add_row(sum, Constant<1>{}, Constant<K - 1>{});
+        advance();
+      }
+    }
+    if (exists()) add_row(sum, Constant<0>{}, Constant<K - 1>{});
+    advance();
+    if (row >= 0) finish(row, sum[0]);
+    FASTCONV_UNROLL
+    for (int m = 0; m < M; ++m) {
+      FASTCONV_UNROLL
+      for (int n = 0; n < N; ++n) {
+        FASTCONV_UNROLL
+        for (int i = 1; i < Sums; ++i) sum[i - 1][m][n] = sum[i][m][n];
+        sum[Sums - 1][m][n] = V::zero();
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace fastconv::FASTCONV_LEVEL

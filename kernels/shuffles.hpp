@@ -71,6 +71,16 @@ FASTCONV_INLINE V join_separated(V v) noexcept {
   return shuffle<Joined<V::width>>(v, v, std::make_integer_sequence<int, V::width>());
 }
 
+// The second half before the first one.
+template <int Width>
+struct Swapped {
+  static constexpr int lane(int i) noexcept { return (i + Width / 2) % Width; }
+};
+template <class V>
+FASTCONV_INLINE V swap_halves(V v) noexcept {
+  return shuffle<Swapped<V::width>>(v, v, std::make_integer_sequence<int, V::width>());
+}
+
 // The even units of four floats of a, then those of b; or the odd ones.
 template <int Width, bool Odd>
 struct Quarters {

@@ -20,6 +20,9 @@ constexpr std::int64_t kLeastRows = 4;       // which are no fewer
 constexpr std::int64_t kListed = 112;        // likewise, in all rows and images of a block
 constexpr std::int64_t kChannels = 512;      // 240 in parts of 128 take 5 to 9 % longer
 constexpr std::int64_t kAcross = 256;        // where a core takes a row's before the next row's
+// Pointers that rows under larger strides than 2 may share, though they leave out most: those of
+// small images, beside which L1 has room for x (3x3 by 4 on 28x14, 960 channels, 17.0 -> 12.3 us).
+constexpr std::int64_t kFewPointers = 1024;
 
 // Channels of a block that ends with a panel of weights and with a group.
 std::int64_t whole_groups(const Problem& p, std::int64_t panel) noexcept {
@@ -76,6 +79,9 @@ bool leaves_pages(const Problem& p) noexcept {
          real(p.n) * real(p.image_elements()) * kFloat > real(kEntries * kPage);
 }
 
+// Bytes of a row that the next one finds in L1.
+std::int64_t kept_in_l1(const CacheSizes& caches) noexcept { return caches.l1 * 9 / 16; }
+
 // Do a vector's rows follow each other, or a row's vectors? The former loads less, under a 3x3
 // filter every image row once, but one line of a pixel at a time: of pixels that share sets of L1
 // the next line is evicted again where it is fetched with it, and what is far away comes slowly but
@@ -98,7 +104,7 @@ bool goes_down(const Problem& p, const Tile& tile, const CacheSizes& caches,
   // What the next row reads again. 128 channels of 56x56, 5x5 by 2: 126 -> 111 us (AVX2).
   const double across = real(b.channels) * (6 * real(stride.w) + real(kernel.w));
   const double again = across * (real(kernel.h) - real(stride.h)) * kFloat;
-  const bool stays = far && again <= real(caches.l1) * 9 / 16;
+  const bool stays = far && again <= real(kept_in_l1(caches));
   // 5x5, 256 channels of 28x28 93 -> 78 us, 768 of 7x7 13.2 -> 10.4, 32 of 28x28 9.5 -> 8.7; but
   // 512 of 28x28, batch 8, 3260 -> 4950.
   if (fast && in_place) return !stays && !aliases(p.x_strides[3]);
@@ -166,8 +172,10 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   b.lanes = Lanes::channels;
   b.transposed = transposed;
   b.repeated = repeated;
+  b.rows = std::min(ceil_div(p.oh, row_phases(p, b)), kRows);
   // Strides that leave many rows out share few.
-  b.rows = p.window.stride.h <= 2 ? std::min(ceil_div(p.oh, row_phases(p, b)), kRows) : 1;
+  const bool few_pointers = rows_of(p, b.rows) * columns_of(p, p.ow) <= kFewPointers;
+  if (p.window.stride.h > 2 && !few_pointers) b.rows = 1;
   b.pixels = std::min(p.ow, kPixels);
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
   // Where pixels crowd, what is under a tile would not stay in L1 until all of its lines have been
@@ -190,6 +198,15 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   // us, 5x5 by 2 at 96x96, 672 channels, 4.6 -> 3.6 ms (Xeon, AVX-512).
   b.fetch = b.in_place() && stride.w == 1 && fetches(p, 14, tile.width, caches);
   b.channels = block_channels(p, tile.nr, transposed || b.copied ? tile.nr : kChannels);
+  // Lines from beyond L2 come faster in their order, where L1 holds what two rows share: 5x5 by 2,
+  // 192 channels of 95x95 940 -> 740 us, of 75x75 550 -> 460, by 1, 144 of 80x80 880 -> 780 (Xeon,
+  // AVX2).
+  if (tile.width < kMaxWidth && kernel.w == 5 && !crowds(p, b) && b.in_place() &&
+      is_far(p, p.n, 2, caches)) {
+    const std::int64_t shared = (6 * stride.w + kernel.w) * (kernel.h - stride.h) * kFloat;
+    const std::int64_t most = kept_in_l1(caches) / std::max<std::int64_t>(shared, 1);
+    b.channels = std::min(b.channels, block_channels(p, tile.nr, most));
+  }
   b.down = goes_down(p, tile, caches, b);
   // The next row finds in L1 what it shares with the last: 384 channels of 28x28 111 -> 91 us, 768
   // of 14x14 36 -> 32.
@@ -287,25 +304,44 @@ DepthwiseBlocking choose_list(const Problem& p, const Tile& tile, bool transpose
   return b;
 }
 
+// Does a strip go down all rows of a block under a filter of five rows and more? Each block then
+// begins with rows that only some of its outputs need.
+bool rolls_tall(const Problem& p, const Tile& tile) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  return tile.width == kMaxWidth && kernel.h == kernel.w && stride.h == stride.w &&
+         (kernel.w == 5 || kernel.w == 7);
+}
+
 // A block's planes of x and y together fit L1; its rows are whole tiles.
 DepthwiseBlocking choose_planes(const Problem& p, const Tile& tile,
                                 const CacheSizes& caches) noexcept {
-  constexpr std::int64_t kOutputs = 4096;
+  constexpr std::int64_t kOutputs = 4096, kTallRows = 112;
   DepthwiseBlocking b;
+  const bool tall = rolls_tall(p, tile);
   b.lanes = Lanes::pixels;
   b.pixels = p.ow;
-  b.rows = std::min(p.oh, std::max(kRows, kOutputs / p.ow / kRows * kRows));
-  b.channels = std::clamp<std::int64_t>(kOutputs / (b.rows * p.ow), 1, p.k);
+  b.rows = std::max(tall ? kTallRows : kRows, kOutputs / p.ow / kRows * kRows);
+  b.rows = std::min(p.oh, b.rows);
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  // Two channels share a vector.
+  const bool halves = tile.width == kMaxWidth && kernel.h == 3 && kernel.w == 3 && stride.h == 2 &&
+                      stride.w == 2 && 2 * p.ow <= tile.width;
+  const std::int64_t together = tall || halves ? 2 : 1;
+  b.channels = std::max(kOutputs / (b.rows * p.ow) / together * together, together);
+  b.channels = std::min(p.k, b.channels);
   const bool shared = kernel.h == kernel.w && stride.h == stride.w &&
                       (kernel.w == 3 || kernel.w == 5 || kernel.w == 7);
-  const double tap = !shared ? kFma + kLoadUnaligned : stride.w == 1 ? kTapShared : kTapSeparated;
-  const double vectors = real(p.k * p.oh * ceil_div(p.ow, tile.width));
+  const double rolled = stride.w == 1 ? kFmaRolled : kFmaSeparated;
+  const double apart = stride.w == 1 ? kTapShared : kTapSeparated;
+  const double tap = !shared ? kFma + kLoadUnaligned : tall || halves ? rolled : apart;
+  const std::int64_t channels = halves ? ceil_div(p.k, 2) : p.k;
+  const double vectors = real(channels * p.oh * ceil_div(p.ow, tile.width));
   b.fma_cycles = vectors * real(p.taps()) * tap;
   // 128 channels of 147x147: 6000 -> 3600 us (AVX2), 3450 -> 2900 (AVX-512). What is nearer takes
   // 3 to 8 % longer for it, and with stride 2, whose streams are few, also what is twice as far.
-  b.fetch = fetches(p, 5 * stride.w, tile.width, caches);
+  b.fetch = !tall && fetches(p, 5 * stride.w, tile.width, caches);
   b.store_cycles = vectors * (kStoreVector + (shared ? 0.0 : kTileApart * tile.cycle));
+  if (tall || halves) b.store_cycles += real(p.k * ceil_div(p.ow, 2 * tile.width)) * kTile;
   return b;
 }
 

@@ -17,6 +17,7 @@ const Tile kLong{16, 32, 14, 14, 6, false, true, true};
 const Tile kHalves{16, 32, 14, 14, 6, false, true, true, 0.5};
 
 constexpr CacheSizes kLarge{48 << 10, 2 << 20};
+constexpr CacheSizes kMedium{32 << 10, 1 << 20};
 constexpr CacheSizes kSmall{32 << 10, 512 << 10};
 
 DepthwiseBlocking blocking(const fastconv::Problem& problem, const Tile& tile,
@@ -50,7 +51,8 @@ TEST_SUITE("blocking") {
     }
     // Wider filters: where a row is more than L1 holds beside the next one.
     CHECK(!blocking("g128mb1ic128ih56oc128kh5sh2ph2", kShort).down);
-    CHECK(blocking("g128mb1ic128ih56oc128kh5sh2ph2", kShort, kSmall).down);
+    CHECK(blocking("g128mb1ic128ih56oc128kh5sh2ph2", kShort, kMedium).down);
+    CHECK(!blocking("g128mb1ic128ih56oc128kh5sh2ph2", kShort, kSmall).down);
     CHECK(!blocking("g32mb1ic32ih28oc32kh5ph2", kShort).down);
     CHECK(blocking("g32mb1ic32ih28oc32kh5ph2", kLong).down);
     CHECK(blocking("g256mb1ic256ih28oc256kh5ph2", kLong).down);
@@ -62,6 +64,33 @@ TEST_SUITE("blocking") {
     CHECK(blocking("g512mb1ic512ih14oc512kh3ph1", kLong).channels == 256);
     CHECK(blocking("g512mb1ic512ih14oc512kh3ph1", kHalves).channels == 512);
     CHECK(blocking("g480mb1ic480ih14oc480kh3ph1", kLong).channels == 480);
+    // Of five taps, from beyond L2.
+    CHECK(blocking("g192mb1ic192ih95oc192kh5sh2ph2", kShort).channels == 128);
+    CHECK(blocking("g128mb1ic128ih56oc128kh5sh2ph2", kShort, kSmall).channels == 80);
+    CHECK(blocking("g192mb1ic192ih95oc192kh5sh2ph2", kLong).channels == 192);
+  }
+
+  TEST_CASE("depthwise: rows that strides leave out most of share pointers in small images") {
+    for (const Tile& tile : {kShort, kLong, kHalves}) {
+      CHECK(blocking("g672mb1ic672ih14oc672kh5sh3ph2", tile).rows == 5);
+      CHECK(blocking("g96mb1ic96ih56oc96kh5sh3ph2", tile).rows == 1);
+    }
+  }
+
+  TEST_CASE("depthwise: planes of five and seven rows are not transposed") {
+    const auto planes = [](const std::string& descriptor, const Tile& tile) {
+      return blocking(problem_in(parsed(descriptor), Layout::nchw), tile);
+    };
+    for (const Tile& tile : {kLong, kHalves}) {
+      for (const char* descriptor :
+           {"g240mb1ic240ih28oc240kh5ph2", "g144mb1ic144ih56oc144kh5sh2ph2",
+            "g96mb1ic96ih56oc96kh7ph3", "g576mb1ic576ih14oc576kh3sh2ph1"}) {
+        const DepthwiseBlocking b = planes(descriptor, tile);
+        CHECK(b.lanes == Lanes::pixels);
+        CHECK(b.channels % 2 == 0);
+      }
+    }
+    CHECK(planes("g128mb1ic128ih147oc128kh5ph2", kLong).rows == 112);
   }
 
   TEST_CASE("depthwise: dilated pixels of a set are copied where it has no ways for a tile's row") {
