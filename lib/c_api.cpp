@@ -75,7 +75,7 @@ std::int32_t report(const Status& result, fastconv_status* status) noexcept {
   const auto code = static_cast<std::int32_t>(result.code());
   if (status != nullptr) {
     status->code = code;
-    std::snprintf(status->message, sizeof status->message, "%s", result.message());
+    std::memcpy(status->message, result.message(), result.ok() ? 1 : sizeof status->message);
   }
   return code;
 }

@@ -2,6 +2,7 @@
 #include <fastconv/version.h>
 #include <cstdarg>
 #include <cstdio>
+#include <cstring>
 #include <fastconv/status.hpp>
 
 #include "error.hpp"
@@ -36,6 +37,19 @@ const char* name(StatusCode code) noexcept {
 
 Status::Status(StatusCode code, const char* message) noexcept : code_(code) {
   std::snprintf(message_, sizeof message_, "%s", message);
+}
+
+// Not inlined: every caller hands one on, and most are ok, without a message.
+Status::Status(const Status& other) noexcept { *this = other; }
+
+Status& Status::operator=(const Status& other) noexcept {
+  code_ = other.code_;
+  if (other.ok()) {
+    message_[0] = '\0';
+  } else {
+    std::memcpy(message_, other.message_, sizeof message_);
+  }
+  return *this;
 }
 
 Status fail(StatusCode code, const char* format, ...) noexcept {

@@ -29,6 +29,8 @@ class [[nodiscard]] Status {
   Status() noexcept { message_[0] = '\0'; }
   // Copies `message`, cut to kMessageCapacity - 1 characters.
   Status(StatusCode code, const char* message) noexcept;
+  Status(const Status& other) noexcept;
+  Status& operator=(const Status& other) noexcept;
 
   bool ok() const noexcept { return code_ == StatusCode::ok; }
   StatusCode code() const noexcept { return code_; }
