@@ -245,7 +245,9 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
     // Of groups beside two long FMAs a cycle that takes longer, more so beyond three quarters of
     // L2: 16 of 8, NCHW, 1x1 by 2 at 28x28, by direct: 30 -> 23 us, 21 of 8, 3x3 by 2 at 56x56,
     // 616 -> 388 (Xeon, AVX-512).
-    const double longer = !slow ? 1.0 : is_far(p, 4 * p.n, 3, caches) ? 2.0 : 1.3;
+    // So does that of single channels from there (5x5 by 2, 128 channels of 70x70, 240 -> 159 us).
+    const bool far = tile.two_long_fma() && is_far(p, 4 * p.n, 3, caches);
+    const double longer = far ? (slow ? 2.0 : 1.5) : slow ? 1.3 : 1.0;
     const double pixel = kTransposePixel * longer;
     b.pack_cycles += real(rows * p.w * ceil_div(p.c, tile.width)) * pixel;
     b.store_cycles += vectors * pixel;
