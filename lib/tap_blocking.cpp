@@ -152,9 +152,10 @@ bool block_taps(const Problem& p, const CacheSizes& caches, Blocking& b) noexcep
   if (!in_place) {
     strides = {image(rows), 1, p.w * b.pitch, b.pitch};
     b.pack_elements = b.images * image(rows);
-    // What leaves L1 takes 8 to 11 cycles a vector: 64 to 8 channels 2x2 by 4 at 58x58, NCHW, from
-    // a patch, 67 -> 44 us (Xeon, AVX-512).
-    const bool leaves = b.pack_elements * kFloat > caches.l1 && b.tile.one_permutation();
+    // What leaves L1 takes 8 to 11 cycles a vector, in patches too where they hold padding: 64 to 8
+    // channels 2x2 by 4 at 58x58, NCHW, from a patch, 67 -> 44 us (Xeon, AVX-512).
+    const bool leaves =
+        inside == 1.0 && b.pack_elements * kFloat > caches.l1 && b.tile.one_permutation();
     const double pixel = p.x_strides[3] != 1 ? real(channels) * kCopyScalar * b.tile.cycle
                          : dense ? real(ceil_div(channels, 4)) * quad_cycles(b.tile.width)
                                  : real(vectors) * (kCopyVector + kTranspose) * (leaves ? 2 : 1);
