@@ -402,11 +402,15 @@ void pack_patch(const RegionArguments& arguments) {
       if (w >= 0 && w < p.w) {  // and those behind it
         count = (p.w - 1 - w) / arguments.column_step + 1;
         if (count > arguments.columns - j) count = arguments.columns - j;
+      } else if (mode == PaddingMode::zeros || w > last_w) {
+        if (w < 0) count = (-w - 1) / arguments.column_step + 1;
+        if (w > 0 || count > arguments.columns - j) count = arguments.columns - j;
+        w = -1;
       } else {
-        w = w > last_w ? -1 : source_index(w, p.w, mode);
+        w = source_index(w, p.w, mode);
       }
       if (w < 0) {
-        fill_zeros<Arch>(out, arguments.channels);
+        fill_zeros<Arch>(out, count * pitch);
       } else {
         copy_pixels<Arch>(arguments, row + w * p.x_strides[3], count, out);
       }

@@ -310,7 +310,8 @@ class Candidate {
     const bool follow =
         p_.taps() == 1 && (b_.form == PixelForm::patch || p_.window.stride.h * p_.x_strides[2] ==
                                                               p_.ow * p_.window.stride.w * pitch);
-    const std::int64_t panel = follow || b_.tile.straddles() ? b_.pixel_block : columns;
+    const bool together = follow || p_.ow == 1 || b_.tile.straddles();
+    const std::int64_t panel = together ? b_.pixel_block : columns;
     b_.fma_cycles = window_cycles(p_, b_, panel, stretches());
     return true;
   }
@@ -340,7 +341,7 @@ class Candidate {
       const bool touching = step.w * p_.x_strides[3] == channels && b_.pitch == channels;
       const double runs = touching ? 1.0 : real(patch.columns) / 2;
       b_.pack_cycles += rows * (real(patch.columns * channels) * kCopyVector / b_.tile.width +
-                                runs * kRun * cycle_);
+                                (runs * kRun + kPatchRow) * cycle_);
       return true;
     }
     const std::int64_t element_step = step.w * p_.x_strides[3];
@@ -348,17 +349,18 @@ class Candidate {
       const double pixel = element_step == 1
                                ? real(ceil_div(channels, 4)) * quad_cycles(b_.tile.width)
                                : real(channels) * kCopyScalar * cycle_;
-      b_.pack_cycles += rows * (real(patch.columns) * pixel + kRun * cycle_);
+      b_.pack_cycles += rows * (real(patch.columns) * pixel + kPatchRow * cycle_);
       return true;
     }
     // Whole rows that follow each other are one.
-    const bool whole = patch.columns == p_.w && p_.x_strides[2] == p_.w * p_.x_strides[3];
+    const bool whole = patch.columns == p_.w && step.h == 1 && step.w == 1 &&
+                       p_.x_strides[2] == p_.w * p_.x_strides[3];
     const std::int64_t unit = whole ? 1 : b_.tile.width;
     const double vector = element_step == 1 || element_step == 2
                               ? real(element_step) * kCopyVector + kTranspose
                               : b_.tile.width * kCopyScalar * cycle_;
     b_.pack_cycles +=
-        rows * real(vectors) * (real(round_up(patch.columns, unit)) * vector + kRun * cycle_);
+        rows * real(vectors) * (real(round_up(patch.columns, unit)) * vector + kPatchRow * cycle_);
     return true;
   }
 
@@ -457,7 +459,8 @@ Blocking choose_blocking(const Problem& p, const Tiles& tiles, const CacheSizes&
   // AVX-512).
   Tiles low = tiles;
   low.channels.keep_straddling();
-  const bool is_short = !tiles.channels.straddles() && p.ow < low.channels.mr && p.oh > 1;
+  const bool is_short =
+      !tiles.channels.straddles() && p.ow > 1 && p.ow < low.channels.mr && p.oh > 1;
   const Tiles* const sets[] = {&tiles, &low};
   for (const Tiles* const set : sets) {
     if (set == &low && !is_short) break;

@@ -41,6 +41,7 @@ constexpr double kQuads = 10.5;          // four channels of a vector of pixels 
 constexpr double kLineUnused = 2.0;      // a line of which few channels of a pixel are taken
 constexpr double kLineFar = 6.0;         // a line of windows in place from beyond L2
 constexpr double kRun = 4.0;             // set-up of a run of neighbouring lanes, or of a stretch
+constexpr double kPatchRow = 30.0;       // and of a row of a patch, with its padding
 constexpr double kTap = 35.0;            // set-up of a panel's pixels under one tap
 constexpr double kTileDirect = 12.0;     // what a direct tile takes beyond its steps
 constexpr double kStep = 0.3;            // and a step beyond its FMAs

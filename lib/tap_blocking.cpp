@@ -11,6 +11,10 @@ namespace {
 // Cycles of a call for some outputs of a tap, beyond its tiles', and of a vector of their sums.
 constexpr double kTapCall = 40.0;
 constexpr double kTapSum = 2.0;
+// And of a run of them that is moved.
+constexpr double kTapMove = 15.0;
+// Bytes a cycle of a tap's weights from L2.
+constexpr double kTapBytes = 26.0;
 // And, of the core, of a step of depth of few sums, at least.
 constexpr double kTapStep = 4.6;
 // And of a line of pixels that a tap reads from L2; hardly felt where much is passed over.
@@ -53,8 +57,7 @@ double tap_cycles(const Problem& p, const CacheSizes& caches, const Blocking& b)
   Tile tile = b.tile;
   if (!b.wide) tile.wide_mr = 0;
   const bool column_by_column = b.along == Along::rows || b.along == Along::images;
-  const std::int64_t weights =
-      channels * (column_by_column ? columns.taps : 1) * b.tile.nr * kFloat;
+  const std::int64_t weights = channels * (column_by_column ? columns.taps : 1) * wide * kFloat;
   const std::int64_t blocks = ceil_div(p.oh * p.ow, b.pixel_block);
   // All tiles but the first over the same weights find them in L1, if it has room for them.
   const double first = column_by_column
@@ -70,7 +73,7 @@ double tap_cycles(const Problem& p, const CacheSizes& caches, const Blocking& b)
     const auto tiles = [&](double from) {
       return tile_cycles(depth, length, lanes, length, tile, 1, kTapStep, from);
     };
-    return share * tiles(kL2Bytes) + (1 - share) * tiles(kL1Bytes) +
+    return share * tiles(kTapBytes) + (1 - share) * tiles(kL1Bytes) +
            real(calls) * (panels * kTapCall * cycle + real(length) * vectors * kTapSum);
   };
   double cycles = 0.0;
@@ -83,7 +86,10 @@ double tap_cycles(const Problem& p, const CacheSizes& caches, const Blocking& b)
         const Range found = output_columns_inside(p, s);
         cycles += run(channels, {found.begin * count, found.end * count}, 1);
       }
-      if (count < rows.outputs) cycles += real(2 * count * columns.outputs) * vectors * kTapSum;
+      if (count > 0 && count < rows.outputs) {
+        const double moved = real(count) * vectors * kTapSum + panels * kTapMove * cycle;
+        cycles += real(2 * columns.outputs) * moved;
+      }
     }
   } else if (!column_by_column) {
     for (std::int64_t s = 0; s < kernel.w; ++s) {
