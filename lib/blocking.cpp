@@ -2,6 +2,7 @@
 #include "blocking.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "costs.hpp"
 #include "integers.hpp"
@@ -93,15 +94,13 @@ class Candidate {
     // Of sums in L2; those of taps are with their calls.
     const std::int64_t waits = b_.form == PixelForm::taps ? 0 : ceil_div(depth_, b_.kc) - 1;
     b_.store_cycles += real(waits * pixels_ * channels_) / b_.tile.width * kCopyVector;
-    // Few pixels wait for weights from beyond L2.
+    // Weights from beyond L2 are waited for, the more the longer they take beside the FMAs.
     const std::int64_t bytes = depth_ * channels_ * kFloat;
     if (bytes > caches_.l2 && b_.form != PixelForm::taps) {
       const double read =
           real(bytes) * (b_.has_border ? passes_ : real(ceil_div(pixels_, b_.pixel_block)));
       if (b_.has_border && bytes > kFarWeights * caches_.l2) b_.fma_cycles += read * kWeightByteFar;
-      const double cycles = read * kWeightByte * cycle_;
-      if (b_.pixel_block <= kFewPixels) b_.fma_cycles += cycles / 3;
-      b_.fma_cycles = std::max(b_.fma_cycles, cycles);
+      b_.fma_cycles = std::hypot(b_.fma_cycles, read * kWeightByte * cycle_);
     }
     if (b_.lanes == Lanes::pixels && p_.y_strides[1] * kFloat >= 4096) {
       b_.store_cycles += real(ceil_div(pixels_, b_.tile.nr) * channels_) * kPage * cycle_;
