@@ -221,7 +221,8 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   // Loads are their bound, but of long vectors, of which one serves nine taps, unless they are
   // repeated (32 channels by 2, 3x3 by 2 at 56x56 30 us, repeated 58), and of wide filters.
   // Dense 3x3 of 8 channels at 112x112 55 -> 34 us, which was direct (Xeon, AVX-512).
-  const bool slow = transposed && tile.one_permutation();
+  const bool grouped = p.k_per_group() > 1;
+  const bool slow = transposed && (grouped ? tile.one_permutation() : tile.two_long_fma());
   const bool waits = kernel.w == 3 ? !transposed && (repeated || tile.width < kMaxWidth) : slow;
   const double shared = own && !waits ? kFma : std::max(kFma, kTapShared * tile.cycle);
   // With two long FMAs a cycle a permutation takes the turn of one, which in place waits less for
@@ -242,12 +243,12 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   if (repeated) b.pack_cycles += real(rows * p.w * ceil_div(p.k, tile.width)) * kRepeat;
   b.store_cycles = vectors * kStoreVector;
   if (transposed) {
-    // Of groups beside two long FMAs a cycle that takes longer, more so beyond three quarters of
-    // L2: 16 of 8, NCHW, 1x1 by 2 at 28x28, by direct: 30 -> 23 us, 21 of 8, 3x3 by 2 at 56x56,
-    // 616 -> 388 (Xeon, AVX-512).
-    // So does that of single channels from there (5x5 by 2, 128 channels of 70x70, 240 -> 159 us).
+    // Of groups that takes longer where a core permutes one vector a cycle, and beside two long FMAs
+    // a cycle from beyond three quarters of L2, as of single channels: 16 of 8, NCHW, 1x1 by 2 at
+    // 28x28, by direct: 30 -> 23 us, 21 of 8, 3x3 by 2 at 56x56, 616 -> 388, 128 of 1, 5x5 by 2 at
+    // 70x70, 240 -> 159 (Xeon, AVX-512).
     const bool far = tile.two_long_fma() && is_far(p, 4 * p.n, 3, caches);
-    const double longer = far ? (slow ? 2.0 : 1.5) : slow ? 1.3 : 1.0;
+    const double longer = far ? (grouped ? 2.0 : 1.5) : grouped && slow ? 1.3 : 1.0;
     const double pixel = kTransposePixel * longer;
     b.pack_cycles += real(rows * p.w * ceil_div(p.c, tile.width)) * pixel;
     b.store_cycles += vectors * pixel;
@@ -333,7 +334,8 @@ DepthwiseBlocking choose_planes(const Problem& p, const Tile& tile,
   b.channels = std::min(p.k, b.channels);
   const bool shared = kernel.h == kernel.w && stride.h == stride.w &&
                       (kernel.w == 3 || kernel.w == 5 || kernel.w == 7);
-  const double rolled = stride.w == 1 ? kFmaRolled : kFmaSeparated;
+  const double stepped = tall && p.ow <= tile.width ? kFmaRolledAlone : kFmaRolled;
+  const double rolled = stride.w == 1 ? stepped : kFmaSeparated;
   const double apart = stride.w == 1 ? kTapShared : kTapSeparated;
   const double tap = !shared ? kFma + kLoadUnaligned : tall || halves ? rolled : apart;
   const std::int64_t channels = halves ? ceil_div(p.k, 2) : p.k;
