@@ -75,7 +75,8 @@ std::int32_t report(const Status& result, fastconv_status* status) noexcept {
   const auto code = static_cast<std::int32_t>(result.code());
   if (status != nullptr) {
     status->code = code;
-    std::memcpy(status->message, result.message(), result.ok() ? 1 : sizeof status->message);
+    status->message[0] = '\0';
+    if (!result.ok()) std::strcpy(status->message, result.message());  // as large, see above
   }
   return code;
 }

@@ -175,7 +175,8 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   b.rows = std::min(ceil_div(p.oh, row_phases(p, b)), kRows);
   // Strides that leave many rows out share few.
   const bool few_pointers = rows_of(p, b.rows) * columns_of(p, p.ow) <= kFewPointers;
-  if (p.window.stride.h > 2 && !few_pointers) b.rows = 1;
+  const bool leaves_out = transposed && rows_of(p, 1) < p.window.stride.h;  // what would be copied
+  if (p.window.stride.h > 2 && (leaves_out || !few_pointers)) b.rows = 1;
   b.pixels = std::min(p.ow, kPixels);
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
   // Where pixels crowd, what is under a tile would not stay in L1 until all of its lines have been
@@ -243,10 +244,10 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   if (repeated) b.pack_cycles += real(rows * p.w * ceil_div(p.k, tile.width)) * kRepeat;
   b.store_cycles = vectors * kStoreVector;
   if (transposed) {
-    // Of groups that takes longer where a core permutes one vector a cycle, and beside two long FMAs
-    // a cycle from beyond three quarters of L2, as of single channels: 16 of 8, NCHW, 1x1 by 2 at
-    // 28x28, by direct: 30 -> 23 us, 21 of 8, 3x3 by 2 at 56x56, 616 -> 388, 128 of 1, 5x5 by 2 at
-    // 70x70, 240 -> 159 (Xeon, AVX-512).
+    // Of groups that takes longer where a core permutes one vector a cycle, and beside two long
+    // FMAs a cycle from beyond three quarters of L2, as of single channels: 16 of 8, NCHW, 1x1 by 2
+    // at 28x28, by direct: 30 -> 23 us, 21 of 8, 3x3 by 2 at 56x56, 616 -> 388, 128 of 1, 5x5 by 2
+    // at 70x70, 240 -> 159 (Xeon, AVX-512).
     const bool far = tile.two_long_fma() && is_far(p, 4 * p.n, 3, caches);
     const double longer = far ? (grouped ? 2.0 : 1.5) : grouped && slow ? 1.3 : 1.0;
     const double pixel = kTransposePixel * longer;

@@ -97,9 +97,14 @@ const char* limit(Algorithm algorithm, const PlanState& state) noexcept {
                                            : "pads with zeros alone where channels lie apart";
     case Algorithm::winograd_f4: {
       if (state.strict) return "strict excludes";
-      const auto serves = [&](const WinogradVariant& v) { return is_winograd(v, p.window); };
+      Window window = p.window;
+      window.stride = 1;
+      const auto serves = [&](const WinogradVariant& v) { return is_winograd(v, window); };
       if (std::none_of(std::begin(kWinogradVariants), std::end(kWinogradVariants), serves)) {
-        return "takes kernels of 3x3, 5x5, or 3 or 5 taps along one axis, of stride 1";
+        return "takes kernels of 3x3, 5x5, or 3 or 5 taps along one axis";
+      }
+      if (p.window.stride.h > 1 || p.window.stride.w > 1) {
+        return "takes stride 1, or one within the image that divides the dilation, among zeros";
       }
       static_assert(kWinogradChannels == 8 && kWinogradOutputs == 4);
       return p.c_per_group() < kWinogradChannels || p.k_per_group() < kWinogradOutputs
@@ -263,9 +268,14 @@ Explanation explain(const PlanState& state) noexcept {
   out.line("algorithm: %s (%s): %s\n", name(state.algorithm),
            state.chosen ? "chosen by the library" : "asked for by name", meaning(state.algorithm));
   const Problem& q = state.problem;
-  if (state.axes != Axes{0, 1, 2, 3} || q.h != state.asked.h || q.w != state.asked.w) {
-    out.line("seen as: x %lldx%lldx%lldx%lld, kernel %lldx%lld\n", ll(q.n), ll(q.c), ll(q.h),
-             ll(q.w), ll(q.window.kernel_size.h), ll(q.window.kernel_size.w));
+  if (find_engine(state.algorithm) != nullptr &&
+      (state.axes != Axes{0, 1, 2, 3} || q.h != state.asked.h || q.w != state.asked.w)) {
+    const auto& [kernel, stride, padding, dilation, mode] = q.window;
+    out.line(
+        "seen as: x %lldx%lldx%lldx%lld, kernel %lldx%lld, stride %lldx%lld, "
+        "dilation %lldx%lld\n",
+        ll(q.n), ll(q.c), ll(q.h), ll(q.w), ll(kernel.h), ll(kernel.w), ll(stride.h), ll(stride.w),
+        ll(dilation.h), ll(dilation.w));
   }
   const Cycles cycles = explain_algorithm(state, out);
   if (const double all = cycles.all(); all > 0) {

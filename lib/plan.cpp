@@ -101,7 +101,7 @@ Status choose(const Tiles& tiles, bool merged, bool finite,
     return fail(StatusCode::unsupported,
                 "algorithm: %s takes strides above 1 on images no smaller than they are, got "
                 "%lld x %lld",
-                name(asked), ll(p.h), ll(p.w));
+                name(asked), ll(state.asked.h), ll(state.asked.w));
   }
   bool winograd = best.cycles < direct_sums.cycles;
   if (any && state.winograd.variant >= 0 && state.asked.n > 1) {

@@ -43,12 +43,10 @@ Status::Status(StatusCode code, const char* message) noexcept : code_(code) {
 Status::Status(const Status& other) noexcept { *this = other; }
 
 Status& Status::operator=(const Status& other) noexcept {
+  if (this == &other) return *this;
   code_ = other.code_;
-  if (other.ok()) {
-    message_[0] = '\0';
-  } else {
-    std::memcpy(message_, other.message_, sizeof message_);
-  }
+  message_[0] = '\0';
+  if (!other.ok()) std::strcpy(message_, other.message_);
   return *this;
 }
 

@@ -106,7 +106,7 @@ void cut_patches(const Problem& p, const Tile& tile, const CacheSizes& caches,
 // How many times longer, less one, what fills L2 is on its way: one of 2 MB keeps short vectors
 // waiting as it does long ones.
 double late(const Tile& tile, const CacheSizes& caches) noexcept {
-  return std::clamp(real(caches.l2) / (2.2 * kNearBytes), tile.stretch(), 2.0) - 1;
+  return std::max(std::min(real(caches.l2) / (2.2 * kNearBytes), 2.0), tile.stretch()) - 1;
 }
 
 // Vectors of a tile's channels in V or M, whose lines it has to itself.

@@ -50,10 +50,14 @@ TEST_SUITE("explain") {
       Layout layout;
       Dims<4> shape;
       const char* seen;
-    } cases[] = {{Layout::nhwc, {2, 16, 8, 9}, "seen as: x 2x16x9x8, kernel 7x1\n"},
+    } cases[] = {{Layout::nhwc,
+                  {2, 16, 8, 9},
+                  "seen as: x 2x16x9x8, kernel 7x1, stride 1x1, dilation 1x1\n"},
                  {Layout::nhwc, {2, 16, 8, 99}, nullptr},
                  {Layout::nchw, {2, 16, 8, 9}, nullptr},
-                 {Layout::nhwc, {3, 16, 1, 9}, "seen as: x 1x16x3x9, kernel 1x7\n"}};
+                 {Layout::nhwc,
+                  {3, 16, 1, 9},
+                  "seen as: x 1x16x3x9, kernel 1x7, stride 1x1, dilation 1x1\n"}};
     for (const auto& c : cases) {
       CAPTURE(c.shape[3]);
       const Tensor x(c.layout, c.shape);

@@ -171,6 +171,34 @@ TEST_SUITE("winograd") {
     });
   }
 
+  TEST_CASE("a stride above the image stays as it is, and winograd refuses it with the sizes") {
+    Conv2d conv = conv_of(8, 8, 3, 12);
+    conv.stride = conv.dilation = 4;
+    const Problem problem = problem_of(conv, 1, 3, 40);
+    const Tensor x(Layout::nhwc, {1, 8, 3, 40}), weights(Layout::nchw, {8, 8, 3, 3});
+    fill_integers(x.view(), 1);
+    fill_integers(weights.view(), 2);
+    const Dims<4> shape{1, 8, problem.oh, problem.ow};
+    const Tensor expected(Layout::nhwc, shape);
+    for (const Algorithm algorithm : {Algorithm::naive, Algorithm::gemm, Algorithm::direct}) {
+      LayerOptions options;
+      options.algorithm = algorithm;
+      const Tensor y(Layout::nhwc, shape);
+      const Tensor& to = algorithm == Algorithm::naive ? expected : y;
+      Layer layer;
+      REQUIRE(Layer::create(conv, weights.view(), nullptr, options, layer).ok());
+      REQUIRE(layer.run(x.view(), to.view()).ok());
+      CHECK(compare_bits(to.view(), expected.view()).none());
+    }
+    LayerOptions options;
+    options.algorithm = Algorithm::winograd_f2;
+    Layer layer;
+    REQUIRE(Layer::create(conv, weights.view(), nullptr, options, layer).ok());
+    const Status status = layer.run(x.view(), expected.view());
+    CHECK(status.code() == StatusCode::unsupported);
+    CHECK(std::string(status.message()).find("got 3 x 40") != std::string::npos);
+  }
+
   // Threads cut a batch into blocks of tiles, of which each group has its own.
   TEST_CASE("groups have the bits that they have alone") {
     constexpr std::int64_t groups = 3, of_group = 10;

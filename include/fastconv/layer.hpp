@@ -29,7 +29,8 @@ enum class Algorithm : std::int32_t {
   // multiplications, and about 0.7, 2 and 8 times the rounding error of `gemm`. f2 takes 5x5, too,
   // in tiles of 2x2, and 1x5 and 5x1, in tiles of 2; f4 takes 1x3 and 3x1 in tiles of 4: 2.78, 1.67
   // and 2 times fewer, about 1.5 times the error.
-  // Refused with `strict`, and as unsupported for other kernels and for dilations from 2^30 on.
+  // Refused with `strict`, and as unsupported for other kernels and for dilations from 2^30 on, and
+  // by `plan` where a stride above 1 is larger than the image.
   // `automatic` takes f4, or f2, where it wins. (Lavin and Gray, Fast Algorithms for Convolutional
   // Neural Networks, CVPR 2016.)
   winograd_f2,
