@@ -15,8 +15,6 @@ struct Cursor {
   std::int64_t left;
 };
 
-constexpr std::int64_t kFloatBytes = sizeof(float);
-
 // The rows of a tile. Few have a pointer each and may belong to several runs.
 template <int Rows, bool = (Rows <= kMaxStraddlingRows)>
 class RowPointers {
@@ -83,6 +81,7 @@ class RowPointers<Rows, false> {
 
  private:
   static constexpr int kPointers = (Rows + 4) / 5;
+  static constexpr std::int64_t kFloatBytes = sizeof(float);
   const float* a_;
   const float* pointer_[kPointers];
   std::int64_t stride_, stride3_;  // in bytes
@@ -189,6 +188,7 @@ FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& til
 // ones, a line a step, would not stay in L1.
 struct Fetch {
   static constexpr std::int64_t kNextRows = -1;  // no other is odd
+  static constexpr std::int64_t kFloatBytes = sizeof(float);
   const char* next;
   std::int64_t step;
 
@@ -206,13 +206,13 @@ FASTCONV_INLINE void accumulate_rows(RowPointers<Rows>& row, const float* b,
     if (Vectors == 1 && fetch.step == 0) return;
     if (Rows > 1 && fetch.step == Fetch::kNextRows) {
       __builtin_prefetch(fetch.next);
-      fetch.next += Rows * kFloatBytes;
+      fetch.next += Rows * Fetch::kFloatBytes;
       return;
     }
     constexpr int lanes = Rows == 1 ? 0 : Vectors * V::width < NR ? Vectors * V::width : NR;
     FASTCONV_UNROLL
     for (int i = 0; i < lanes; i += kLine) {
-      __builtin_prefetch(fetch.next + i * kFloatBytes, 0, 2);
+      __builtin_prefetch(fetch.next + i * Fetch::kFloatBytes, 0, 2);
     }
     fetch.next += fetch.step;
   };

@@ -76,7 +76,9 @@ std::int32_t report(const Status& result, fastconv_status* status) noexcept {
   if (status != nullptr) {
     status->code = code;
     status->message[0] = '\0';
-    if (!result.ok()) std::strcpy(status->message, result.message());  // as large, see above
+    if (!result.ok()) {
+      std::snprintf(status->message, sizeof status->message, "%s", result.message());
+    }
   }
   return code;
 }

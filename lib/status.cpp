@@ -2,7 +2,6 @@
 #include <fastconv/version.h>
 #include <cstdarg>
 #include <cstdio>
-#include <cstring>
 #include <fastconv/status.hpp>
 
 #include "error.hpp"
@@ -46,7 +45,7 @@ Status& Status::operator=(const Status& other) noexcept {
   if (this == &other) return *this;
   code_ = other.code_;
   message_[0] = '\0';
-  if (!other.ok()) std::strcpy(message_, other.message_);
+  if (!other.ok()) std::snprintf(message_, sizeof message_, "%s", other.message_);
   return *this;
 }
 
