@@ -131,7 +131,8 @@ const char* c_plans_and_shares_out(void) {
   options.epilogue.alpha = -100.0F;
   options.epilogue.beta = 200.0F;
   options.flush_denormals = true;
-  options.strict = true; /* no Winograd, which rounds otherwise */
+  options.algorithm = FASTCONV_ALGORITHM_GEMM;
+  options.strict = true;
   x = fastconv_const_nhwc(x_data, N, 64, 28, 28);
   y = fastconv_nhwc(y_data, N, 64, 28, 28);
   weights = fastconv_hwio(w_data, 64, 64, 3, 3);
