@@ -6,6 +6,32 @@
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
 
+template <class V, int Sums, int M, int N>
+FASTCONV_INLINE void clear_sums(V (&sum)[Sums][M][N]) noexcept {
+  FASTCONV_UNROLL
+  for (int i = 0; i < Sums; ++i) {
+    FASTCONV_UNROLL
+    for (int m = 0; m < M; ++m) {
+      FASTCONV_UNROLL
+      for (int n = 0; n < N; ++n) sum[i][m][n] = V::zero();
+    }
+  }
+}
+
+// The oldest are gone, and the youngest 0.
+template <class V, int Sums, int M, int N>
+FASTCONV_INLINE void shift_sums(V (&sum)[Sums][M][N]) noexcept {
+  FASTCONV_UNROLL
+  for (int m = 0; m < M; ++m) {
+    FASTCONV_UNROLL
+    for (int n = 0; n < N; ++n) {
+      FASTCONV_UNROLL
+      for (int i = 1; i < Sums; ++i) sum[i - 1][m][n] = sum[i][m][n];
+      sum[Sums - 1][m][n] = V::zero();
+    }
+  }
+}
+
 // Goes down the image rows under `rows` output rows of a filter three rows high. Each is visited
 // once, for all output rows that it is under, whose sums stay in registers from one image row to
 // the next: Sums of M x N vectors, the oldest first.
@@ -18,25 +44,10 @@ FASTCONV_INLINE void roll_rows(std::int64_t rows, bool first, bool last, AddRow 
                                Advance advance, Finish finish) noexcept {
   constexpr int Sums = Stride == 1 ? 3 : 2;
   V sum[Sums][M][N];
-  FASTCONV_UNROLL
-  for (int i = 0; i < Sums; ++i) {
-    FASTCONV_UNROLL
-    for (int m = 0; m < M; ++m) {
-      FASTCONV_UNROLL
-      for (int n = 0; n < N; ++n) sum[i][m][n] = V::zero();
-    }
-  }
+  clear_sums(sum);
   const auto next = [&]() __attribute__((always_inline)) {
     advance();
-    FASTCONV_UNROLL
-    for (int m = 0; m < M; ++m) {
-      FASTCONV_UNROLL
-      for (int n = 0; n < N; ++n) {
-        FASTCONV_UNROLL
-        for (int i = 1; i < Sums; ++i) sum[i - 1][m][n] = sum[i][m][n];
-        sum[Sums - 1][m][n] = V::zero();
-      }
-    }
+    shift_sums(sum);
   };
   if (first) add_row(sum, Constant<0>{}, Constant<0>{});
   next();
@@ -69,14 +80,7 @@ FASTCONV_INLINE void roll_tall(std::int64_t rows, Exists exists, AddRow add_row,
                                Finish finish) noexcept {
   constexpr int Sums = (K + Stride - 1) / Stride;
   V sum[Sums][M][N];
-  FASTCONV_UNROLL
-  for (int i = 0; i < Sums; ++i) {
-    FASTCONV_UNROLL
-    for (int m = 0; m < M; ++m) {
-      FASTCONV_UNROLL
-      for (int n = 0; n < N; ++n) sum[i][m][n] = V::zero();
-    }
-  }
+  clear_sums(sum);
   for (std::int64_t row = 1 - Sums; row < rows; ++row) {
     if constexpr (Stride == 2) {
       if (row > 1 - Sums) {
@@ -87,15 +91,7 @@ FASTCONV_INLINE void roll_tall(std::int64_t rows, Exists exists, AddRow add_row,
     if (exists()) add_row(sum, Constant<0>{}, Constant<K - 1>{});
     advance();
     if (row >= 0) finish(row, sum[0]);
-    FASTCONV_UNROLL
-    for (int m = 0; m < M; ++m) {
-      FASTCONV_UNROLL
-      for (int n = 0; n < N; ++n) {
-        FASTCONV_UNROLL
-        for (int i = 1; i < Sums; ++i) sum[i - 1][m][n] = sum[i][m][n];
-        sum[Sums - 1][m][n] = V::zero();
-      }
-    }
+    shift_sums(sum);
   }
 }
 
