@@ -202,8 +202,8 @@ FASTCONV_INLINE void accumulate_rows(RowPointers<Rows>& row, const float* b,
                                      std::int64_t panel_stride, Fetch& fetch, std::int64_t depth,
                                      V (&sum)[Rows][Vectors]) noexcept {
   const auto fetch_next = [&]() __attribute__((always_inline)) {
-    // Narrow tiles are bound by their loads, one row most of all.
-    if (Vectors == 1 && fetch.step == 0) return;
+    // Narrow tiles are bound by their loads, one row most of all, shallow ones by what they issue.
+    if (fetch.step == 0) return;
     if (Rows > 1 && fetch.step == Fetch::kNextRows) {
       __builtin_prefetch(fetch.next);
       fetch.next += Rows * Fetch::kFloatBytes;
