@@ -48,10 +48,14 @@ void set_fetches(const Problem& p, std::int64_t weight_bytes, const CacheSizes& 
   // short, or deep on a core of two long FMAs a cycle, come faster unasked: 1 to 64 3x3 at 570x570,
   // NHWC, 6880 -> 6400 us (AVX2), 16 to 96 1x1 at 112x112 383 -> 337 (Xeon, AVX-512). Of memory
   // prefetchers follow one sweep over all channels, not several: 4 images, 16 to 256 1x1 at 80x80,
-  // NHWC, 3370 -> 1930 us, but 3 to 32 3x3 at 416x416 2890 -> 3130 (Xeon, AVX-512).
+  // NHWC, 3370 -> 1930 us, but 3 to 32 3x3 at 416x416 2890 -> 3130 (Xeon, AVX-512). Nor do they
+  // where a pixel is a line or so and tiles are small: 1 to 16 3x3 at 572x572, NHWC, 1630 -> 1520
+  // us, 1 to 24 at 500x500 2010 -> 1860; of two lines it is as fast unasked (Xeon, AVX2).
   const int lanes = (b.wide ? 2 : 1) * b.tile.nr;
   const bool asks = lanes >= 4 * kLine && (!b.tile.two_long_fma() || depth < kLine);
-  const bool from_memory = p.k_per_group() > lanes && y_bytes(p) > 8 * caches.l2;
+  const bool in_lines =
+      b.tile.one_permutation() && !b.tile.two_long_fma() && 2 * p.k > kLine && p.k < 2 * kLine;
+  const bool from_memory = (p.k_per_group() > lanes || in_lines) && y_bytes(p) > 8 * caches.l2;
   b.fetch_y = (y_bytes(p) > 2 * caches.l2 && (pixels_in_lanes || asks)) || from_memory;
 }
 
