@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "axes.hpp"
 
-#include <numeric>
-
 #include "geometry.hpp"
 #include "integers.hpp"
 #include "taps.hpp"
@@ -14,6 +12,7 @@ namespace {
 struct Axis {
   std::int64_t size = 0, output = 0;
   std::int64_t kernel = 1, stride = 1, dilation = 1, before = 0, after = 0;
+  std::int64_t step = 1;  // of what windows read
 
   bool is_single() const noexcept {
     return size == 1 && output == 1 && kernel == 1 && before == 0 && after == 0;
@@ -22,21 +21,19 @@ struct Axis {
 
 std::array<Axis, 4> axes_of(const Problem& p) noexcept {
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  const Pair step = window_steps(p.window);
   return {Axis{p.n, p.n}, Axis{p.c, p.k},
-          Axis{p.h, p.oh, kernel.h, stride.h, dilation.h, padding.top, padding.bottom},
-          Axis{p.w, p.ow, kernel.w, stride.w, dilation.w, padding.left, padding.right}};
+          Axis{p.h, p.oh, kernel.h, stride.h, dilation.h, padding.top, padding.bottom, step.h},
+          Axis{p.w, p.ow, kernel.w, stride.w, dilation.w, padding.left, padding.right, step.w}};
 }
 
-// What windows read of an axis: one element of every `step`, from `first` on, where strides and
-// dilations are multiples of it. Other padding than zeros has elements of its own.
+// What windows read of an axis: one element of every `step`, from `first` on.
 struct Visited {
   std::int64_t step, first;
 };
-Visited visited(const Axis& a, const Window& window) noexcept {
-  const bool zeros = window.padding_mode == PaddingMode::zeros || !window.padding.any();
-  const std::int64_t step = a.kernel > 1 && zeros ? std::gcd(a.stride, a.dilation) : 1;
-  const std::int64_t first = (step - a.before % step) % step;
-  return step <= a.size ? Visited{step, first} : Visited{1, 0};
+Visited visited(const Axis& a) noexcept {
+  const std::int64_t first = (a.step - a.before % a.step) % a.step;
+  return a.step <= a.size ? Visited{a.step, first} : Visited{1, 0};
 }
 
 // Pixels with adjacent channels have no direction of their own. 1x7 at 17x17, 192 channels 1305 ->
@@ -73,7 +70,7 @@ Problem permuted(const Problem& p, const Axes& axes) noexcept {
   q.y_strides = permuted(p.y_strides, axes);
   for (std::size_t i = 2; i < 4; ++i) {
     Axis& a = sides[axes[i]];
-    const auto [step, first] = visited(a, p.window);
+    const auto [step, first] = visited(a);
     a.size = ceil_div(a.size - first, step);
     a.stride /= step;
     a.dilation /= step;
@@ -99,7 +96,7 @@ std::int64_t first_visited(const Problem& p, const Axes& axes) noexcept {
   const auto sides = axes_of(p);
   std::int64_t offset = 0;
   for (const std::size_t i : {axes[2], axes[3]}) {
-    offset += visited(sides[i], p.window).first * p.x_strides[i];
+    offset += visited(sides[i]).first * p.x_strides[i];
   }
   return offset;
 }

@@ -3,6 +3,7 @@
 
 #include "costs.hpp"
 #include "depthwise_blocks.hpp"
+#include "geometry.hpp"
 
 namespace fastconv {
 namespace {
@@ -39,9 +40,7 @@ std::int64_t block_channels(const Problem& p, std::int64_t panel, std::int64_t m
 }
 
 // Of the zeros around an image a patch holds nothing.
-bool has_patch(const Problem& p) noexcept {
-  return p.window.padding_mode == PaddingMode::zeros || !p.window.padding.any();
-}
+bool has_patch(const Problem& p) noexcept { return pads_with_zeros(p.window); }
 
 // Is an input channel multiplied by filters of several output channels, and no other with it?
 bool multiplies(const Problem& p) noexcept {

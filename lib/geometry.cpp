@@ -2,6 +2,7 @@
 #include "geometry.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 #include "integers.hpp"
 #include "names.hpp"
@@ -187,6 +188,17 @@ Status set_window(const Window& window, const ConstTensorView& x, Pair output,
   problem.ow = output.w;
   problem.x_strides = strides;
   return {};
+}
+
+bool pads_with_zeros(const Window& window) noexcept {
+  return window.padding_mode == PaddingMode::zeros || !window.padding.any();
+}
+
+Pair window_steps(const Window& window) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = window;
+  if (!pads_with_zeros(window)) return 1;  // mirrored, other pixels are read
+  return {kernel.h > 1 ? std::gcd(stride.h, dilation.h) : 1,
+          kernel.w > 1 ? std::gcd(stride.w, dilation.w) : 1};
 }
 
 // What algorithms copy or point to of the padded image: eight bytes for each of C * (padded height)

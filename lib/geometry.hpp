@@ -22,6 +22,12 @@ Status set_window(const Window& window, const ConstTensorView& x, Pair output,
 // rounding.
 Status check_products(const Problem& problem) noexcept;
 
+// Whether the padding, if any, has no values of x.
+bool pads_with_zeros(const Window& window) noexcept;
+
+// Windows read one in so many of the rows and of the columns of x; axes.hpp leaves the others out.
+Pair window_steps(const Window& window) noexcept;
+
 // Sizes of the descriptor alone; nothing that depends on an image.
 Status check_descriptor(const Conv2d& descriptor) noexcept;
 

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "costs.hpp"
+#include "geometry.hpp"
 #include "integers.hpp"
 #include "winograd.hpp"
 
@@ -282,12 +283,8 @@ bool is_winograd(const WinogradVariant& v, const Window& window) noexcept {
   const bool serves = v.square ? is(kernel, v.r, v.r) : is(kernel, 1, v.r) || is(kernel, v.r, 1);
   constexpr std::int64_t kMost = 1 << 30;  // so that some steps of it are 64-bit
   // What strides leave out is left out of the image, see axes.hpp.
-  const bool zeros = window.padding_mode == PaddingMode::zeros || !window.padding.any();
-  const auto dense = [&](std::int64_t stride, std::int64_t taps, std::int64_t dilation) {
-    return stride == 1 || (zeros && taps > 1 && dilation % stride == 0);
-  };
-  const auto& [h, w] = window.stride;
-  return serves && dense(h, kernel.h, window.dilation.h) && dense(w, kernel.w, window.dilation.w) &&
+  const Pair steps = window_steps(window);
+  return serves && steps.h == window.stride.h && steps.w == window.stride.w &&
          window.dilation.h < kMost && window.dilation.w < kMost;
 }
 
