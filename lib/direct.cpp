@@ -261,14 +261,17 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
     const bool many = channels_in > 32;
     const bool splits = p.x_strides[1] == 1 && (many || (tile.two_long_fma() && channels_in > 4));
     const bool leaves = splits && b.plane_elements * kFloat > caches.l1;
-    const double waits = !tile.two_long_fma() ? 2.0 : leaves ? 4.0 : 2.5;
-    const double far = bytes > kNearBytes                        ? many ? 4.0 : 2.0
-                       : leaves || (splits && bytes > caches.l2) ? waits
-                                                                 : 1.0;
+    const bool far = bytes > kNearBytes;
+    const double waits = leaves && (far || tile.two_long_fma()) ? 4.0
+                         : tile.two_long_fma()                  ? 2.5
+                                                                : 1.6;
+    const double longer = far && !many                              ? 2.0
+                          : leaves || (splits && bytes > caches.l2) ? waits
+                                                                    : 1.0;
     const bool at_once = p.x_strides[1] == 1 && element_step > 1 && p.ow >= tile.width;
     const double runs = plane_rows / real(at_once ? channels_in : 1);
     const double moved = real(row_blocks - 1) * real(kept) * real(b.pitch);
-    b.pack_cycles = strips * (plane_rows * columns * element * far + runs * ends * cycle +
+    b.pack_cycles = strips * (plane_rows * columns * element * longer + runs * ends * cycle +
                               moved * kCopyVector / tile.width);
   }
   const double outputs = images * real(p.k_per_group()) * vectors;
