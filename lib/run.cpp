@@ -7,6 +7,7 @@
 #include "../kernels/baselines.hpp"
 #include "../kernels/denormals.hpp"
 #include "error.hpp"
+#include "integers.hpp"
 #include "geometry.hpp"
 #include "memory.hpp"
 #include "packed.hpp"
@@ -43,10 +44,7 @@ struct Job {
       return;
     }
     const DenormalMode mode(job.flush_denormals);
-    // A division is felt on tiny images.
-    const auto first_of = [&](std::int64_t i) {
-      return job.tasks == 1 ? i * state.blocks : i * state.blocks / job.tasks;
-    };
+    const auto first_of = [&](std::int64_t i) { return divide(i * state.blocks, job.tasks); };
     void* workspace = job.workspace + slot * state.slot_bytes;
     job.engine.run(job.operands, state, first_of(task), first_of(task + 1), workspace);
     job.ended.fetch_add(1, std::memory_order_relaxed);
