@@ -3,6 +3,7 @@
 
 #include "depthwise_tiles.hpp"
 #include "epilogue.hpp"
+#include "paired_planes.hpp"
 #include "plane_strips.hpp"
 #include "rolling_rows.hpp"
 #include "simd.hpp"
@@ -20,15 +21,7 @@ namespace {
 // it is under, about Stride / K loads an FMA. With stride 2 two loads are separated into even and
 // odd columns, which are two taps. Every output is one chain of fma in the order (r, s).
 
-// Lanes of two channels as separate() leaves them.
-template <class V>
-FASTCONV_INLINE V of_both(V first, V second) noexcept {
-  V even, odd;
-  separate(first, second, even, odd);
-  return even;
-}
-
-// The sums of one channel, or of two in halves of vectors.
+// The sums of one channel.
 template <class Form, class V = Vector<typename Form::Arch>>
 FASTCONV_INLINE void sum_plane(const PlaneArguments& d, const PlaneStrip<V>& strip,
                                const PlaneTile& tile,
@@ -62,7 +55,6 @@ FASTCONV_INLINE void sum_plane(const PlaneArguments& d, const PlaneStrip<V>& str
     for (int i = 0; i < K * K; ++i) {
       const float* tap = weights + i * NR;
       taps[i] = Skips ? V::broadcast_once(tap) : V::broadcast(*tap);
-      if constexpr (Form::Halves) taps[i] = of_both(taps[i], V::broadcast(tap[tile.next_weights]));
     }
     FASTCONV_UNROLL
     for (int h = 0; h < (Rows - 1) * Form::Step + K; ++h) {
@@ -70,8 +62,7 @@ FASTCONV_INLINE void sum_plane(const PlaneArguments& d, const PlaneStrip<V>& str
       if (Skips && in == nullptr) continue;
       FASTCONV_UNROLL
       for (int s = 0; s < K; ++s) {
-        const std::int64_t next = in != kZeroRow ? tile.next_x : 0;
-        if (s % Stride == 0) load_taps<Form>(d, strip, in, h, s, x, next);
+        if (s % Stride == 0) load_taps<Form>(d, strip, in, h, s, x);
         FASTCONV_UNROLL
         for (int row = 0; row < Rows; ++row) {
           const int r = h - row * Form::Step;
@@ -152,22 +143,7 @@ void plane_tile(const PlaneArguments& d, const PlaneStrip<V>& strip,
   const std::int64_t apart = Form::RowsOfVector * d.problem->window.dilation.h;
   PlaneRows to{tile.y, apart * d.problem->y_strides[2], tile.residual,
                apart * d.residual_row_stride};
-  if constexpr (Form::Halves) {
-    for (int c = 0; c < tile.channels; ++c) {
-      V own[Rows][Vectors];
-      FASTCONV_UNROLL
-      for (int i = 0; i < Rows; ++i) {
-        own[i][0] = sum[i][0];
-        sum[i][0] = swap_halves(sum[i][0]);
-      }
-      const float* bias = tile.bias != nullptr ? tile.bias + c * tile.next_bias : nullptr;
-      finish_channel<Form>(d, strip, tile, to, bias, own);
-      to.y += d.problem->y_strides[1];
-      if (to.residual != nullptr) to.residual += d.residual_channel_stride;
-    }
-  } else {
-    finish_channel<Form>(d, strip, tile, to, tile.bias, sum);
-  }
+  finish_channel<Form>(d, strip, tile, to, sum);
 }
 
 // A tile of a dense filter and any number of rows: no image row is loaded twice, and sums are
@@ -287,7 +263,7 @@ void plane_rows(const PlaneArguments& d, const PlaneStrip<V>& strip, std::int64_
         PlaneForm<typename Form::Arch, Form::K, Form::Rows, Form::Vectors, Form::Stride, false>;
     const std::int64_t reach = Form::Stride * Form::Vectors * W + (kernel.w - 1) * dilation.w;
     if (strip.column >= 0 && strip.column + reach <= p.w) tall = flat = plane_tile<Clear>;
-  } else if constexpr (Form::Vectors == 1 && !Form::Packed && !Form::Halves) {
+  } else if constexpr (Form::Vectors == 1 && !Form::Packed) {
     flat = plane_tile<PlaneForm<typename Form::Arch, 0, 1, 1, Form::Stride>>;
   }
   // Of strips of more lines a CPU does foresee the next.
@@ -382,18 +358,13 @@ void plane_columns(const PlaneArguments& d) noexcept {
   constexpr bool many = Vector<Arch>::registers == 32;
   constexpr bool rolls = K > 0 && (K > 3 || Stride == 1) && many && Vector<Arch>::free_masks;
   constexpr bool tall = rolls && K > 3;
-  // Half a vector of four is no image's row.
-  if constexpr (K > 0 && !tall && Stride == 1 && W > 4) {
-    // Rows of x, y and the residual follow each other.
+  if constexpr (many && Vector<Arch>::free_masks && (K == 3 || (K == 5 && Stride == 2))) {
+    if (d.paired) return paired_planes<Arch, K, Stride>(d);
+  } else if constexpr (K > 0 && !tall && Stride == 1 && W > 4) {
+    // Half a vector of four is no image's row. Rows of x, y and the residual follow each other.
     if (2 * p.ow <= W && p.w == p.ow && p.x_strides[2] == p.w && p.y_strides[2] == p.ow &&
         p.window.dilation.h == 1 && (d.residual == nullptr || d.residual_row_stride == p.ow)) {
       plane_strip<PlaneForm<Arch, K, 4, 1, 1, true, true>>(d, 0, static_cast<int>(p.ow));
-      return;
-    }
-  }
-  if constexpr (many && Vector<Arch>::free_masks && Stride == 2 && K == 3) {
-    if (2 * p.ow <= W) {
-      plane_strip<PlaneForm<Arch, K, kPlaneRows, 1, 2, true, true>>(d, 0, static_cast<int>(p.ow));
       return;
     }
   }

@@ -19,19 +19,16 @@ alignas(64) inline constexpr float kZeroRow[4 * 16 + kMaxPlaneReach] = {};
 // K: the filter's height and width, or 0 for any. Rows: of a tile, or 0 where one goes down all
 // rows of a strip, of two channels where a strip is one vector of a filter of five rows and more,
 // whose sums would wait for each other. Packed: a vector holds two whole rows of an image, which
-// follow each other in memory, so that its masks depend on the row, or by 2 a row of either of two
-// channels, of which separate() takes one from each of its vectors.
+// follow each other in memory, so that its masks depend on the row.
 template <class A, int K_, int Rows_, int Vectors_, int Stride_, bool Masked_ = true,
           bool Packed_ = false>
 struct PlaneForm {
   using Arch = A;
   static constexpr int K = K_, Rows = Rows_, Vectors = Vectors_, Stride = Stride_;
-  static constexpr bool Masked = Masked_, Packed = Packed_ && Stride == 1, Rolls = Rows == 0;
-  static constexpr bool Halves = Packed_ && Stride == 2;
-  static constexpr int Channels = Halves || (Rolls && K > 3 && Vectors == 1) ? 2 : 1;
+  static constexpr bool Masked = Masked_, Packed = Packed_, Rolls = Rows == 0;
+  static constexpr int Channels = Rolls && K > 3 && Vectors == 1 ? 2 : 1;
   // Are the taps in registers? Where a tile has two vectors most of a 5x5 filter's may be, too.
-  static constexpr bool Held =
-      K == 3 || Halves || (K == 5 && Vectors == 2 && Vector<Arch>::registers == 32);
+  static constexpr bool Held = K == 3 || (K == 5 && Vectors == 2 && Vector<Arch>::registers == 32);
   static constexpr int RowsOfVector = Packed ? 2 : 1;
   static constexpr int Step = Packed ? 2 : Stride;  // image rows from a row of sums to the next
   static constexpr int Loads = Packed ? (Rows - 1) * Step + K : Stride * Vectors;
@@ -66,20 +63,18 @@ struct PlaneTile {
   std::int64_t next_x, next_weights, next_bias;  // from a channel to the next, if there is one
 };
 
-// The vectors under tap s of a row, and of stride 2 under the next tap, too. The row of a second
-// channel lies `next` behind it.
+// The vectors under tap s of a row, and of stride 2 under the next tap, too.
 template <class Form, class V = Vector<typename Form::Arch>>
 FASTCONV_INLINE void load_taps(const PlaneArguments& d, const PlaneStrip<V>& strip, const float* in,
-                               std::int64_t row, int s, V (&x)[2][Form::Vectors],
-                               std::int64_t next = 0) noexcept {
+                               std::int64_t row, int s, V (&x)[2][Form::Vectors]) noexcept {
   constexpr int Stride = Form::Stride;
   in += s * d.problem->window.dilation.w;
   FASTCONV_UNROLL
   for (int v = 0; v < Form::Vectors; ++v) {
     V part[Stride];
     FASTCONV_UNROLL
-    for (int i = 0; i < Stride; ++i, in += Form::Halves ? next : V::width) {
-      const std::int64_t load = Form::Packed ? row : Form::Halves ? 0 : v * Stride + i;
+    for (int i = 0; i < Stride; ++i, in += V::width) {
+      const std::int64_t load = Form::Packed ? row : v * Stride + i;
       part[i] =
           Form::masks(s, v * Stride + i) ? V::load_lanes(in, strip.masks[s][load]) : V::load(in);
     }
@@ -163,12 +158,12 @@ __attribute__((noinline)) void finish_some(const Epilogue& epilogue, const Plane
 // A channel's sums.
 template <class Form, class V = Vector<typename Form::Arch>>
 FASTCONV_INLINE void finish_channel(const PlaneArguments& d, const PlaneStrip<V>& strip,
-                                    const PlaneTile& tile, const PlaneRows& to, const float* bias,
+                                    const PlaneTile& tile, const PlaneRows& to,
                                     V (&sum)[Form::Rows][Form::Vectors]) noexcept {
   using Arch = typename Form::Arch;
   constexpr int Rows = Form::Rows, Vectors = Form::Vectors, W = V::width;
-  if (bias != nullptr) {
-    const V each = V::broadcast(*bias);
+  if (tile.bias != nullptr) {
+    const V each = V::broadcast(*tile.bias);
     FASTCONV_UNROLL
     for (int i = 0; i < Rows; ++i) {
       FASTCONV_UNROLL

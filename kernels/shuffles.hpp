@@ -71,6 +71,23 @@ FASTCONV_INLINE V join_separated(V v) noexcept {
   return shuffle<Joined<V::width>>(v, v, std::make_integer_sequence<int, V::width>());
 }
 
+// Two floats, as often as a vector holds both.
+template <int Width>
+struct PairsOf {
+  typedef long long Type __attribute__((vector_size(Width * sizeof(float))));
+};
+template <class V>
+FASTCONV_INLINE V repeat_pair(const float* p) noexcept {
+  long long pair;
+  __builtin_memcpy(&pair, p, sizeof pair);
+  typename PairsOf<V::width>::Type pairs{};
+  pairs |= pair;
+  typename V::Raw raw;
+  static_assert(sizeof raw == sizeof pairs);
+  __builtin_memcpy(&raw, &pairs, sizeof raw);
+  return {static_cast<typename V::Native>(raw)};
+}
+
 // The second half before the first one.
 template <int Width>
 struct Swapped {

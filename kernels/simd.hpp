@@ -361,8 +361,8 @@ struct Vector {
   static FASTCONV_INLINE Vector permute(Vector x, Lanes lanes) noexcept {
     return {Native(_mm512_permutexvar_ps(lanes, x.value))};
   }
-  static FASTCONV_INLINE Vector permute(Vector a, Vector b, Lanes lanes) noexcept {
-    return {Native(_mm512_permutex2var_ps(a.value, lanes, b.value))};
+  static FASTCONV_INLINE Vector permute(Vector a, Vector b, Lanes lanes, Mask kept = ~0) noexcept {
+    return {Native(_mm512_maskz_permutex2var_ps(kept, a.value, lanes, b.value))};
   }
 #elif defined(__AVX2__)
   using Lanes = __m256i;

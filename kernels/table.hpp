@@ -194,6 +194,7 @@ struct PlaneArguments {
   const Epilogue* epilogue = nullptr;
   const float* bias = nullptr;  // by lane, or null
   bool fetch = false;           // the next strip's lines, while a tile is summed
+  bool paired = false;          // two channels, the first one even, share vectors
 };
 
 // A part of a panel of weights on its way into Winograd's domain.

@@ -49,7 +49,7 @@ Addend addend(const Operands& t, const Part& part, bool readable, std::int64_t a
 }
 
 // A block of an image's channels and rows, in whole rows.
-void planes_block(const Operands& t, const Part& part, bool fetch) noexcept {
+void planes_block(const Operands& t, const DepthwiseBlocking& b, const Part& part) noexcept {
   const Problem& p = t.problem;
   PlaneArguments d;
   d.problem = &p;
@@ -59,7 +59,8 @@ void planes_block(const Operands& t, const Part& part, bool fetch) noexcept {
   d.first_row = part.oh;
   d.rows = part.rows;
   d.skips_padding = t.finite;
-  d.fetch = fetch;
+  d.fetch = b.fetch;
+  d.paired = b.paired;
   d.weights = t.weights;
   d.lanes_per_group = t.lanes_per_group;
   d.y = t.y + part.n * p.y_strides[0];
@@ -409,7 +410,7 @@ void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin
     part.n = rest / pixel_blocks * b.images;
     part.images = std::min(b.images, p.n - part.n);
     if (part.rows <= 0) continue;
-    b.lanes == Lanes::pixels ? planes_block(t, part, b.fetch) : pixels.run(part);
+    b.lanes == Lanes::pixels ? planes_block(t, b, part) : pixels.run(part);
   }
 }
 

@@ -21,8 +21,9 @@ struct DepthwiseBlocking {
   bool repeated = false;    // there, an input channel for each of its output channels
   // Or else pixels of all rows of `images`, each with pointers of its own to all its taps.
   bool listed = false;
-  bool down = false;   // a vector's rows follow each other, not a row's vectors
-  bool fetch = false;  // x and y lie beyond near caches
+  bool paired = false;  // planes of two channels share vectors
+  bool down = false;    // a vector's rows follow each other, not a row's vectors
+  bool fetch = false;   // x and y lie beyond near caches
   std::int64_t images = 1;
   std::int64_t rows = 0;
   std::int64_t pixels = 0;

@@ -315,6 +315,13 @@ bool rolls_tall(const Problem& p, const Tile& tile) noexcept {
          (kernel.w == 5 || kernel.w == 7);
 }
 
+// Do the planes of two channels share vectors? A plane that is alone takes as long down its rows.
+bool pairs_planes(const Problem& p, const Tile& tile) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  return tile.width == kMaxWidth && 2 * p.ow <= kMaxWidth && p.w <= kMaxWidth &&
+         (stride.w == 2 ? kernel.w <= 5 : kernel.w == 3 && p.k > 1);
+}
+
 // A block's planes of x and y together fit L1; its rows are whole tiles.
 DepthwiseBlocking choose_planes(const Problem& p, const Tile& tile,
                                 const CacheSizes& caches) noexcept {
@@ -326,26 +333,24 @@ DepthwiseBlocking choose_planes(const Problem& p, const Tile& tile,
   b.rows = std::max(tall ? kTallRows : kRows, kOutputs / p.ow / kRows * kRows);
   b.rows = std::min(p.oh, b.rows);
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  // Two channels share a vector.
-  const bool halves = tile.width == kMaxWidth && kernel.h == 3 && kernel.w == 3 && stride.h == 2 &&
-                      stride.w == 2 && 2 * p.ow <= tile.width;
-  const std::int64_t together = tall || halves ? 2 : 1;
-  b.channels = std::max(kOutputs / (b.rows * p.ow) / together * together, together);
-  b.channels = std::min(p.k, b.channels);
   const bool shared = kernel.h == kernel.w && stride.h == stride.w &&
                       (kernel.w == 3 || kernel.w == 5 || kernel.w == 7);
-  const double stepped = tall && p.ow <= tile.width ? kFmaRolledAlone : kFmaRolled;
+  b.paired = shared && pairs_planes(p, tile);
+  const std::int64_t together = tall || b.paired ? 2 : 1;
+  b.channels = std::max(kOutputs / (b.rows * p.ow) / together * together, together);
+  b.channels = std::min(p.k, b.channels);
+  const double stepped = tall && !b.paired && p.ow <= tile.width ? kFmaRolledAlone : kFmaRolled;
   const double rolled = stride.w == 1 ? stepped : kFmaSeparated;
   const double apart = stride.w == 1 ? kTapShared : kTapSeparated;
-  const double tap = !shared ? kFma + kLoadUnaligned : tall || halves ? rolled : apart;
-  const std::int64_t channels = halves ? ceil_div(p.k, 2) : p.k;
+  const double tap = !shared ? kFma + kLoadUnaligned : tall || b.paired ? rolled : apart;
+  const std::int64_t channels = b.paired ? ceil_div(p.k, 2) : p.k;
   const double vectors = real(channels * p.oh * ceil_div(p.ow, tile.width));
   b.fma_cycles = vectors * real(p.taps()) * tap;
   // 128 channels of 147x147: 6000 -> 3600 us (AVX2), 3450 -> 2900 (AVX-512). What is nearer takes
   // 3 to 8 % longer for it, and with stride 2, whose streams are few, also what is twice as far.
   b.fetch = !tall && fetches(p, 5 * stride.w, tile.width, caches);
   b.store_cycles = vectors * (kStoreVector + (shared ? 0.0 : kTileApart * tile.cycle));
-  if (tall || halves) b.store_cycles += real(p.k * ceil_div(p.ow, 2 * tile.width)) * kTile;
+  if (tall || b.paired) b.store_cycles += real(p.k * ceil_div(p.ow, 2 * tile.width)) * kTile;
   return b;
 }
 
