@@ -40,19 +40,19 @@ void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int
   const auto load = [&](const float* in, int v) __attribute__((always_inline)) {
     return Partial ? V::load_first(held(in) + at, lanes) : V::load(in + at + v * W);
   };
-  const float* weight = d.weights + channel / NR * d.kernel_h * d.kernel_w * NR + channel % NR;
+  const float* weights = d.weights + channel / NR * d.all_taps * NR + channel % NR;
   TapRows rows{0, d.kernel_h};
   // A tile of three by three is soon done: to find out takes as long as it saves.
   if (Taps != 3 || (V::fuses && d.kernel_h > 3)) {
     rows = tap_rows(d, row);
     pixels += rows.begin * d.row_step;
-    weight += rows.begin * d.kernel_w * NR;
   }
   // Nor are columns beside the image, up to half a filter on either side.
   constexpr bool skips = Taps > 3;
   [[maybe_unused]] const std::int64_t first = d.first_column - pixel * Stride;
   [[maybe_unused]] const std::int64_t end = d.end_column - pixel * Stride;
   for (std::int64_t r = rows.begin; r < rows.end; ++r, pixels += d.row_step) {
+    const float* weight = weights + r * d.row_taps * NR;
     std::int64_t column = 0;
     if constexpr (Taps > 0) {
       do {
@@ -151,10 +151,13 @@ void rolling_tile(const DepthwiseArguments& d, const float* const* pixels, int c
   using V = Vector<Arch>;
   constexpr int NR = kMaxVectors * V::width;
   const std::int64_t at = d.shift + channel;
-  const float* weight = d.weights + channel / NR * 9 * NR + channel % NR;
+  const float* weight = d.weights + channel / NR * d.all_taps * NR + channel % NR;
   V taps[9];
   FASTCONV_UNROLL
-  for (int i = 0; i < 9; ++i) taps[i] = V::load(weight + i * NR);
+  for (int r = 0; r < 3; ++r, weight += d.row_taps * NR) {
+    FASTCONV_UNROLL
+    for (int s = 0; s < 3; ++s) taps[r * 3 + s] = V::load(weight + s * NR);
+  }
   const auto add_row = [&](auto& sum, auto first, auto last) __attribute__((always_inline)) {
     constexpr int First = decltype(first)::value;
     constexpr int Last = decltype(last)::value;
@@ -430,7 +433,7 @@ void depthwise(const DepthwiseArguments& d) {
   };
   if (d.group_out > 1) return grouped_rows<Arch>(d);
   if constexpr (Vector<Arch>::width > 4) {
-    if (d.kernel_h * d.kernel_w == 1) return scale_rows<Arch>(d);
+    if (d.all_taps == 1) return scale_rows<Arch>(d);
   }
   const bool shares = d.dilation_w == 1 && d.stride_w <= 2;
   if (shares && d.kernel_w == 3) {

@@ -156,7 +156,10 @@ struct DepthwiseArguments {
   std::int64_t first_column = 0, end_column = 0;
   std::int64_t kernel_h = 0, kernel_w = 0;
   std::int64_t stride_h = 0, stride_w = 0, dilation_w = 0;
-  const float* weights = nullptr;  // panels as micro_gemm's B, from the first channel on
+  // Panels as micro_gemm's B, from the first channel and tap on, of filters that may have more taps
+  // than are multiplied: so many in a row and in all.
+  const float* weights = nullptr;
+  std::int64_t row_taps = 0, all_taps = 0;
   int group_in = 1, group_out = 1;
   int group_lanes = 1;                // of weights and bias, from a group to the next
   std::int64_t rows = 0, pixels = 0;  // rows <= kMaxDepthwiseRows

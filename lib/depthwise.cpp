@@ -80,7 +80,7 @@ void planes_block(const Operands& t, const DepthwiseBlocking& b, const Part& par
 class PixelBlocks {
  public:
   PixelBlocks(const Operands& t, const DepthwiseBlocking& b, void* workspace) noexcept
-      : t_(t), p_(t.problem), b_(b), scratch_(p_, b) {
+      : t_(t), p_(found_taps(t.problem, b)), b_(b), scratch_(p_, b) {
     auto* memory = static_cast<char*>(workspace);
     zeros_ = reinterpret_cast<float*>(memory);
     pointers_ = reinterpret_cast<const float**>(memory += scratch_.zeros);
@@ -107,7 +107,10 @@ class PixelBlocks {
     d.group_out = b_.repeated ? 1 : static_cast<int>(p_.k_per_group());
     d.group_lanes = static_cast<int>(t_.lanes_per_group);
     const std::int64_t lane = part.channel / p_.k_per_group() * t_.lanes_per_group;
-    d.weights = t_.weights + lane * p_.taps() * d.group_in;
+    d.all_taps = t_.problem.taps();
+    d.row_taps = t_.problem.window.kernel_size.w;
+    const std::int64_t first = b_.first_tap.h * d.row_taps + b_.first_tap.w;
+    d.weights = t_.weights + (lane * d.all_taps + first * t_.table.nr()) * d.group_in;
     d.bias = t_.bias != nullptr ? t_.bias + lane : nullptr;
     d.channels = static_cast<int>(part.channels);
     d.epilogue = &t_.epilogue;
@@ -372,7 +375,7 @@ class PixelBlocks {
   }
 
   const Operands& t_;
-  const Problem& p_;
+  const Problem p_;
   const DepthwiseBlocking& b_;
   Scratch scratch_;
   float* zeros_;

@@ -24,6 +24,8 @@ struct DepthwiseBlocking {
   bool paired = false;  // planes of two channels share vectors
   bool down = false;    // a vector's rows follow each other, not a row's vectors
   bool fetch = false;   // x and y lie beyond near caches
+  // Rows and columns of taps that no output finds in the image: the first ones, and all.
+  Pair first_tap = 0, unfound = 0;
   std::int64_t images = 1;
   std::int64_t rows = 0;
   std::int64_t pixels = 0;
@@ -51,9 +53,9 @@ inline bool is_plane(const Problem& p) noexcept {
   return p.c == 1 && (p.k == 1 || p.y_strides[3] == 1);
 }
 
-// False if the kernel does not serve the problem.
+// False if the kernel does not serve the problem, with weights that are finite or not.
 bool choose_depthwise(const Problem& problem, const Tile& tile, const CacheSizes& caches,
-                      DepthwiseBlocking& blocking) noexcept;
+                      bool finite, DepthwiseBlocking& blocking) noexcept;
 
 // Cuts channels, and then images, until there are a few blocks for every thread, if the problem has
 // that many.

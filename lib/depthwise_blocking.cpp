@@ -282,6 +282,18 @@ bool has_list(const Problem& p, bool transposed) noexcept {
                     : output_step(p, p.y_strides) != 0;
 }
 
+// Taps of an axis that no output finds in the image: the first ones, and all.
+struct Unfound {
+  std::int64_t first, all;
+};
+Unfound unfound(std::int64_t size, std::int64_t output, std::int64_t kernel, std::int64_t stride,
+                std::int64_t dilation, std::int64_t before) noexcept {
+  const std::int64_t above = ceil_div(before - (output - 1) * stride, dilation);
+  const std::int64_t first = std::clamp<std::int64_t>(above, 0, kernel - 1);
+  const std::int64_t end = std::clamp(ceil_div(size + before, dilation), first + 1, kernel);
+  return {first, kernel - (end - first)};
+}
+
 DepthwiseBlocking choose_list(const Problem& p, const Tile& tile, bool transposed) noexcept {
   DepthwiseBlocking b;
   b.lanes = Lanes::channels;
@@ -378,7 +390,7 @@ bool fills_vectors(const Window& window, std::int64_t in_per_group, std::int64_t
           (stride.w == 2 && width > kLeastBroadcast && padding.left <= 2 && padding.right <= 2));
 }
 
-bool choose_depthwise(const Problem& p, const Tile& tile, const CacheSizes& caches,
+bool choose_depthwise(const Problem& p, const Tile& tile, const CacheSizes& caches, bool finite,
                       DepthwiseBlocking& b) noexcept {
   b = DepthwiseBlocking();
   const bool adjacent = p.x_strides[1] == 1 && p.y_strides[1] == 1;
@@ -391,11 +403,24 @@ bool choose_depthwise(const Problem& p, const Tile& tile, const CacheSizes& cach
   const auto consider = [&](const DepthwiseBlocking& other) {
     if (b.rows == 0 || other.cycles() < b.cycles()) b = other;
   };
+  // 576 channels of one pixel, 11x11, 16 images 14.2 -> 1.4 us, 384 of 4x4, 2 images 12.3 -> 6.1
+  // (Xeon, AVX-512).
+  DepthwiseBlocking taps;
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  if (finite && p.k_per_group() == 1 && mode == PaddingMode::zeros) {
+    const Unfound rows = unfound(p.h, p.oh, kernel.h, stride.h, dilation.h, padding.top);
+    const Unfound columns = unfound(p.w, p.ow, kernel.w, stride.w, dilation.w, padding.left);
+    taps.first_tap = {rows.first, columns.first};
+    taps.unfound = {rows.all, columns.all};
+  }
+  const Problem found = found_taps(p, taps);
   for (const bool repeated : {false, true}) {
     if (repeated ? multiplies(p) && has_patch(p) : adjacent || has_patch(p)) {
-      consider(!repeated && has_list(p, !adjacent)
-                   ? choose_list(p, tile, !adjacent)
-                   : choose_pixels(p, tile, caches, !adjacent, repeated));
+      consider(!repeated && has_list(found, !adjacent)
+                   ? choose_list(found, tile, !adjacent)
+                   : choose_pixels(found, tile, caches, !adjacent, repeated));
+      b.first_tap = taps.first_tap;
+      b.unfound = taps.unfound;
     }
   }
   if ((!adjacent || is_plane(p)) && has_planes(p)) consider(choose_planes(p, tile, caches));
@@ -418,8 +443,18 @@ void split_for_threads(const Problem& p, int threads, DepthwiseBlocking& b) noex
   }
 }
 
+Problem found_taps(const Problem& p, const DepthwiseBlocking& b) noexcept {
+  Problem found = p;
+  auto& [kernel, stride, padding, dilation, mode] = found.window;
+  kernel.h -= b.unfound.h;
+  kernel.w -= b.unfound.w;
+  padding.top -= b.first_tap.h * dilation.h;
+  padding.left -= b.first_tap.w * dilation.w;
+  return found;
+}
+
 std::int64_t depthwise_workspace_bytes(const Problem& p, const DepthwiseBlocking& b) noexcept {
-  return Scratch(p, b).bytes();
+  return Scratch(found_taps(p, b), b).bytes();
 }
 
 std::int64_t depthwise_blocks(const Problem& p, const DepthwiseBlocking& b) noexcept {

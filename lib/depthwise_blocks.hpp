@@ -10,6 +10,9 @@
 
 namespace fastconv {
 
+// The same sums without the taps that a blocking leaves out.
+Problem found_taps(const Problem& problem, const DepthwiseBlocking& blocking) noexcept;
+
 // Do the pixels of a row that is read in place lie in four sets of L1 or fewer?
 inline bool crowds(const Problem& p, const DepthwiseBlocking& b) noexcept {
   return b.in_place() && p.x_strides[3] % 256 == 0;

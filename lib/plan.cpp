@@ -75,7 +75,7 @@ Status choose(const Tiles& tiles, bool merged, bool finite,
   // (Xeon, AVX-512).
   const bool fills = fills_vectors(p.window, p.c_per_group(), p.k_per_group(), state.tile.width);
   if ((any && (merged || is_plane(p) || fills)) || asked == Algorithm::depthwise) {
-    if (choose_depthwise(p, state.tile, caches, state.depthwise)) {
+    if (choose_depthwise(p, state.tile, caches, finite, state.depthwise)) {
       consider(Algorithm::depthwise, state.depthwise.cycles());
     } else if (!any) {
       return fail(StatusCode::unsupported,

@@ -23,7 +23,7 @@ constexpr CacheSizes kSmall{32 << 10, 512 << 10};
 DepthwiseBlocking blocking(const fastconv::Problem& problem, const Tile& tile,
                            const CacheSizes& caches = kLarge) {
   DepthwiseBlocking b;
-  REQUIRE(choose_depthwise(problem, tile, caches, b));
+  REQUIRE(choose_depthwise(problem, tile, caches, true, b));
   return b;
 }
 
@@ -99,6 +99,24 @@ TEST_SUITE("blocking") {
       CHECK(!blocking(dilated, tile).copied);
       CHECK(blocking(dilated, tile, kSmall).copied);
     }
+  }
+
+  TEST_CASE("depthwise: taps that no output finds in the image are left out") {
+    const auto found = [](const std::string& descriptor, bool finite) {
+      const fastconv::Problem problem = problem_in(parsed(descriptor), Layout::nhwc);
+      DepthwiseBlocking b;
+      REQUIRE(choose_depthwise(problem, kLong, kLarge, finite, b));
+      CHECK(b.first_tap.h <= b.unfound.h);
+      CHECK(b.first_tap.w <= b.unfound.w);
+      return problem.taps() - b.unfound.h * problem.window.kernel_size.w -
+             b.unfound.w * (problem.window.kernel_size.h - b.unfound.h);
+    };
+    CHECK(found("g64mb1ic64ih1oc64kh11ph5", true) == 1);
+    CHECK(found("g64mb1ic64ih1oc64kh11ph5", false) == 121);
+    CHECK(found("g64mb1ic64ih3oc64kh7ph3", true) == 25);
+    CHECK(found("g64mb1ic64ih3iw9oc64oh3ow9kh7kw7ph3pw3", true) == 35);
+    CHECK(found("g64mb1ic64ih3oc64kh5sh2ph4dh1", true) == 9);
+    CHECK(found("g64mb1ic64ih14oc64kh3ph1", true) == 9);
   }
 
   TEST_CASE("depthwise: nor do the largest strides and dilations overflow") {
