@@ -20,12 +20,12 @@ FASTCONV_INLINE TapRows tap_rows(const DepthwiseArguments& d, std::int64_t row) 
   return {begin > 0 ? begin : 0, end < d.kernel_h ? end : d.kernel_h};
 }
 
-// A pointer, in a register. GCC would add to it what is added as it loads it, which takes a unit of
-// the FMAs, where the address of a masked load could.
+// A pointer or an index, in a register. GCC would add to the former what is added as it loads it,
+// which takes a unit of the FMAs, where the address of a masked load could.
 template <class T>
-FASTCONV_INLINE const T* held(const T* pointer) noexcept {
-  asm("" : "+r"(pointer));
-  return pointer;
+FASTCONV_INLINE T held(T value) noexcept {
+  asm("" : "+r"(value));
+  return value;
 }
 
 // Only `lanes` of a pixel's last vector are outputs, and only `count` of the pixels.
