@@ -251,6 +251,11 @@ class Candidate {
     const double vector = kCopyVector * (b_.tile.two_long_fma() ? 2 : 1);
     b_.pack_cycles =
         real(pixels_) * (real(depth_) * vector / b_.tile.width + real(stretches) * kRun * cycle_);
+    const Inside inside(p_);
+    const std::int64_t border =
+        pixels_ - std::max<std::int64_t>(inside.end.h - inside.begin.h, 0) *
+                      std::max<std::int64_t>(inside.end.w - inside.begin.w, 0);
+    b_.pack_cycles += real(border * p_.taps()) * kTapSought * cycle_;
   }
 
   // Whole output rows while a quarter of L2 holds what lies under them, else parts of one row; more

@@ -238,8 +238,8 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
   b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * step;
   b.pack_cycles = pointer_cycles(p, b);
-  // Rows that strides leave out are not copied.
-  const std::int64_t rows = std::min(p.h, row_blocks(p, b) * rows_of(p, b.rows));
+  // Rows that strides leave out are not copied, those that blocks share once for each.
+  const std::int64_t rows = row_blocks(p, b) * std::min(p.h, rows_of(p, b.rows));
   if (repeated) b.pack_cycles += real(rows * p.w * ceil_div(p.k, tile.width)) * kRepeat;
   b.store_cycles = vectors * kStoreVector;
   if (transposed) {

@@ -7,6 +7,7 @@
 
 #include "blocking.hpp"
 #include "costs.hpp"
+#include "geometry.hpp"
 #include "integers.hpp"
 #include "taps.hpp"
 
@@ -242,7 +243,8 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
   };
   if (!b.in_place) {
     const std::int64_t element_step = stride.w * p.x_strides[3];
-    const std::int64_t together = p.x_strides[1] == 1 ? channels_in : 1;
+    const bool adjacent = p.x_strides[1] == 1;
+    const std::int64_t together = adjacent ? channels_in : 1;
     const double element = element_step == 1   ? kCopyVector / tile.width
                            : element_step == 2 ? 1.5 * kCopyVector / tile.width
                                                : apart(together, 3, element_step, p.w, kCopyScalar,
@@ -252,26 +254,31 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
     const std::int64_t copied = row_blocks * (b.plane_rows - kept) + kept;
     const double plane_rows = real(channels_in * copied * phases);
     const double columns = real(b.plane_columns) / real(stride.w);
-    // Columns in the padding are found one by one; a last part of a vector, of every second one.
-    const double ends = real(std::max<std::int64_t>(2, b.plane_columns - p.w)) * kRun +
+    // Columns in the padding are found one by one, but zeros beside adjacent ones; a last part of a
+    // vector, of every second one.
+    const bool beside = element_step == 1 && pads_with_zeros(p.window);
+    const double ends = real(beside ? 2 : std::max<std::int64_t>(2, b.plane_columns - p.w)) * kRun +
                         (element_step == 2 ? real(tile.width / 2) * kCopyScalar : 0.0);
     // Copies of many adjacent channels wait for what comes from beyond L2 or goes beyond L1, those
     // of a core of two long FMAs for longer. 64 to 1 channel 1x1 at 224x224, NHWC, by gemm 1270 ->
     // 819 us, 256 to 3 at 56x56 258 -> 160, 768 to 8 at 2x24 14.2 -> 7.0 (Xeon, AVX-512).
     const bool many = channels_in > 32;
-    const bool splits = p.x_strides[1] == 1 && (many || (tile.two_long_fma() && channels_in > 4));
+    const bool splits = adjacent && (many || (tile.two_long_fma() && channels_in > 4));
     const bool leaves = splits && b.plane_elements * kFloat > caches.l1;
     const bool far = bytes > kNearBytes;
-    const double waits = leaves && (far || tile.two_long_fma()) ? 4.0
-                         : tile.two_long_fma()                  ? 2.5
-                                                                : 1.6;
-    const double longer = far && !many                              ? 2.0
-                          : leaves || (splits && bytes > caches.l2) ? waits
-                                                                    : 1.0;
-    const bool at_once = p.x_strides[1] == 1 && element_step > 1 && p.ow >= tile.width;
+    const double waits = !adjacent || (leaves && (far || tile.two_long_fma())) ? 4.0
+                         : tile.two_long_fma()                                 ? 2.5
+                                                                               : 1.6;
+    const double longer = far && !many                                     ? 2.0
+                          : far || leaves || (splits && bytes > caches.l2) ? waits
+                                                                           : 1.0;
+    const bool at_once = adjacent && element_step > 1 && p.ow >= tile.width;
     const double runs = plane_rows / real(at_once ? channels_in : 1);
+    const double apart_runs =
+        element_step > 2 ? plane_rows / real(adjacent ? channels_in : 1) : 0.0;
     const double moved = real(row_blocks - 1) * real(kept) * real(b.pitch);
-    b.pack_cycles = strips * (plane_rows * columns * element * longer + runs * ends * cycle +
+    b.pack_cycles = strips * (plane_rows * columns * element * longer +
+                              (runs * ends + apart_runs * kRunApart) * cycle +
                               moved * kCopyVector / tile.width);
   }
   const double outputs = images * real(p.k_per_group()) * vectors;

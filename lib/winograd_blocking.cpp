@@ -243,10 +243,9 @@ void count_cycles(const Problem& p, bool owned, const Tile& tile, const CacheSiz
     far_cycles = std::max(0.0, added - waits);
   } else {
     const double bytes = weight_vectors * real(p.taps() * tile.width * kFloat);
-    again = b.weight_cycles =
-        weight_vectors * real(b.points() + p.taps()) *
-            (kTransformWeight + b.late * kTransformWeightLate) +
-        bytes * cycle * b.late * kWeightByte;
+    again = b.weight_cycles = weight_vectors * real(b.points() + p.taps()) *
+                                  (kTransformWeight + b.late * kTransformWeightLate) +
+                              bytes * cycle * b.late * kWeightByte;
     const double v_bytes = real(tiles * b.tile_bytes());
     if (v_bytes > real(caches.l2 * 2)) {
       far_cycles = groups * blocks * v_bytes * real(b.panels) * kTileByteFar;
