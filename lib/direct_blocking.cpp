@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <numeric>
+
+#include "blocking.hpp"
+#include "costs.hpp"
+#include "direct_blocks.hpp"
+#include "geometry.hpp"
+#include "integers.hpp"
+#include "taps.hpp"
+
+namespace fastconv {
+namespace {
+
+constexpr std::int64_t kTileRows = 4;         // of kernels/direct.hpp's tallest tile
+constexpr std::int64_t kNearBytes = 8 << 20;  // of x that memory does not keep waiting for
+
+// Sizes of the planes under a block of output rows and columns.
+void set_planes(const Problem& p, DirectBlocking& b) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  const Patch patch(p, b.rows, 1);  // rows that no window reads are left out
+  b.row_step = patch.step.h;
+  b.plane_rows = patch.rows;
+  b.plane_columns = (b.columns - 1) * stride.w + (kernel.w - 1) * dilation.w + 1;
+  // The channels of a row follow each other: a tap's are on few pages, and blocks below keep whole
+  // rows. Not a multiple of four cache lines from one to the next, and an odd number from row to
+  // row, or they would share sets.
+  b.plane = round_up(ceil_div(b.plane_columns, stride.w), 16);
+  if (b.plane % 64 == 0) b.plane += 16;
+  b.pitch = (b.groups * p.c_per_group() * b.plane) | 16;
+  b.plane_elements = b.plane_rows * std::min(stride.w, kernel.w) * b.pitch;
+}
+
+// And of what a block takes of scratch memory.
+void set_buffers(const Problem& p, DirectBlocking& b) noexcept {
+  set_planes(p, b);
+  if (b.in_place) b.plane_elements = 0;
+  b.output_elements =
+      p.y_strides[3] == 1 ? 0 : b.groups * p.k_per_group() * staged_plane(b.rows, b.columns);
+}
+
+// Channels whose planes a CPU's prefetchers follow: beyond L1, 62 of 18x18 take 0.1 cycles a vector
+// longer than within it, 128 of 38x38 1.0.
+constexpr std::int64_t kStreams = 48;
+constexpr std::int64_t kStreamsFetched = 64;  // and of those that are fetched ahead
+
+// Vectors of an output row, at most, under a tile of 1 to 4 channels of kernels/direct.hpp, where
+// registers hold 12 sums, and where they hold more.
+constexpr int kWidest[][4] = {{3, 6, 4, 3}, {4, 8, 7, 6}};
+
+// Cycles of all tiles of some channels of a group.
+double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
+                    const CacheSizes& caches, int channels, std::int64_t out_rows,
+                    std::int64_t out_columns) noexcept {
+  const Pair kernel = p.window.kernel_size;
+  const double cycle = tile.cycle;
+  const std::int64_t channels_in = p.c_per_group();
+  const int widest = kWidest[tile.many_registers() ? 1 : 0][channels - 1];
+  const std::int64_t columns = b.in_place ? out_columns : b.columns;
+  const std::int64_t vectors = ceil_div(columns, tile.width);
+  std::int64_t per_row = ceil_div(vectors, widest);
+  const double wide = real(vectors) / real(per_row);
+  // Of a row that is alone, parts take the places of a tile's rows.
+  if (channels == 1 && out_rows == 1) std::swap(out_rows, per_row);
+  const std::int64_t fit = widest / vectors;
+  const std::int64_t tall = channels == 1 ? kTileRows : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
+  // Only tiles of one channel share what they load.
+  const bool shared = channels == 1 && p.window.stride.h == 1 && p.window.dilation.h == 1 &&
+                      kernel.h >= kTileRows - 1;
+  // What lies beyond L1, or evicts itself there, comes anew for every tap, unless neighbouring
+  // ones find it, or an image of few channels is streams that prefetchers follow.
+  const std::int64_t bytes = kFloat * (b.in_place ? channels_in * p.h * p.w : b.plane_elements);
+  const bool evicts = b.in_place && p.taps() > 1 && channels_in > 8 && aliases(p.x_strides[1]);
+  const bool follows = b.in_place && channels_in <= kStreams;
+  // Many planes are each read once, from other pages and as fast as they come.
+  const std::int64_t streams = b.fetch ? kStreamsFetched : kStreams;
+  const bool once = b.in_place && p.taps() == 1 && channels_in > streams;
+  const double least = !once                                  ? 0.0
+                       : b.fetch || has_far_planes(p, caches) ? kVectorFar
+                       : bytes > caches.l2                    ? kVectorOnce
+                                                              : 0.0;
+  const double level = evicts                                          ? kVectorL3
+                       : bytes <= caches.l1 * 3 / 4 || follows || once ? 0.0
+                       : bytes <= caches.l2 || b.fetch                 ? kVectorL2
+                                                                       : kVectorL3;
+  const std::int64_t stays =
+      tile.two_long_fma() ? caches.l1 : caches.l2 - kFloat * p.k * p.oh * p.ow;
+  const bool returns = follows && p.taps() == 1 && bytes > stays;
+  const double again = 1.0 - real(channels) / real(p.k_per_group());
+  const double streamed = returns ? real(tile.width * kFloat) / kReturned * cycle : 0.0;
+  // Steps of the weights are on lines of their own, but for narrow ones.
+  const std::int64_t lanes = direct_lanes(p.k_per_group(), tile.nr);
+  const std::int64_t weight_bytes = channels_in * p.taps() * lanes * kFloat;
+  const double weights = weight_bytes > caches.l2           ? kWeightL3
+                         : weight_bytes > caches.l1 * 3 / 4 ? kVectorL2
+                                                            : 0.0;
+  // A single column's vectors are whole lines, others lie on two, half of which the last one
+  // brought: 24 to 80 channels 3x1 at 136x136, NCHW, by winograd: 1616 -> 1525 us (Xeon, AVX-512).
+  const double anew = kernel.w == 1 ? 0.5 : tile.stretch();
+  const double found = kernel.w == 1 ? 0.5 : 1.0 / real(kernel.w);
+  const auto cost = [&](std::int64_t rows) {
+    const double loads = shared && rows > 1 ? real(rows + kernel.h - 1) / real(rows * kernel.h) : 1;
+    const double near =
+        std::max(channels * kFma, loads * kLoadUnaligned + channels * kLoadScalar / 3);
+    const double vector = near + std::max(0.0, streamed - near) * again;
+    const double taken = real(rows) * wide;
+    const bool finds = real(channels_in * kLine * kFloat) * (taken + 1) <= real(caches.l1);
+    const double far = level * cycle * loads * (finds ? found : anew);
+    const double page = once && bytes > caches.l1 * 3 / 4 ? kPlane : 0.0;
+    const double fma = taken * vector;
+    const double latency = kFmaLatency * cycle;
+    const double chained = fma < latency ? latency : std::max(fma, kChained * latency);
+    const double step = chained + taken * far + (kStep + page + weights) * cycle;
+    return real(channels_in * p.taps()) * std::max(step, taken * least) + kTileDirect * cycle;
+  };
+  const double tiles = real(out_rows / tall) * cost(tall) + real(out_rows % tall) * cost(1);
+  return tiles * real(per_row) * real(ceil_div(out_columns, columns));
+}
+
+std::int64_t image_bytes(const Problem& p) noexcept { return p.c * p.h * p.w * kFloat; }
+
+// Groups, rows and columns of a block.
+void cut_blocks(const Problem& p, const Tile& tile, const CacheSizes& caches,
+                DirectBlocking& b) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  const auto fits = [&](std::int64_t rows, std::int64_t most) {
+    b.rows = rows;
+    set_planes(p, b);
+    const std::int64_t output =
+        p.y_strides[3] == 1 ? 0 : b.groups * p.k_per_group() * b.rows * b.columns;
+    return (b.plane_elements + output) * kFloat <= most;
+  };
+  // Of few adjacent channels planes stay in L1, for most of the time is the copy's; but parts of
+  // rows that are far away come slowly one below the other. 32 to 3 channels 1x1 at 112x112, NHWC:
+  // 102 -> 62 us (AVX-512), 127 -> 84 (AVX2), 3 to 3 3x3 at 224x224 125 -> 91, 182 -> 145 (Xeon).
+  const bool overlap = (kernel.h - 1) * dilation.h >= stride.h;
+  const bool near = !b.in_place && p.x_strides[1] == 1 && p.c_per_group() >= p.k_per_group() &&
+                    (!overlap || image_bytes(p) <= kNearBytes);
+  // Rows of a tile share what they read of weights, and blocks that overlap what they copy.
+  const bool alone = near && !overlap;
+  const std::int64_t more = alone ? 1 : kTileRows;
+  const std::int64_t near_bytes = caches.l1 / 4 * (alone ? 2 : 3);
+  // More than a few rows only as long as x and y leave them in L2. NCHW, 3 to 3 channels 3x3 at
+  // 1000x1000: 2080 -> 1810 us (AVX-512), 3155 -> 2990 (AVX2), 1 to 1 5x5 at 512x512 186 -> 161, if
+  // x comes from memory 670 -> 333 (Xeon).
+  const std::int64_t few = b.in_place ? p.oh : 4 * kTileRows;
+  const auto tallest = [&](std::int64_t most) {
+    std::int64_t rows = std::min(p.oh, more);
+    if (!fits(rows, most)) return std::int64_t{0};
+    while (rows < p.oh) {
+      const std::int64_t taller = std::min(p.oh, rows + more);
+      if (!fits(taller, taller <= few ? most : std::min(most, caches.l2 / 8))) break;
+      rows = taller;
+    }
+    return rows;
+  };
+  // Adjacent channels are copied together, whatever their group: lines are then read once. 4 groups
+  // of 23 to 6 2x2 by 4 at 97x170, NHWC: 4530 -> 3110 us (AVX-512), 5100 -> 3900 (AVX2).
+  const std::int64_t grouped = p.x_strides[1] == 1 || p.y_strides[1] == 1 ? p.groups : 1;
+  struct {
+    std::int64_t groups, most;
+  } const attempts[] = {
+      {grouped, near ? near_bytes : caches.l2 / 2}, {grouped, caches.l2 / 2}, {1, caches.l2 / 2}};
+  std::int64_t rows = 0;
+  for (const auto& attempt : attempts) {
+    b.groups = attempt.groups;
+    b.columns = p.ow;
+    rows = tallest(attempt.most);
+    while (rows == 0 && b.columns > (alone ? 2 : kTileRows) * tile.width) {
+      b.columns = round_up(ceil_div(b.columns, 2), tile.width);
+      rows = tallest(attempt.most);
+    }
+    if (rows > 0) break;
+  }
+  // If not even a tile's fit half of L2, as many as fit all of it.
+  if (rows == 0) rows = std::min(p.oh, kTileRows);
+  while (rows > 1 && !b.in_place && !fits(rows, caches.l2)) --rows;
+  b.rows = rows;
+}
+
+// Of one element of a channel, where those of `channels` are copied between rows and pixels; of
+// pixels on lines of their own a few channels leave most of a line unused.
+double apart_cycles(const Tile& tile, std::int64_t channels, std::int64_t least, std::int64_t step,
+                    std::int64_t columns, double alone, double quad) noexcept {
+  const double line = step >= 16 && 4 * channels <= step ? kLineUnused * tile.cycle : 0.0;
+  const double quads = real(ceil_div(channels, 4)) * quad;
+  // Fewer than four if nothing lies between them.
+  const bool together = channels >= (channels == step ? least : std::int64_t{4});
+  // Short rows are split by fours of pixels of a vector of channels.
+  const bool fours = columns >= 4 && channels >= tile.width;
+  const double taken = columns >= tile.width ? quads : 2 * quads;
+  const bool scalar = !together || (columns < tile.width && !fours);
+  return ((scalar ? real(channels) * alone * tile.cycle : taken) + line) / real(channels);
+}
+
+// Of x to planes.
+double copy_cycles(const Problem& p, const Tile& tile, const CacheSizes& caches,
+                   const DirectBlocking& b) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  const std::int64_t bytes = image_bytes(p);
+  const std::int64_t channels_in = b.groups * p.c_per_group();
+  const std::int64_t row_blocks = ceil_div(p.oh, b.rows);
+  const double strips = real(p.groups / b.groups * ceil_div(p.ow, b.columns));
+  const std::int64_t element_step = stride.w * p.x_strides[3];
+  const bool adjacent = p.x_strides[1] == 1;
+  const std::int64_t together = adjacent ? channels_in : 1;
+  const double element = element_step == 1   ? kCopyVector / tile.width
+                         : element_step == 2 ? 1.5 * kCopyVector / tile.width
+                                             : apart_cycles(tile, together, 3, element_step, p.w,
+                                                            kCopyScalar, quad_cycles(tile.width));
+  const std::int64_t phases = std::min(stride.w / std::gcd(stride.w, dilation.w), kernel.w);
+  const std::int64_t kept = rows_kept(p, b);
+  const std::int64_t copied = row_blocks * (b.plane_rows - kept) + kept;
+  const double plane_rows = real(channels_in * copied * phases);
+  const double columns = real(b.plane_columns) / real(stride.w);
+  // Columns in the padding are found one by one, but zeros beside adjacent ones; a last part of a
+  // vector, of every second one.
+  const bool beside = element_step == 1 && pads_with_zeros(p.window);
+  const double ends = real(beside ? 2 : std::max<std::int64_t>(2, b.plane_columns - p.w)) * kRun +
+                      (element_step == 2 ? real(tile.width / 2) * kCopyScalar : 0.0);
+  // Copies of many adjacent channels wait for what comes from beyond L2 or goes beyond L1, those
+  // of a core of two long FMAs for longer. 64 to 1 channel 1x1 at 224x224, NHWC, by gemm 1270 ->
+  // 819 us, 256 to 3 at 56x56 258 -> 160, 768 to 8 at 2x24 14.2 -> 7.0 (Xeon, AVX-512).
+  const bool many = channels_in > 32;
+  const bool splits = adjacent && (many || (tile.two_long_fma() && channels_in > 4));
+  const bool leaves = splits && b.plane_elements * kFloat > caches.l1;
+  const bool far = bytes > kNearBytes;
+  const double waits = !adjacent || (leaves && (far || tile.two_long_fma())) ? 4.0
+                       : tile.two_long_fma()                                 ? 2.5
+                                                                             : 1.6;
+  const double longer = far && !many                                     ? 2.0
+                        : far || leaves || (splits && bytes > caches.l2) ? waits
+                                                                         : 1.0;
+  const bool at_once = adjacent && element_step > 1 && p.ow >= tile.width;
+  const double runs = plane_rows / real(at_once ? channels_in : 1);
+  const double apart_runs = element_step > 2 ? plane_rows / real(adjacent ? channels_in : 1) : 0.0;
+  const double moved = real(row_blocks - 1) * real(kept) * real(b.pitch);
+  return strips *
+         (plane_rows * columns * element * longer +
+          (runs * ends + apart_runs * kRunApart) * tile.cycle + moved * kCopyVector / tile.width);
+}
+
+}  // namespace
+
+DirectBlocking choose_direct(const Problem& p, const Tile& tile,
+                             const CacheSizes& caches) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  DirectBlocking b;
+  b.in_place = stride.w == 1 && p.x_strides[3] == 1 && windows_inside(p);
+  // The planes of many channels are more streams than a CPU follows by itself: 64 to 2 channels at
+  // 388x388 take 2.3 ms rather than 3.4 (AVX-512), 2.4 rather than 4.5 (AVX2). Near ones lose.
+  const std::int64_t bytes = image_bytes(p);
+  b.fetch = b.in_place && p.taps() == 1 && bytes > 8 * caches.l2;
+  cut_blocks(p, tile, caches, b);
+  set_buffers(p, b);
+
+  const double groups = real(p.groups);
+  // Rows that follow each other are one to a filter of one tap.
+  const bool follow = b.in_place && p.taps() == 1 && stride.h * p.x_strides[2] == p.ow &&
+                      p.y_strides[3] == 1 && p.y_strides[2] == p.ow;
+  const std::int64_t out_rows = follow ? 1 : p.oh;
+  const std::int64_t out_columns = follow ? p.oh * p.ow : p.ow;
+  const double vectors = real(out_rows * ceil_div(out_columns, tile.width));
+  for (std::int64_t k = 0; k < p.k_per_group(); k += 4) {
+    const auto channels = static_cast<int>(std::min<std::int64_t>(4, p.k_per_group() - k));
+    b.fma_cycles += groups * direct_tiles(p, b, tile, caches, channels, out_rows, out_columns);
+  }
+  if (!b.in_place) b.pack_cycles = copy_cycles(p, tile, caches, b);
+  const double outputs = groups * real(p.k_per_group()) * vectors;
+  const std::int64_t together = p.y_strides[1] == 1 ? b.groups * p.k_per_group() : 1;
+  // A quad of any vector ends in one store of 16 bytes a pixel. 1 to 16 channels 3x3 at 572x572,
+  // NHWC, by gemm: 3698 -> 1207 us (Xeon, AVX-512).
+  const double quad = std::max(quad_cycles(tile.width), quad_cycles(8) * tile.cycle);
+  const double element = p.y_strides[3] == 1 ? 0.0
+                                             : apart_cycles(tile, together, 2, p.y_strides[3], p.ow,
+                                                            kStoreScalar, quad);
+  // Results that leave L1 meanwhile come back by as many streams as there are channels; long
+  // vectors, a line each, gained and lost as much. With one channel in, depthwise's copies take as
+  // much longer than thought: 32 of 1 to 4 3x3 at 112x112 1080 us by this, 1430 by depthwise.
+  const bool leaves = tile.one_permutation() && !tile.two_long_fma() &&
+                      b.output_elements * kFloat > caches.l1 &&
+                      (p.groups == 1 || p.c_per_group() > 1);
+  const double vector = kStoreVector + element * tile.width + (leaves ? kVectorStaged : 0.0);
+  // Those of kMaxWidth have masks that take no time.
+  const bool partial = !follow && p.ow < tile.width && tile.width < kMaxWidth;
+  b.store_cycles = outputs * (vector + (partial ? real(p.ow) * kStoreScalar : 0.0));
+  return b;
+}
+
+void split_for_threads(const Problem& p, int threads, DirectBlocking& b) noexcept {
+  while (direct_blocks(p, b) < 3 * std::int64_t{threads} && (b.rows > kTileRows || b.groups > 1)) {
+    if (b.rows > kTileRows) {
+      b.rows = round_up(ceil_div(b.rows, 2), kTileRows);
+    } else {
+      std::int64_t parts = 2;
+      while (b.groups % parts != 0) ++parts;
+      b.groups /= parts;
+    }
+    set_buffers(p, b);
+  }
+}
+
+std::int64_t direct_workspace_bytes(const Problem& p, const DirectBlocking& b, int nr) noexcept {
+  return (table_elements(p) + round_up(b.plane_elements + nr, 16) +
+          round_up(b.output_elements, 16)) *
+         kFloat;
+}
+
+std::int64_t direct_blocks(const Problem& p, const DirectBlocking& b) noexcept {
+  return p.n * (p.groups / b.groups) * ceil_div(p.oh, b.rows) * ceil_div(p.ow, b.columns);
+}
+
+}  // namespace fastconv
