@@ -225,7 +225,8 @@ double copy_cycles(const Problem& p, const Tile& tile, const CacheSizes& caches,
   const bool splits = adjacent && (many || (tile.two_long_fma() && channels_in > 4));
   const bool leaves = splits && b.plane_elements * kFloat > caches.l1;
   const bool far = bytes > kNearBytes;
-  const double waits = adjacent && tile.two_long_fma() ? leaves ? 4.0 : 2.5 : far ? 4.0 : 1.6;
+  const bool late = adjacent && tile.two_long_fma();
+  const double waits = late ? leaves ? 4.0 : far ? 3.0 : 2.5 : far ? 4.0 : 1.6;
   const double longer = far && !many                                     ? 2.0
                         : far || leaves || (splits && bytes > caches.l2) ? waits
                                                                          : 1.0;
