@@ -74,7 +74,7 @@ FASTCONV_INLINE V join_separated(V v) noexcept {
 // Two floats, as often as a vector holds both.
 template <int Width>
 struct PairsOf {
-  typedef long long Type __attribute__((vector_size(Width * sizeof(float))));
+  using Type __attribute__((vector_size(Width * sizeof(float)))) = long long;
 };
 template <class V>
 FASTCONV_INLINE V repeat_pair(const float* p) noexcept {
