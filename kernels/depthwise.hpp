@@ -118,8 +118,7 @@ void depthwise_tile(const DepthwiseArguments& d, const float* const* pixels, int
         for (int v = 0; v < Vectors; ++v) tap[v] = V::load(weight + v * W);
         FASTCONV_UNROLL
         for (int p = 0; p < Pixels; ++p) {
-          const bool fives = p > 0 && p % 5 == 0;
-          const float* x = held(in[fives ? five : p % 3 == 0 ? p / 3 * three : p * stride]);
+          const float* x = held(in[p == 5 ? five : p % 3 == 0 ? p / 3 * three : p * stride]);
           FASTCONV_UNROLL
           for (int v = 0; v < Vectors; ++v) sum[p][v] = V::fma(load(x, v), tap[v], sum[p][v]);
         }

@@ -71,7 +71,8 @@ FASTCONV_INLINE V join_separated(V v) noexcept {
   return shuffle<Joined<V::width>>(v, v, std::make_integer_sequence<int, V::width>());
 }
 
-// Two floats, as often as a vector holds both.
+// Two floats, as often as a vector holds both; the second one is read where it is no channel, too,
+// as panels and the bias are padded.
 template <int Width>
 struct PairsOf {
   using Type __attribute__((vector_size(Width * sizeof(float)))) = long long;

@@ -309,7 +309,10 @@ class Candidate {
     b_.pixel_block = rows * columns;
     b_.pack_block = b_.pixel_block;
     const Patch patch(p_, rows, columns);
-    b_.pack_elements = patch.rows * patch.columns * pitch;
+    if (!multiply(patch.rows, patch.columns, b_.pack_elements) ||
+        !multiply(b_.pack_elements, pitch, b_.pack_elements)) {
+      return false;  // of far windows in place, of which a patch is never made
+    }
     // Tiles end with an output row, unless the next one follows on.
     const bool follow =
         p_.taps() == 1 && (b_.form == PixelForm::patch || p_.window.stride.h * p_.x_strides[2] ==

@@ -39,9 +39,6 @@ std::int64_t block_channels(const Problem& p, std::int64_t panel, std::int64_t m
   return std::min(p.k, std::max<std::int64_t>(most / whole, 1) * whole);
 }
 
-// Of the zeros around an image a patch holds nothing.
-bool has_patch(const Problem& p) noexcept { return pads_with_zeros(p.window); }
-
 // Is an input channel multiplied by filters of several output channels, and no other with it?
 bool multiplies(const Problem& p) noexcept {
   return p.c_per_group() == 1 && p.k_per_group() > 1 && kMaxWidth % p.k_per_group() == 0;
@@ -51,7 +48,7 @@ bool multiplies(const Problem& p) noexcept {
 bool has_planes(const Problem& p) noexcept {
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
   return p.c_per_group() == 1 && (p.x_strides[3] == 1 || p.w == 1) &&
-         (p.y_strides[3] == 1 || p.ow == 1) && has_patch(p) && stride.h <= 2 &&
+         (p.y_strides[3] == 1 || p.ow == 1) && pads_with_zeros(p.window) && stride.h <= 2 &&
          (stride.w == 1 || (stride.w == 2 && dilation.w == 1)) && kernel.h <= kMaxPlaneTaps &&
          kernel.w <= kMaxPlaneTaps && (kernel.w - 1) * dilation.w <= kMaxPlaneReach;
 }
@@ -192,7 +189,8 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   const std::int64_t crowd = kernel.w >= 5 ? fewest * tile.width : std::int64_t{1024};
   const bool many = kernel.w >= 5 || (kernel.w >= 3 && dilation.w > 1 && caches.ways() < 9);
   const std::int64_t apart = p.x_strides[3] % crowd * column_phases(p, b.pixels);
-  b.copied = !transposed && ((many && !stays && apart % crowd == 0 && has_patch(p)) || repeated);
+  b.copied = !transposed &&
+             ((many && !stays && apart % crowd == 0 && pads_with_zeros(p.window)) || repeated);
   if (b.in_place()) set_whole_rows(p, b);
   // Strides leave out some of what would be fetched: 192 channels 3x1 by 4 at 224x224 1965 -> 815
   // us, 5x5 by 2 at 96x96, 672 channels, 4.6 -> 3.6 ms (Xeon, AVX-512).
@@ -403,8 +401,8 @@ bool choose_depthwise(const Problem& p, const Tile& tile, const CacheSizes& cach
   const auto consider = [&](const DepthwiseBlocking& other) {
     if (b.rows == 0 || other.cycles() < b.cycles()) b = other;
   };
-  // 576 channels of one pixel, 11x11, 16 images 14.2 -> 1.4 us, 384 of 4x4, 2 images 12.3 -> 6.1
-  // (Xeon, AVX-512).
+  // Taps that no output finds are left out where weights are finite: 576 channels of one pixel,
+  // 11x11, 16 images 14.2 -> 1.4 us, 384 of 4x4, 2 images 12.3 -> 6.1 (Xeon, AVX-512).
   DepthwiseBlocking taps;
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
   if (finite && p.k_per_group() == 1 && mode == PaddingMode::zeros) {
@@ -414,15 +412,17 @@ bool choose_depthwise(const Problem& p, const Tile& tile, const CacheSizes& cach
     taps.unfound = {rows.all, columns.all};
   }
   const Problem found = found_taps(p, taps);
+  // Of the zeros around an image a patch holds nothing.
   for (const bool repeated : {false, true}) {
-    if (repeated ? multiplies(p) && has_patch(p) : adjacent || has_patch(p)) {
+    if (repeated ? multiplies(p) && pads_with_zeros(p.window)
+                 : adjacent || pads_with_zeros(p.window)) {
       consider(!repeated && has_list(found, !adjacent)
                    ? choose_list(found, tile, !adjacent)
                    : choose_pixels(found, tile, caches, !adjacent, repeated));
-      b.first_tap = taps.first_tap;
-      b.unfound = taps.unfound;
     }
   }
+  b.first_tap = taps.first_tap;
+  b.unfound = taps.unfound;
   if ((!adjacent || is_plane(p)) && has_planes(p)) consider(choose_planes(p, tile, caches));
   return b.rows > 0;
 }

@@ -10,7 +10,8 @@
 
 namespace fastconv {
 
-// The same sums without the taps that a blocking leaves out.
+// The same sums without the taps that a blocking leaves out. Padding before the image may be
+// negative, and behind it be more than windows reach.
 Problem found_taps(const Problem& problem, const DepthwiseBlocking& blocking) noexcept;
 
 // Do the pixels of a row that is read in place lie in four sets of L1 or fewer?

@@ -276,10 +276,10 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
   // Results that leave L1 meanwhile come back by as many streams as there are channels; long
   // vectors, a line each, gained and lost as much. With one channel in, depthwise's copies take as
   // much longer than thought: 32 of 1 to 4 3x3 at 112x112 1080 us by this, 1430 by depthwise.
-  const bool leaves = tile.one_permutation() && !tile.two_long_fma() &&
+  const bool staged = tile.one_permutation() && !tile.two_long_fma() &&
                       b.output_elements * kFloat > caches.l1 &&
                       (p.groups == 1 || p.c_per_group() > 1);
-  const double vector = kStoreVector + element * tile.width + (leaves ? kVectorStaged : 0.0);
+  const double vector = kStoreVector + element * tile.width + (staged ? kVectorStaged : 0.0);
   // Those of kMaxWidth have masks that take no time.
   const bool partial = !follow && p.ow < tile.width && tile.width < kMaxWidth;
   b.store_cycles = outputs * (vector + (partial ? real(p.ow) * kStoreScalar : 0.0));

@@ -155,7 +155,7 @@ double share_inside(const WinogradAxis& axis, std::int64_t size) noexcept {
 // What it takes more to store the transformed tiles of a group of an image where L2 does not hold
 // all of a block's, or where long vectors fill it faster than it empties.
 double stored_cycles(const WinogradBlocking& b, std::int64_t tiles) noexcept {
-  const double bytes = real(b.tiles_of_image() * b.tile_bytes());
+  const double bytes = real(b.tiles_of_image()) * real(b.tile_bytes());
   const auto beyond = [&](std::int64_t near) {
     return std::max(0.0, 1.0 - real(near) / real(tiles)) * bytes;
   };

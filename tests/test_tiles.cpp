@@ -414,31 +414,6 @@ TEST_SUITE("tiles") {
     }
   }
 
-  // Adjacent columns: tiles of rows x vectors, two rows to a vector, masks on every side.
-  TEST_CASE("depthwise planes: kernel x width x height") {
-    Sweep sweep(false);
-    std::uint64_t seed = 0;
-    const Pair kernels[] = {3, 5, 7, 2, {1, 3}, {3, 1}, {5, 3}, {9, 11}};
-    const Layout layouts[] = {Layout::nchw, Layout::padded_rows, Layout::crop};
-    for (const Pair kernel : kernels) {
-      for (const std::int64_t width : {1, 2, 3, 4, 5, 7, 8, 9, 14, 16, 17, 31, 33, 70}) {
-        for (const std::int64_t height : {1, 2, 3, 4, 7, 8, 11, 15}) {
-          Conv2d conv = conv_of(3, 3, kernel, {kernel.h / 2, kernel.w / 2}, 3);
-          if (++seed % 3 == 0) conv.stride = 2;
-          if (seed % 7 == 0) conv.stride = {2, 1};
-          if (seed % 11 == 0) conv.stride = {1, 2};
-          if (seed % 5 == 0) conv.padding = {kernel.h, 0, 0, kernel.w + 1};
-          PostOps post_ops;
-          post_ops.sum = seed % 4 == 0;
-          if (seed % 8 == 0) post_ops.epilogue.activation = Activation::relu;
-          sweep.run(problem_of(conv, 2, height + kernel.h, width + kernel.w - 1), layouts[seed % 3],
-                    Fill::integers, seed, seed % 2 == 0,
-                    seed % 2 == 0 ? Guard::after : Guard::before, post_ops);
-        }
-      }
-    }
-  }
-
   // Narrow groups whose channels lie apart: what is under a block is transposed on its way, rows of
   // an image together where they follow each other, and a block may lie in the padding alone.
   TEST_CASE("depthwise transposed: group x kernel x size") {
