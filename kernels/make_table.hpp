@@ -70,6 +70,7 @@ constexpr KernelTable make_table(Isa isa) noexcept {
   table.vectors = kMaxVectors;
   table.pixel_vectors = PixelVectors;
   table.fuses = Vector<Arch>::fuses;
+  table.straddling_rows = kStraddlingRows<Vector<Arch>>;
   fill_form<Arch, AForm::rows, MR, NarrowMR, WideMR, kMaxVectors>(table);
   fill_halves<Arch, NarrowMR>(table);
   fill_form<Arch, AForm::columns, PixelMR, PixelMR, WideMR, PixelVectors>(table);

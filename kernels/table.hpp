@@ -62,16 +62,15 @@ struct TileArguments {
 using MicroKernel = void (*)(const TileArguments& tile);
 
 constexpr int kMaxRows = 14;
-constexpr int kMaxStraddlingRows = 9;  // a pointer each must fit the registers
-constexpr int kLeastHalfRows = 7;      // lower tiles would wait for their sums over a vector, too
-constexpr int kMaxVectors = 2;         // of a row of a panel of weights
-constexpr int kTileVectors = 4;        // of a tile
-constexpr int kMaxWidth = 16;          // floats per vector
-constexpr int kLine = 16;              // and per cache line
-constexpr int kMaxKc = 1024;           // depth of a k-block
-constexpr int kStepsAhead = 8;         // of depth, that are fetched from L2
-constexpr int kNearDepth = 256;        // up to which a tile's rows are fetched from L2
-constexpr int kMaxSegments = 256;      // stretches of memory that it may be read from
+constexpr int kLeastHalfRows = 7;  // lower tiles would wait for their sums over a vector, too
+constexpr int kMaxVectors = 2;     // of a row of a panel of weights
+constexpr int kTileVectors = 4;    // of a tile
+constexpr int kMaxWidth = 16;      // floats per vector
+constexpr int kLine = 16;          // and per cache line
+constexpr int kMaxKc = 1024;       // depth of a k-block
+constexpr int kStepsAhead = 8;     // of depth, that are fetched from L2
+constexpr int kNearDepth = 256;    // up to which a tile's rows are fetched from L2
+constexpr int kMaxSegments = 256;  // stretches of memory that it may be read from
 
 // What a pack routine gathers of an image's group: the windows of `count` pixels from flattened
 // output pixel `first` on.
@@ -277,6 +276,7 @@ struct KernelTable {
   // micro_gemm[form][rows - 1][vectors - 1], up to max_rows[form][vectors - 1]
   MicroKernel micro_gemm[2][kMaxRows][kTileVectors];
   int max_rows[2][kTileVectors];
+  int straddling_rows;              // up to which a tile's pixels may be of several output rows
   MicroKernel half_gemm[kMaxRows];  // of rows, over half a vector; null below kLeastHalfRows
   // Panels of NR pixels, [pixels / NR][depth][NR], padded with zeros to whole panels.
   void (*pack_columns)(const PackArguments& arguments);

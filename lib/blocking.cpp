@@ -44,11 +44,12 @@ class Candidate {
         pixels_(p.oh * p.ow),
         channels_(p.k_per_group()),
         depth_(p.c_per_group() * p.taps()),
+        straddles_(tiles.over(lanes).mr <= tiles.over(lanes).straddling),
         cycle_(tiles.channels.cycle) {
     b_.lanes = lanes;
     b_.form = form;
     b_.tile = tiles.over(lanes);
-    // All its tiles are narrow.
+    if (straddles_ && !gains_by_tall_tiles()) b_.tile.keep_straddling();
     if (lanes == Lanes::channels && channels_ <= b_.tile.width) b_.tile.mr = b_.tile.narrow_mr;
   }
 
@@ -119,6 +120,15 @@ class Candidate {
  private:
   bool is_shallow() const noexcept {
     return depth_ <= (b_.form == PixelForm::columns ? kShallow : kShallow * 3 / 2);
+  }
+
+  // Narrow tiles, where others may straddle output rows: are rows cut into taller ones than those,
+  // and do these save what a call for each row takes?
+  bool gains_by_tall_tiles() const noexcept {
+    const bool follow = p_.taps() == 1 && p_.window.stride.h == 1 && p_.window.stride.w == 1;
+    return channels_ <= b_.tile.width && b_.form != PixelForm::taps && depth_ >= kTallDepth &&
+           cut(follow ? pixels_ : p_.ow, b_.tile.narrow_mr).height > b_.tile.straddling &&
+           (follow || real(depth_ * p_.ow) * kTallTile > kRowOfTiles);
   }
 
   // Of a window's depth, at least; what wider tiles take beyond their steps is fitted with theirs.
@@ -420,7 +430,7 @@ class Candidate {
         b_.fma_cycles += tile_cycles(taps * p_.c_per_group(), rows * columns, channels_, panel,
                                      b_.tile, stretches());
         // What would straddle the rows of an image, were it not cut, ends with each of them.
-        if (b_.tile.straddles() && columns > 1 && !cuts_columns(p_, b_.tile.mr)) {
+        if ((straddles_ || b_.tile.straddles()) && columns > 1 && !cuts_columns(p_, b_.tile.mr)) {
           const std::int64_t short_tiles = round_up(columns, most_rows) - columns;
           b_.fma_cycles +=
               real(rows * ceil_div(channels_, lanes)) *
@@ -438,6 +448,7 @@ class Candidate {
   std::int64_t pixels_;
   std::int64_t channels_;
   std::int64_t depth_;
+  bool straddles_;       // may tiles over a panel straddle output rows?
   double cycle_;         // of the core
   double passes_ = 0.0;  // over the weights, of a border's products
   Blocking b_;

@@ -18,7 +18,7 @@ Tiles::Tiles(const KernelTable& table) noexcept {
     result.mr = rows[vectors - 1];
     result.narrow_mr = rows[0];
     result.wide_mr = 2 * vectors <= kTileVectors ? rows[2 * vectors - 1] : 0;
-    if (form == AForm::rows) result.straddling = kMaxStraddlingRows;
+    if (form == AForm::rows) result.straddling = table.straddling_rows;
     result.halves = form == AForm::rows && table.half_gemm[rows[0] - 1] != nullptr;
     result.fuses = table.fuses;
     if (table.width > 8 && splits_long_vectors()) result.cycle = 0.5;

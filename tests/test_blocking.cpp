@@ -20,15 +20,14 @@ namespace {
 
 // Over channels, over pixels.
 const Tiles kTiles[] = {
-    {{4, 8, 6, 6, 3, kMaxStraddlingRows}, {4, 12, 4, 4, 0}},
-    {{4, 8, 8, 8, 4, kMaxStraddlingRows, false, true}, {4, 8, 8, 8, 4, 0, false, true}},
-    {{8, 16, 6, 8, 3, kMaxStraddlingRows, false, true}, {8, 24, 4, 4, 0, 0, false, true}},
-    {{16, 32, 14, 14, 6, kMaxStraddlingRows, true, true}, {16, 32, 14, 14, 6, 0, false, true}},
+    {{4, 8, 6, 6, 3, 8}, {4, 12, 4, 4, 0}},
+    {{4, 8, 8, 8, 4, 9, false, true}, {4, 8, 8, 8, 4, 0, false, true}},
+    {{8, 16, 6, 10, 3, 8, false, true}, {8, 24, 4, 4, 0, 0, false, true}},
+    {{16, 32, 14, 14, 6, 9, true, true}, {16, 32, 14, 14, 6, 0, false, true}},
     // An Intel core's AVX2, and where a long vector takes both units.
-    {{8, 16, 6, 8, 3, kMaxStraddlingRows, false, true, 1.0, kFma / 0.93},
+    {{8, 16, 6, 10, 3, 8, false, true, 1.0, kFma / 0.93},
      {8, 24, 4, 4, 0, 0, false, true, 1.0, kFma / 0.93}},
-    {{16, 32, 14, 14, 6, kMaxStraddlingRows, true, true, 0.5},
-     {16, 32, 14, 14, 6, 0, false, true, 0.5}}};
+    {{16, 32, 14, 14, 6, 9, true, true, 0.5}, {16, 32, 14, 14, 6, 0, false, true, 0.5}}};
 
 constexpr CacheSizes kCaches[] = {
     {16 << 10, 128 << 10},  {32 << 10, 256 << 10}, {32 << 10, 512 << 10}, {32 << 10, 1 << 20},
@@ -372,6 +371,22 @@ TEST_SUITE("blocking") {
     Blocking b;
     REQUIRE(make_blocking(p, tiles, caches, Lanes::channels, PixelForm::patch, b));
     CHECK(b.tile.mr == tiles.channels.narrow_mr);
+  }
+
+  TEST_CASE("narrow tiles are tall where rows of the output are cut so and deep enough") {
+    const Tiles& tiles = kTiles[2];
+    const auto rows_of = [&](const char* descriptor) {
+      Blocking b;
+      REQUIRE(make_blocking(problem_in(parsed(descriptor), Layout::nhwc), tiles, kCaches[3],
+                            Lanes::channels, PixelForm::in_place, b));
+      return b.tile.mr;
+    };
+    const int straddling = tiles.channels.straddling;
+    CHECK(rows_of("mb1ic64ih28oc8kh3ph1") == tiles.channels.narrow_mr);
+    CHECK(rows_of("mb1ic64ih14oc8kh3ph1") == straddling);  // two of seven
+    CHECK(rows_of("mb1ic64ih14oc8kh1") == tiles.channels.narrow_mr);
+    CHECK(rows_of("mb1ic32ih56oc8kh1sh2") == straddling);
+    CHECK(rows_of("mb1ic64ih28oc24kh3ph1") == tiles.channels.mr);
   }
 
   TEST_CASE("few channels sum some of many planes in place at a time") {

@@ -73,7 +73,7 @@ TEST_SUITE("tiles") {
     std::uint64_t seed = 0;
     for (const std::int64_t c : sizes()) {
       for (const std::int64_t k : {1, 7, 8, 9, 16, 31, 33}) {
-        run_both_ways(sweep, problem_of(conv_of(c, k, {1, 2}, 0), 2, 2, 8), ++seed);
+        run_both_ways(sweep, problem_of(conv_of(c, k, {1, 2}, 0), 2, 2, 11), ++seed);
       }
     }
   }
@@ -83,7 +83,7 @@ TEST_SUITE("tiles") {
     Sweep sweep(false);
     std::uint64_t seed = 0;
     for (const std::int64_t k : sizes()) {
-      for (const std::int64_t pixels : {1, 2, 3, 4, 6, 7}) {
+      for (const std::int64_t pixels : {1, 2, 3, 4, 6, 7, 10, 19}) {
         run_both_ways(sweep, problem_of(conv_of(2100, k, 1, 0), 1, 1, pixels), ++seed);
       }
     }
