@@ -261,10 +261,7 @@ class Candidate {
     const double vector = kCopyVector * (b_.tile.two_long_fma() ? 2 : 1);
     b_.pack_cycles =
         real(pixels_) * (real(depth_) * vector / b_.tile.width + real(stretches) * kRun * cycle_);
-    const Inside inside(p_);
-    const std::int64_t border =
-        pixels_ - std::max<std::int64_t>(inside.end.h - inside.begin.h, 0) *
-                      std::max<std::int64_t>(inside.end.w - inside.begin.w, 0);
+    const std::int64_t border = pixels_ - Inside(p_).pixels();
     b_.pack_cycles += real(border * p_.taps()) * kTapSought * cycle_;
   }
 

@@ -51,6 +51,10 @@ struct Inside {
   explicit Inside(const Problem& problem) noexcept;
 
   Pair begin, end;
+
+  std::int64_t pixels() const noexcept {
+    return begin.h < end.h && begin.w < end.w ? (end.h - begin.h) * (end.w - begin.w) : 0;
+  }
 };
 
 // Does every window lie in the image?
