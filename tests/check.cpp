@@ -114,11 +114,14 @@ std::vector<Isa> tested_isas() {
   return isas;
 }
 
+int sweep_step() {
+  static const char* const text = std::getenv("FASTCONV_TEST_EVERY");
+  return text != nullptr ? std::max(1, std::atoi(text)) : 1;
+}
+
 bool takes_next() {
-  const char* text = std::getenv("FASTCONV_TEST_EVERY");
-  static const int every = text != nullptr ? std::max(1, std::atoi(text)) : 1;
   static int step = 0;
-  return step++ % every == 0;
+  return step++ % sweep_step() == 0;
 }
 
 bool depends_on_isa(Algorithm algorithm) noexcept {

@@ -40,9 +40,11 @@ std::vector<Isa> all_isas();  // `automatic` left out
 // The levels to test: those that this CPU has, or the one that the environment variable
 // FASTCONV_TEST_ISA names.
 std::vector<Isa> tested_isas();
-// Does a sweep over shapes run its next step? One of as many as the environment variable
-// FASTCONV_TEST_EVERY says, where another run sweeps the same code whole; all without it. A prime
-// takes every layout, place and end of memory in turn, as the steps go through them in pairs.
+// A sweep over shapes takes one of so many steps: as the environment variable FASTCONV_TEST_EVERY
+// says, where another run sweeps the same code whole, else 1. A prime takes every layout, place and
+// end of memory in turn, as the steps go through them in pairs.
+int sweep_step();
+// Does it take its next one?
 bool takes_next();
 // Whether running `algorithm` at `isa` differs from running it at another level: the baselines are
 // the same code at all of them.
