@@ -14,10 +14,6 @@ namespace fastconv {
 // Which operand lies along the vectors; the other is broadcast.
 enum class Lanes : std::int32_t { pixels, channels };
 
-// Cycles that a pixel's step over one vector saves on the tallest tiles, from this depth on.
-constexpr double kTallTile = 0.08;
-constexpr std::int64_t kTallDepth = 24;
-
 // The register tiles of a level, rows by lanes, for one operand along the vectors.
 struct Tile {
   int width = 0;        // floats per vector
