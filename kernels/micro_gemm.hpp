@@ -21,24 +21,25 @@ struct Cursor {
 template <class V>
 constexpr int kStraddlingRows = V::registers == 16 ? 8 : 9;
 
-// Tiles of two vectors that fill most of the registers are most of the time of most layers. Beside
+// Tiles of a panel's vectors that fill most registers are most of the time of most layers. Beside
 // another thread a core is bound by what it issues: several steps of depth share what a loop takes
 // beyond FMAs and loads, where more would not stay decoded, and scalars are operands of the FMAs of
-// every second row, which load them twice and without an index, or they would be split again. 640
-// to 640 channels 1x1 at 32x32, NHWC, beside one, 110 -> 123 GFLOP/s (Xeon, AVX-512), 59 -> 64
-// (AVX2); alone as before.
-template <class V>
+// every second row, which load them twice, and without an index, or they would be split again. 640
+// to 640 channels 1x1 at 32x32 beside one: NHWC 110 -> 123 GFLOP/s, NCHW 95 -> 105 (Xeon, AVX-512),
+// NHWC 59 -> 64 (AVX2); alone as before.
+template <class V, int NR>
 constexpr bool is_tall(int rows, int vectors) noexcept {
-  return V::fuses && vectors == 2 && rows * vectors > V::registers / 2;
+  return V::fuses && vectors * V::width == NR && rows * vectors > V::registers / 2;
 }
-template <class V>
+template <class V, int NR>
 constexpr int steps_together(int rows, int vectors) noexcept {
-  return !is_tall<V>(rows, vectors) ? 1 : V::registers == 16 ? 4 : 2;
+  if (V::has_fma_lane || !is_tall<V, NR>(rows, vectors)) return 1;
+  return V::registers == 16 ? 4 : 2;
 }
-template <class V>
+template <class V, int NR>
 constexpr int rows_from_one(int rows, int vectors) noexcept {
   if (rows <= kStraddlingRows<V>) return 1;
-  return V::has_fma_broadcast && is_tall<V>(rows, vectors) ? 2 : 5;
+  return V::has_fma_broadcast && is_tall<V, NR>(rows, vectors) ? 2 : 5;
 }
 
 // The rows of a tile, so many from one pointer. Few have one each, at a common offset, and may
@@ -171,6 +172,24 @@ FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& til
   constexpr bool kCopies = Vectors <= NR / V::width;  // of wide tiles, pointers leave the registers
   // Of B, beside a scalar and, where it is one before it is added, a product.
   constexpr bool kKeeps = Rows * Vectors + Vectors + (V::fuses ? 1 : 2) <= V::registers;
+  const auto add_step = [&](const float* weights, const V(&column)[Vectors], bool packed)
+      __attribute__((always_inline)) {
+    if constexpr (V::has_fma_lane) {
+      V scalars[(Rows + V::width - 1) / V::width];
+      FASTCONV_UNROLL
+      for (int m = 0; m < Rows; m += V::width) scalars[m / V::width] = V::load(weights + m);
+      FASTCONV_UNROLL
+      for (int m = 0; m < Rows; ++m) {
+        FASTCONV_UNROLL
+        for (int v = 0; v < Vectors; ++v) {
+          sum[m][v] = V::fma_lane(scalars[m / V::width], m % V::width, column[v], sum[m][v]);
+        }
+      }
+    } else {
+      FASTCONV_UNROLL
+      for (int m = 0; m < Rows; ++m) fma_scalar(weights + m, packed && m % 2 == 0, column, sum[m]);
+    }
+  };
   const float* b = tile.b;
   float* copy = kCopies ? tile.b_copy : nullptr;
   std::int64_t stride = tile.b_stride;
@@ -184,7 +203,21 @@ FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& til
     ahead = kStepsAhead * NR;
   }
   const bool serves = a_ahead != 0 || copy != nullptr;
-  for (std::int64_t depth = tile.depth; depth > 0; --depth, a += kStepOfA, b += stride) {
+  constexpr int steps = steps_together<V, NR>(Rows, Vectors);
+  std::int64_t depth = tile.depth;
+  // Packed steps follow each other, and come unasked.
+  if (steps > 1 && !serves && stride == NR) {
+    for (; depth >= steps; depth -= steps, a += steps * kStepOfA, b += steps * NR) {
+      FASTCONV_UNROLL
+      for (int k = 0; k < steps; ++k) {
+        V column[Vectors];
+        FASTCONV_UNROLL
+        for (int v = 0; v < Vectors; ++v) column[v] = V::load(b + k * NR + v * V::width);
+        add_step(a + k * kStepOfA, column, true);
+      }
+    }
+  }
+  for (; depth > 0; --depth, a += kStepOfA, b += stride) {
     const float* next = b + ahead;
     V column[Vectors];
     FASTCONV_UNROLL
@@ -210,22 +243,7 @@ FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& til
       FASTCONV_UNROLL
       for (int v = 0; v < Vectors; ++v) column[v] = load_b<V, NR>(b, panel_stride, v);
     }
-    [[maybe_unused]] V scalars[(Rows + V::width - 1) / V::width];
-    if constexpr (V::has_fma_lane) {
-      FASTCONV_UNROLL
-      for (int m = 0; m < Rows; m += V::width) scalars[m / V::width] = V::load(a + m);
-    }
-    FASTCONV_UNROLL
-    for (int m = 0; m < Rows; ++m) {
-      if constexpr (V::has_fma_lane) {
-        FASTCONV_UNROLL
-        for (int v = 0; v < Vectors; ++v) {
-          sum[m][v] = V::fma_lane(scalars[m / V::width], m % V::width, column[v], sum[m][v]);
-        }
-      } else {
-        fma_scalar(a + m, m % 4 == 0, column, sum[m]);  // of fewer rows, as B is fetched, too
-      }
-    }
+    add_step(a, column, false);
   }
 }
 
@@ -306,7 +324,7 @@ FASTCONV_INLINE void accumulate_rows(Pointers& row, const float* b, std::int64_t
         fma_scalar(row[m] + k, !Pointers::has_index(m), column, sum[m]);
     }
   };
-  if constexpr (Steps > 1 && !V::has_fma_lane) {
+  if constexpr (Steps > 1) {
     for (; depth >= Steps; depth -= Steps, b += Steps * NR) {
       if (fetch.step != 0) {
         FASTCONV_UNROLL
@@ -408,7 +426,7 @@ FASTCONV_INLINE void micro_tile(const TileArguments*& arguments, std::int64_t ro
     constexpr bool kCrosses = kMaxVectors * W % Rows == 0;
     if (kCrosses && cursor.left == 0) cursor = {cursor.a + tile.a_run_gap, tile.a_run};
   } else {
-    RowPointers<Rows, rows_from_one<V>(Rows, Vectors)> rows(tile, cursor);
+    RowPointers<Rows, rows_from_one<V, NR>(Rows, Vectors)> rows(tile, cursor);
     Fetch fetch{tile.b, 0};
     if (row != 0 && tile.a_ahead != 0) {
       fetch = {tile.a + row * tile.a_row_stride + tile.a_ahead, kLine};
@@ -420,7 +438,7 @@ FASTCONV_INLINE void micro_tile(const TileArguments*& arguments, std::int64_t ro
       for (int i = 0; i < again<V>(arguments).segment_count; ++i) {
         const Segment& segment = arguments->segments[i];
         rows.seek(segment.offset);
-        accumulate_rows<NR, steps_together<V>(Rows, Vectors)>(
+        accumulate_rows<NR, steps_together<V, NR>(Rows, Vectors)>(
             rows, arguments->b + segment.depth * NR, arguments->b_panel_stride, fetch,
             segment.length, added);
       }
