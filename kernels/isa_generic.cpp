@@ -4,6 +4,6 @@
 namespace fastconv {
 
 constexpr KernelTable kernels_generic =
-    generic::make_table<generic::Portable, 6, 3, 4, 3>(Isa::generic);
+    generic::make_table<generic::Portable, 6, 3, 3, 4, 3>(Isa::generic);
 
 }  // namespace fastconv

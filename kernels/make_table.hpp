@@ -32,15 +32,15 @@ constexpr void fill_halves(KernelTable& table) noexcept {
 }
 
 // Tiles of up to MR rows by a panel's vectors, of NarrowMR by one and, where a panel's are two, of
-// WideMR by four.
-template <class Arch, AForm Form, int MR, int NarrowMR, int WideMR, int PanelVectors>
+// JoinedMR by three and WideMR by four.
+template <class Arch, AForm Form, int MR, int NarrowMR, int JoinedMR, int WideMR, int PanelVectors>
 constexpr void fill_form(KernelTable& table) noexcept {
   fill_tiles<Arch, Form, NarrowMR, 1, PanelVectors>(table);
   fill_tiles<Arch, Form, MR, 2, PanelVectors>(table);
   if constexpr (PanelVectors > 2) {
     fill_tiles<Arch, Form, MR, 3, PanelVectors>(table);
   } else {
-    fill_tiles<Arch, Form, WideMR, 3, PanelVectors>(table);
+    fill_tiles<Arch, Form, JoinedMR, 3, PanelVectors>(table);
     fill_tiles<Arch, Form, WideMR, 4, PanelVectors>(table);
   }
 }
@@ -55,13 +55,14 @@ constexpr void fill_winograd(KernelTable& table) noexcept {
   if constexpr (Variant + 1 < kWinogradCount) fill_winograd<Arch, Variant + 1>(table);
 }
 
-// The table of one level: tiles of up to MR rows by two vectors, of WideMR rows by four and of
-// NarrowMR by one. Where pixels lie along the vectors, of up to PixelMR rows by a panel of
-// PixelVectors.
-template <class Arch, int MR, int WideMR, int PixelMR = MR, int PixelVectors = kMaxVectors,
-          int NarrowMR = MR>
+// The table of one level: tiles of up to MR rows by two vectors, of WideMR rows by four, of
+// JoinedMR by three and of NarrowMR by one. Where pixels lie along the vectors, of up to PixelMR
+// rows by a panel of PixelVectors.
+template <class Arch, int MR, int WideMR, int JoinedMR = WideMR, int PixelMR = MR,
+          int PixelVectors = kMaxVectors, int NarrowMR = MR>
 constexpr KernelTable make_table(Isa isa) noexcept {
-  static_assert(WideMR <= MR && MR <= NarrowMR && NarrowMR <= kMaxRows && PixelMR <= MR);
+  static_assert(WideMR <= JoinedMR && JoinedMR <= MR && MR <= NarrowMR && NarrowMR <= kMaxRows);
+  static_assert(PixelMR <= MR);
   static_assert(PixelVectors * Vector<Arch>::width <= kMaxVectors * kMaxWidth);
   constexpr int W = Vector<Arch>::width;
   KernelTable table{};
@@ -71,9 +72,9 @@ constexpr KernelTable make_table(Isa isa) noexcept {
   table.pixel_vectors = PixelVectors;
   table.fuses = Vector<Arch>::fuses;
   table.straddling_rows = kStraddlingRows<Vector<Arch>>;
-  fill_form<Arch, AForm::rows, MR, NarrowMR, WideMR, kMaxVectors>(table);
+  fill_form<Arch, AForm::rows, MR, NarrowMR, JoinedMR, WideMR, kMaxVectors>(table);
   fill_halves<Arch, NarrowMR>(table);
-  fill_form<Arch, AForm::columns, PixelMR, PixelMR, WideMR, PixelVectors>(table);
+  fill_form<Arch, AForm::columns, PixelMR, PixelMR, WideMR, WideMR, PixelVectors>(table);
   table.pack_columns = pack_columns<Arch, PixelVectors * W>;
   table.pack_rows = pack_rows<Arch>;
   table.pack_patch = pack_patch<Arch>;

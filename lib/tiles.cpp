@@ -17,7 +17,10 @@ Tiles::Tiles(const KernelTable& table) noexcept {
     result.nr = table.width * vectors;
     result.mr = rows[vectors - 1];
     result.narrow_mr = rows[0];
-    result.wide_mr = 2 * vectors <= kTileVectors ? rows[2 * vectors - 1] : 0;
+    if (2 * vectors <= kTileVectors) {
+      result.joined_mr = rows[vectors];
+      result.wide_mr = rows[2 * vectors - 1];
+    }
     if (form == AForm::rows) result.straddling = table.straddling_rows;
     result.halves = form == AForm::rows && table.half_gemm[rows[0] - 1] != nullptr;
     result.fuses = table.fuses;
@@ -38,12 +41,14 @@ int rows_beside(std::int64_t pitch, int most, const CacheSizes& caches) noexcept
 void Tile::keep_straddling() noexcept {
   mr = std::min(mr, straddling);
   narrow_mr = std::min(narrow_mr, straddling);
+  joined_mr = std::min(joined_mr, straddling);
   wide_mr = std::min(wide_mr, straddling);
 }
 
 void Tile::keep_rows_beside(std::int64_t pitch, const CacheSizes& caches) noexcept {
   mr = rows_beside(pitch, mr, caches);
   narrow_mr = rows_beside(pitch, narrow_mr, caches);
+  joined_mr = rows_beside(pitch, joined_mr, caches);
 }
 
 std::int64_t tile_lanes(std::int64_t rows, std::int64_t rest, const Tile& tile) noexcept {

@@ -20,6 +20,7 @@ struct Tile {
   int nr = 0;           // lanes of a panel
   int mr = 0;           // rows of a tile over one
   int narrow_mr = 0;    // rows of a tile over its first vector alone
+  int joined_mr = 0;    // rows of a tile over one and the first vector of the next, or 0
   int wide_mr = 0;      // rows of a tile over two, or 0 if there is none
   int straddling = 0;   // rows up to which they may be pixels of several output rows
   bool halves = false;  // up to half a vector of lanes takes half the time
@@ -42,7 +43,8 @@ struct Tile {
   // longer where they are halves.
   double stretch() const noexcept { return std::max(1.0, width * cycle / 8); }
   int rows(std::int64_t lanes) const noexcept {
-    return lanes > nr ? wide_mr : lanes > width ? mr : narrow_mr;
+    if (lanes > nr) return lanes > nr + width ? wide_mr : joined_mr;
+    return lanes > width ? mr : narrow_mr;
   }
   bool straddles() const noexcept { return narrow_mr <= straddling; }
   // No more rows than straddle.

@@ -20,14 +20,14 @@ namespace {
 
 // Over channels, over pixels.
 const Tiles kTiles[] = {
-    {{4, 8, 6, 6, 3, 8}, {4, 12, 4, 4, 0}},
-    {{4, 8, 8, 8, 4, 9, false, true}, {4, 8, 8, 8, 4, 0, false, true}},
-    {{8, 16, 6, 10, 3, 8, false, true}, {8, 24, 4, 4, 0, 0, false, true}},
-    {{16, 32, 14, 14, 6, 9, true, true}, {16, 32, 14, 14, 6, 0, false, true}},
+    {{4, 8, 6, 6, 3, 3, 8}, {4, 12, 4, 4, 0, 0}},
+    {{4, 8, 8, 8, 4, 4, 9, false, true}, {4, 8, 8, 8, 4, 4, 0, false, true}},
+    {{8, 16, 6, 10, 4, 3, 8, false, true}, {8, 24, 4, 4, 0, 0, 0, false, true}},
+    {{16, 32, 14, 14, 6, 6, 9, true, true}, {16, 32, 14, 14, 6, 6, 0, false, true}},
     // An Intel core's AVX2, and where a long vector takes both units.
-    {{8, 16, 6, 10, 3, 8, false, true, 1.0, kFma / 0.93},
-     {8, 24, 4, 4, 0, 0, false, true, 1.0, kFma / 0.93}},
-    {{16, 32, 14, 14, 6, 9, true, true, 0.5}, {16, 32, 14, 14, 6, 0, false, true, 0.5}}};
+    {{8, 16, 6, 10, 4, 3, 8, false, true, 1.0, kFma / 0.93},
+     {8, 24, 4, 4, 0, 0, 0, false, true, 1.0, kFma / 0.93}},
+    {{16, 32, 14, 14, 6, 6, 9, true, true, 0.5}, {16, 32, 14, 14, 6, 6, 0, false, true, 0.5}}};
 
 constexpr CacheSizes kCaches[] = {
     {16 << 10, 128 << 10},  {32 << 10, 256 << 10}, {32 << 10, 512 << 10}, {32 << 10, 1 << 20},

@@ -12,9 +12,9 @@ namespace fastconv::testing {
 namespace {
 
 // Over channels: with 16 registers, with 32 and two FMA of a long vector a cycle, or one.
-const Tile kShort{8, 16, 6, 6, 3, 8, false, true};
-const Tile kLong{16, 32, 14, 14, 6, 9, true, true};
-const Tile kHalves{16, 32, 14, 14, 6, 9, true, true, 0.5};
+const Tile kShort{8, 16, 6, 6, 3, 3, 8, false, true};
+const Tile kLong{16, 32, 14, 14, 6, 6, 9, true, true};
+const Tile kHalves{16, 32, 14, 14, 6, 6, 9, true, true, 0.5};
 
 constexpr CacheSizes kLarge{48 << 10, 2 << 20};
 constexpr CacheSizes kMedium{32 << 10, 1 << 20};

@@ -14,8 +14,8 @@ namespace fastconv::testing {
 namespace {
 
 // Of channels with 32 registers, two FMA of a long vector a cycle or one.
-const Tile kLong{16, 32, 14, 14, 6, 9, true, true};
-const Tile kHalves{16, 32, 14, 14, 6, 9, true, true, 0.5};
+const Tile kLong{16, 32, 14, 14, 6, 6, 9, true, true};
+const Tile kHalves{16, 32, 14, 14, 6, 6, 9, true, true, 0.5};
 
 Blocking blocking(const std::string& descriptor, PixelForm form, const Tile& tile) {
   CAPTURE(descriptor);
