@@ -21,31 +21,69 @@ struct Cursor {
 template <class V>
 constexpr int kStraddlingRows = V::registers == 16 ? 8 : 9;
 
-// Tiles of a panel's vectors that fill most registers are most of the time of most layers. Beside
-// another thread a core is bound by what it issues: several steps of depth share what a loop takes
-// beyond FMAs and loads, where more would not stay decoded, and scalars are operands of the FMAs of
-// every second row, which load them twice, and without an index, or they would be split again. 640
-// to 640 channels 1x1 at 32x32 beside one: NHWC 110 -> 123 GFLOP/s, NCHW 95 -> 105 (Xeon, AVX-512),
-// NHWC 59 -> 64 (AVX2); alone as before.
+// Tiles of a panel's vectors that fill most registers are most of the time of most layers. Alone on
+// its core such a tile is bound by its FMAs, beside another thread by what it issues: 640 to 640
+// channels 1x1 at 32x32 beside one, NHWC 110 -> 123 GFLOP/s, NCHW 95 -> 105 (Xeon, AVX-512), NHWC
+// 59 -> 64 (AVX2), by the two below.
 template <class V, int NR>
-constexpr bool is_tall(int rows, int vectors) noexcept {
+constexpr bool fills_registers(int rows, int vectors) noexcept {
   return V::fuses && vectors * V::width == NR && rows * vectors > V::registers / 2;
 }
+// Steps of depth that share what a loop takes beyond loads and FMAs. More would not stay decoded.
 template <class V, int NR>
-constexpr int steps_together(int rows, int vectors) noexcept {
-  if (V::has_fma_lane || !is_tall<V, NR>(rows, vectors)) return 1;
+constexpr int steps_of_loop(int rows, int vectors) noexcept {
+  if (V::has_fma_lane || !fills_registers<V, NR>(rows, vectors)) return 1;
   return V::registers == 16 ? 4 : 2;
 }
+// Rows that share a pointer: pairs where the scalar of the first, which has an address without an
+// index, can be an operand of its FMAs; one with an index would be split from them again.
 template <class V, int NR>
-constexpr int rows_from_one(int rows, int vectors) noexcept {
+constexpr int rows_of_pointer(int rows, int vectors) noexcept {
   if (rows <= kStraddlingRows<V>) return 1;
-  return V::has_fma_broadcast && is_tall<V, NR>(rows, vectors) ? 2 : 5;
+  return V::has_fma_broadcast && fills_registers<V, NR>(rows, vectors) ? 2 : 5;
 }
 
-// The rows of a tile, so many from one pointer. Few have one each, at a common offset, and may
-// belong to several runs.
-template <int Rows, int FromOne>
-class RowPointers;
+// The rows of a tile, so many from each pointer. Those that share one are of one run, which may end
+// behind them: x86 addresses p, p + s, p + 2s, p + 3s (with 3s in a register) and p + 4s without
+// arithmetic. 2s and 4s would take two more registers if GCC knew that s stays the same.
+template <int Rows, int Share>
+class RowPointers {
+ public:
+  static constexpr bool has_index(int m) noexcept { return m % Share != 0; }
+  FASTCONV_INLINE RowPointers(const TileArguments& tile, Cursor& cursor) noexcept
+      : a_(cursor.a),
+        stride_(kFloatBytes * tile.a_row_stride),
+        stride3_(3 * kFloatBytes * tile.a_row_stride),
+        pointer_stride_(Share * tile.a_row_stride) {
+    cursor.a += Rows * tile.a_row_stride;
+    cursor.left -= Rows;
+    if (cursor.left == 0) cursor = {cursor.a + tile.a_run_gap, tile.a_run};
+  }
+  FASTCONV_INLINE void seek(std::int64_t offset) noexcept {
+    FASTCONV_UNROLL
+    for (int i = 0; i < kPointers; ++i) pointer_[i] = a_ + offset + i * pointer_stride_;
+  }
+  FASTCONV_INLINE const float* operator[](int m) const noexcept {
+    const char* p = reinterpret_cast<const char*>(pointer_[m / Share]);
+    const int row = m % Share;
+    return reinterpret_cast<const float*>(row == 3 ? p + stride3_ : p + row * stride_);
+  }
+  FASTCONV_INLINE void advance(int steps) noexcept {
+    FASTCONV_UNROLL
+    for (int i = 0; i < kPointers; ++i) pointer_[i] += steps;
+    asm("" : "+r"(stride_));
+  }
+
+ private:
+  static constexpr int kPointers = (Rows + Share - 1) / Share;
+  static constexpr std::int64_t kFloatBytes = sizeof(float);
+  const float* a_;
+  const float* pointer_[kPointers];
+  std::int64_t stride_, stride3_;  // in bytes
+  std::int64_t pointer_stride_;
+};
+
+// Few have one each, at a common offset, and may belong to several runs.
 template <int Rows>
 class RowPointers<Rows, 1> {
  public:
@@ -81,46 +119,6 @@ class RowPointers<Rows, 1> {
   std::int64_t offset_ = 0;
 };
 
-// Many are of one run, which may end behind them: x86 addresses p, p + s, p + 2s, p + 3s (with 3s
-// in a register) and p + 4s without arithmetic, so 14 rows take five registers. 2s and 4s would
-// take two more if GCC knew that s stays the same.
-template <int Rows, int FromOne>
-class RowPointers {
- public:
-  static constexpr bool has_index(int m) noexcept { return m % FromOne != 0; }
-  FASTCONV_INLINE RowPointers(const TileArguments& tile, Cursor& cursor) noexcept
-      : a_(cursor.a),
-        stride_(kFloatBytes * tile.a_row_stride),
-        stride3_(3 * kFloatBytes * tile.a_row_stride),
-        pointer_stride_(FromOne * tile.a_row_stride) {
-    cursor.a += Rows * tile.a_row_stride;
-    cursor.left -= Rows;
-    if (cursor.left == 0) cursor = {cursor.a + tile.a_run_gap, tile.a_run};
-  }
-  FASTCONV_INLINE void seek(std::int64_t offset) noexcept {
-    FASTCONV_UNROLL
-    for (int i = 0; i < kPointers; ++i) pointer_[i] = a_ + offset + i * pointer_stride_;
-  }
-  FASTCONV_INLINE const float* operator[](int m) const noexcept {
-    const char* p = reinterpret_cast<const char*>(pointer_[m / FromOne]);
-    const int steps = m % FromOne;
-    return reinterpret_cast<const float*>(steps == 3 ? p + stride3_ : p + steps * stride_);
-  }
-  FASTCONV_INLINE void advance(int steps) noexcept {
-    FASTCONV_UNROLL
-    for (int i = 0; i < kPointers; ++i) pointer_[i] += steps;
-    asm("" : "+r"(stride_));
-  }
-
- private:
-  static constexpr int kPointers = (Rows + FromOne - 1) / FromOne;
-  static constexpr std::int64_t kFloatBytes = sizeof(float);
-  const float* a_;
-  const float* pointer_[kPointers];
-  std::int64_t stride_, stride3_;  // in bytes
-  std::int64_t pointer_stride_;
-};
-
 // Offsets of rows, asked for in their order, one from the other: all at once they would take a
 // register each.
 class RowSteps {
@@ -145,7 +143,9 @@ FASTCONV_INLINE V load_b(const float* b, std::int64_t panel_stride, int v) noexc
   return V::load(b + v / in_panel * panel_stride + v % in_panel * V::width);
 }
 
-// sum += *a x columns; the scalar is an operand of each FMA, or is loaded once for all.
+// sum += *a x columns; the scalar is loaded once for all or, of two, is an operand of each FMA:
+// that is an operation less and a load more, so not for every row. Of one GCC makes it so by
+// itself.
 template <class V, int Vectors>
 FASTCONV_INLINE void fma_scalar(const float* a, [[maybe_unused]] bool is_operand,
                                 const V (&column)[Vectors], V (&sum)[Vectors]) noexcept {
@@ -203,13 +203,14 @@ FASTCONV_INLINE void accumulate_columns(const float* a, const TileArguments& til
     ahead = kStepsAhead * NR;
   }
   const bool serves = a_ahead != 0 || copy != nullptr;
-  constexpr int steps = steps_together<V, NR>(Rows, Vectors);
+  constexpr int kSteps = steps_of_loop<V, NR>(Rows, Vectors);
   std::int64_t depth = tile.depth;
-  // Packed steps follow each other, and come unasked.
-  if (steps > 1 && !serves && stride == NR) {
-    for (; depth >= steps; depth -= steps, a += steps * kStepOfA, b += steps * NR) {
+  if constexpr (kSteps > 1) {
+    // Packed steps follow each other, and come without being asked for.
+    const bool follow = stride == NR && !serves;
+    for (; follow && depth >= kSteps; depth -= kSteps, a += kSteps * kStepOfA, b += kSteps * NR) {
       FASTCONV_UNROLL
-      for (int k = 0; k < steps; ++k) {
+      for (int k = 0; k < kSteps; ++k) {
         V column[Vectors];
         FASTCONV_UNROLL
         for (int v = 0; v < Vectors; ++v) column[v] = V::load(b + k * NR + v * V::width);
@@ -426,7 +427,7 @@ FASTCONV_INLINE void micro_tile(const TileArguments*& arguments, std::int64_t ro
     constexpr bool kCrosses = kMaxVectors * W % Rows == 0;
     if (kCrosses && cursor.left == 0) cursor = {cursor.a + tile.a_run_gap, tile.a_run};
   } else {
-    RowPointers<Rows, rows_from_one<V, NR>(Rows, Vectors)> rows(tile, cursor);
+    RowPointers<Rows, rows_of_pointer<V, NR>(Rows, Vectors)> rows(tile, cursor);
     Fetch fetch{tile.b, 0};
     if (row != 0 && tile.a_ahead != 0) {
       fetch = {tile.a + row * tile.a_row_stride + tile.a_ahead, kLine};
@@ -438,7 +439,7 @@ FASTCONV_INLINE void micro_tile(const TileArguments*& arguments, std::int64_t ro
       for (int i = 0; i < again<V>(arguments).segment_count; ++i) {
         const Segment& segment = arguments->segments[i];
         rows.seek(segment.offset);
-        accumulate_rows<NR, steps_together<V, NR>(Rows, Vectors)>(
+        accumulate_rows<NR, steps_of_loop<V, NR>(Rows, Vectors)>(
             rows, arguments->b + segment.depth * NR, arguments->b_panel_stride, fetch,
             segment.length, added);
       }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Vectors of a level that has none of its own, and what stands in for masks where there are none.
+// What vectors are at every level without xsimd: their declaration, what stands in for masks where
+// there are none, and the vectors of a level that has none of its own.
 
 #include <cstdint>
 
@@ -13,6 +14,7 @@ namespace {
 template <class Arch>
 struct Vector;
 
+// A number as an argument that chooses among kernels.
 template <int Value>
 struct Constant {
   static constexpr int value = Value;

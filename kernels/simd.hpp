@@ -213,7 +213,7 @@ struct Vector {
     return {a.value / b.value};
   }
 
-  // As above. Of two vectors lanes are those of both, side by side.
+  // Lane i of the result is lane lane[i] of x, or of two vectors side by side.
 #if defined(__AVX512F__)
   using Lanes = __m512i;
   static FASTCONV_INLINE Lanes lanes(const int* lane) noexcept { return _mm512_loadu_si512(lane); }
@@ -299,11 +299,13 @@ struct Vector {
 #endif
 
   // fma(broadcast(*a), b, c) in one operation, which GCC makes two of if others multiply by *a.
-#if defined(__AVX512F__)
+  // Sanitizers do not see what it reads.
+#if defined(__AVX512F__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   static constexpr bool has_fma_broadcast = true;
   static FASTCONV_INLINE Vector fma_broadcast(const float* a, Vector b, Vector c) noexcept {
-    __m512 sum = c.value;
-    asm("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(Raw(b.value)), "m"(*a));
+    const Raw factor = b.value;
+    Raw sum = c.value;
+    asm("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(factor), "m"(*a));
     return {Native(sum)};
   }
 #else

@@ -116,6 +116,19 @@ TEST_SUITE("tiles") {
     }
   }
 
+  TEST_CASE("planes as long as a panel: channels x output channels x pixels") {
+    // Steps follow each other in place, too, while the first tile packs them for the others.
+    Sweep sweep(false);
+    std::uint64_t seed = 0;
+    for (const std::int64_t c : {59, 60, 130}) {
+      for (const std::int64_t k : {17, 24, 40}) {
+        for (const std::int64_t width : {2, 3, 4, 6, 8}) {
+          run_both_ways(sweep, problem_of(conv_of(c, k, 1, 0), 2, 4, width), ++seed);
+        }
+      }
+    }
+  }
+
   TEST_CASE("taps far apart x width x padding") {
     // Tiles end where a tap enters or leaves the image, and pass over those outside.
     Sweep sweep(false);
