@@ -321,8 +321,9 @@ FASTCONV_INLINE void accumulate_rows(Pointers& row, const float* b, std::int64_t
       FASTCONV_UNROLL
       for (int v = 0; v < Vectors; ++v) column[v] = load_b<V, NR>(b + k * NR, panel_stride, v);
       FASTCONV_UNROLL
-      for (int m = 0; m < Rows; ++m)
+      for (int m = 0; m < Rows; ++m) {
         fma_scalar(row[m] + k, !Pointers::has_index(m), column, sum[m]);
+      }
     }
   };
   if constexpr (Steps > 1) {

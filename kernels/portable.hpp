@@ -14,6 +14,23 @@ namespace {
 template <class Arch>
 struct Vector;
 
+template <class Arch>
+FASTCONV_INLINE Vector<Arch> operator+(Vector<Arch> a, Vector<Arch> b) noexcept {
+  return {a.value + b.value};
+}
+template <class Arch>
+FASTCONV_INLINE Vector<Arch> operator-(Vector<Arch> a, Vector<Arch> b) noexcept {
+  return {a.value - b.value};
+}
+template <class Arch>
+FASTCONV_INLINE Vector<Arch> operator*(Vector<Arch> a, Vector<Arch> b) noexcept {
+  return {a.value * b.value};
+}
+template <class Arch>
+FASTCONV_INLINE Vector<Arch> operator/(Vector<Arch> a, Vector<Arch> b) noexcept {
+  return {a.value / b.value};
+}
+
 // A number as an argument that chooses among kernels.
 template <int Value>
 struct Constant {
@@ -100,18 +117,6 @@ struct Vector<Portable> {
     }
   }
 
-  friend FASTCONV_INLINE Vector operator+(Vector a, Vector b) noexcept {
-    return {a.value + b.value};
-  }
-  friend FASTCONV_INLINE Vector operator-(Vector a, Vector b) noexcept {
-    return {a.value - b.value};
-  }
-  friend FASTCONV_INLINE Vector operator*(Vector a, Vector b) noexcept {
-    return {a.value * b.value};
-  }
-  friend FASTCONV_INLINE Vector operator/(Vector a, Vector b) noexcept {
-    return {a.value / b.value};
-  }
   // Compares rather than max and min, so that NaN passes.
   static FASTCONV_INLINE Vector clamp(Vector x, Vector low, Vector high) noexcept {
     x.value = x.value < low.value ? low.value : x.value;

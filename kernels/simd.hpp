@@ -200,19 +200,6 @@ struct Vector {
     for (int i = 0; i < width; ++i) pixels[i % 4].store_part(i / 4, p + i * stride);
   }
 
-  friend FASTCONV_INLINE Vector operator+(Vector a, Vector b) noexcept {
-    return {a.value + b.value};
-  }
-  friend FASTCONV_INLINE Vector operator-(Vector a, Vector b) noexcept {
-    return {a.value - b.value};
-  }
-  friend FASTCONV_INLINE Vector operator*(Vector a, Vector b) noexcept {
-    return {a.value * b.value};
-  }
-  friend FASTCONV_INLINE Vector operator/(Vector a, Vector b) noexcept {
-    return {a.value / b.value};
-  }
-
   // Lane i of the result is lane lane[i] of x, or of two vectors side by side.
 #if defined(__AVX512F__)
   using Lanes = __m512i;
