@@ -191,7 +191,8 @@ class Candidate {
     block_packed(b_.tile.nr);
     b_.pack_elements = round_up(b_.pack_block, b_.tile.nr) * b_.kc;
     b_.fma_cycles =
-        tile_cycles(depth_, channels_, pixels_, weight_nr_, b_.tile, 1, least_step, kL1Bytes);
+        tile_cycles(depth_, channels_, pixels_, weight_nr_, b_.tile, 1, least_step, kL1Bytes) +
+        real(ceil_div(pixels_, b_.tile.nr)) * kPixelPanel * cycle_;
     if (p_.window.padding_mode == PaddingMode::zeros) b_.fma_cycles *= share_of_rows_inside(p_);
   }
 
@@ -361,7 +362,7 @@ class Candidate {
     const std::int64_t element_step = step.w * p_.x_strides[3];
     if (dense && b_.pitch == channels) {
       const double pixel = element_step == 1
-                               ? real(ceil_div(channels, 4)) * quad_cycles(b_.tile.width)
+                               ? real(ceil_div(channels, 4)) * b_.tile.quads() / b_.tile.width
                                : real(channels) * kCopyScalar * cycle_;
       b_.pack_cycles += rows * (real(patch.columns) * pixel + kPatchRow * cycle_);
       return true;

@@ -27,6 +27,9 @@ constexpr double kFmaLatency = 4.0;       // a tile's k-step takes at least this
 constexpr double kTile = 28.0;            // what a tile takes beyond its steps
 constexpr double kSegment = 8.0;          // and where taps are cut for each stretch after the first
 constexpr double kTileApart = 18.0;  // the same of one vector of planes whose rows share no loads
+// A call for a panel of pixels. 12 to 5 channels 1x1 at 80x80, NCHW, by direct: 11.7 -> 7.7 us
+// (Xeon, AVX-512).
+constexpr double kPixelPanel = 50.0;
 // Saved by a pixel's step over one vector on the tallest tiles, from this depth on: 64 to 8
 // channels 3x3 by 2 at 56x56, NHWC, 103 -> 90 us (Xeon, AVX2).
 constexpr double kTallTile = 0.08;
@@ -43,10 +46,12 @@ constexpr double kLoadTile = 0.57;       // one load of a tile, which bind narro
 constexpr double kCopyVector = 2.0;      // load and store while packing
 constexpr double kRepeat = 2.0;          // load, permutation and store
 constexpr double kCopyScalar = 0.9;      // one element of a gather
-constexpr double kQuads = 10.5;          // four channels of a vector of pixels to or from four rows
-constexpr double kLineUnused = 2.0;      // a line of which few channels of a pixel are taken
-constexpr double kLineFar = 6.0;         // a line of windows in place from beyond L2
-constexpr double kRun = 4.0;             // set-up of a run of neighbouring lanes, or of a stretch
+// Four channels of eight pixels to or from four rows; each of more pixels is a load or a store.
+constexpr double kQuads = 10.5;
+constexpr double kFours = 1.3;       // times that, four pixels of a vector of channels
+constexpr double kLineUnused = 2.0;  // a line of which few channels of a pixel are taken
+constexpr double kLineFar = 6.0;     // a line of windows in place from beyond L2
+constexpr double kRun = 4.0;         // set-up of a run of neighbouring lanes, or of a stretch
 // And of one of columns three apart and more, taken one by one: 3 to 3 channels 3x3 by 3 on 10x10,
 // NCHW, by gemm: 0.74 -> 0.46 us (Xeon, AVX2).
 constexpr double kRunApart = 10.0;
@@ -105,9 +110,6 @@ constexpr double kTileByteLate = 0.25;
 // groups of 16 channels at 28x28, NHWC, by depthwise: 864 -> 751 us (Xeon, AVX-512).
 constexpr double kTilePixelAlone = 6.0;
 constexpr double kStoreScalar = 1.5;  // one element through a scratch tile
-
-// Four channels of one of many pixels on their way to or from four rows.
-constexpr double quad_cycles(int width) noexcept { return kQuads / width; }
 
 // Do lines so many floats apart fall into few sets of L1? Rows at such a distance evict each other.
 constexpr bool aliases(std::int64_t pitch) noexcept { return pitch % 512 == 0; }

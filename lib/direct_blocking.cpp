@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "blocking.hpp"
@@ -178,19 +179,33 @@ void cut_blocks(const Problem& p, const Tile& tile, const CacheSizes& caches,
   b.rows = rows;
 }
 
-// Of one element of a channel, where those of `channels` are copied between rows and pixels; of
-// pixels on lines of their own a few channels leave most of a line unused.
-double apart_cycles(const Tile& tile, std::int64_t channels, std::int64_t least, std::int64_t step,
-                    std::int64_t columns, double alone, double quad) noexcept {
-  const double line = step >= 16 && 4 * channels <= step ? kLineUnused * tile.cycle : 0.0;
-  const double quads = real(ceil_div(channels, 4)) * quad;
-  // Fewer than four if nothing lies between them.
-  const bool together = channels >= (channels == step ? least : std::int64_t{4});
-  // Short rows are split by fours of pixels of a vector of channels.
-  const bool fours = columns >= 4 && channels >= tile.width;
-  const double taken = columns >= tile.width ? quads : 2 * quads;
-  const bool scalar = !together || (columns < tile.width && !fours);
-  return ((scalar ? real(channels) * alone * tile.cycle : taken) + line) / real(channels);
+// How channels of adjacent pixels go to rows of their own, or come from them.
+struct Apart {
+  std::int64_t least;  // channels that go together, where nothing lies between pixels
+  double alone;        // of one element
+  bool by_pixels;      // may short rows be fours of pixels of a vector of channels?
+};
+constexpr Apart kSplit{3, kCopyScalar, true}, kJoin{2, kStoreScalar, false};
+
+// Do those of a row of pixels, `step` floats apart?
+bool goes_together(const Apart& way, const Tile& tile, std::int64_t channels, std::int64_t step,
+                   double columns) noexcept {
+  if (channels < (channels == step ? way.least : 4)) return false;
+  return columns >= tile.width || (way.by_pixels && columns >= 4 && channels >= tile.width);
+}
+
+// Cycles of such a row; of pixels on lines of their own a few channels leave most of a line unused.
+double apart_cycles(const Apart& way, const Tile& tile, std::int64_t channels, std::int64_t step,
+                    double columns) noexcept {
+  const double unused =
+      step >= kLine && 4 * channels <= step ? columns * kLineUnused * tile.cycle : 0.0;
+  if (!goes_together(way, tile, channels, step, columns)) {
+    return real(channels) * columns * way.alone * tile.cycle + unused;
+  }
+  const double quads = columns >= tile.width
+                           ? std::ceil(columns / tile.width) * real(ceil_div(channels, 4))
+                           : std::ceil(columns / 4) * real(ceil_div(channels, tile.width)) * kFours;
+  return quads * tile.quads() + unused;
 }
 
 // Of x to planes.
@@ -204,39 +219,41 @@ double copy_cycles(const Problem& p, const Tile& tile, const CacheSizes& caches,
   const std::int64_t element_step = stride.w * p.x_strides[3];
   const bool adjacent = p.x_strides[1] == 1;
   const std::int64_t together = adjacent ? channels_in : 1;
-  const double element = element_step == 1   ? kCopyVector / tile.width
-                         : element_step == 2 ? 1.5 * kCopyVector / tile.width
-                                             : apart_cycles(tile, together, 3, element_step, p.w,
-                                                            kCopyScalar, quad_cycles(tile.width));
+  const double columns = real(b.plane_columns) / real(stride.w);
+  const double row =
+      element_step == 1 ? columns * kCopyVector / tile.width
+      : element_step == 2
+          ? 1.5 * columns * kCopyVector / tile.width
+          : apart_cycles(kSplit, tile, together, element_step, columns) / real(together);
   const std::int64_t phases = std::min(stride.w / std::gcd(stride.w, dilation.w), kernel.w);
   const std::int64_t kept = rows_kept(p, b);
   const std::int64_t copied = row_blocks * (b.plane_rows - kept) + kept;
   const double plane_rows = real(channels_in * copied * phases);
-  const double columns = real(b.plane_columns) / real(stride.w);
   // Columns in the padding are found one by one, but zeros beside adjacent ones; a last part of a
   // vector, of every second one.
   const bool beside = element_step == 1 && pads_with_zeros(p.window);
   const double ends = real(beside ? 2 : std::max<std::int64_t>(2, b.plane_columns - p.w)) * kRun +
                       (element_step == 2 ? real(tile.width / 2) * kCopyScalar : 0.0);
-  // Copies of many adjacent channels wait for what comes from beyond L2 or goes beyond L1, those
-  // of a core of two long FMAs for longer. 64 to 1 channel 1x1 at 224x224, NHWC, by gemm 1270 ->
-  // 819 us, 256 to 3 at 56x56 258 -> 160, 768 to 8 at 2x24 14.2 -> 7.0 (Xeon, AVX-512).
+  // Copies of many adjacent channels wait for what comes from beyond L2 or goes beyond L1, and so
+  // do those of more than four where a core does two long FMAs a cycle. 256 to 3 channels 1x1 at
+  // 56x56, NHWC, by gemm: 258 -> 160 us, 72 to 10 62 -> 42, 768 to 8 at 2x24 14.2 -> 7.0 (Xeon,
+  // AVX-512).
   const bool many = channels_in > 32;
   const bool splits = adjacent && (many || (tile.two_long_fma() && channels_in > 4));
   const bool leaves = splits && b.plane_elements * kFloat > caches.l1;
   const bool far = bytes > kNearBytes;
   const bool late = adjacent && tile.two_long_fma();
-  const double waits = late ? leaves ? 4.0 : far ? 3.0 : 2.5 : far ? 4.0 : 1.6;
+  const double waits = late ? 2.0 : far ? 4.0 : 1.6;
   const double longer = far && !many                                     ? 2.0
                         : far || leaves || (splits && bytes > caches.l2) ? waits
                                                                          : 1.0;
-  const bool at_once = adjacent && element_step > 1 && p.ow >= tile.width;
+  const bool at_once =
+      element_step > 1 && goes_together(kSplit, tile, together, element_step, columns);
   const double runs = plane_rows / real(at_once ? channels_in : 1);
   const double apart_runs = element_step > 2 ? plane_rows / real(adjacent ? channels_in : 1) : 0.0;
   const double moved = real(row_blocks - 1) * real(kept) * real(b.pitch);
-  return strips *
-         (plane_rows * columns * element * longer +
-          (runs * ends + apart_runs * kRunApart) * tile.cycle + moved * kCopyVector / tile.width);
+  return strips * (plane_rows * row * longer + (runs * ends + apart_runs * kRunApart) * tile.cycle +
+                   moved * kCopyVector / tile.width);
 }
 
 }  // namespace
@@ -267,12 +284,10 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
   if (!b.in_place) b.pack_cycles = copy_cycles(p, tile, caches, b);
   const double outputs = groups * real(p.k_per_group()) * vectors;
   const std::int64_t together = p.y_strides[1] == 1 ? b.groups * p.k_per_group() : 1;
-  // A quad of any vector ends in one store of 16 bytes a pixel. 1 to 16 channels 3x3 at 572x572,
-  // NHWC, by gemm: 3698 -> 1207 us (Xeon, AVX-512).
-  const double quad = std::max(quad_cycles(tile.width), quad_cycles(8) * tile.cycle);
-  const double element = p.y_strides[3] == 1 ? 0.0
-                                             : apart_cycles(tile, together, 2, p.y_strides[3], p.ow,
-                                                            kStoreScalar, quad);
+  const double element =
+      p.y_strides[3] == 1
+          ? 0.0
+          : apart_cycles(kJoin, tile, together, p.y_strides[3], real(p.ow)) / real(together * p.ow);
   // Results that leave L1 meanwhile come back by as many streams as there are channels; long
   // vectors, a line each, gained and lost as much. With one channel in, depthwise's copies take as
   // much longer than thought: 32 of 1 to 4 3x3 at 112x112 1080 us by this, 1430 by depthwise.

@@ -166,7 +166,7 @@ bool block_taps(const Problem& p, const CacheSizes& caches, Blocking& b) noexcep
     const bool leaves =
         inside == 1.0 && b.pack_elements * kFloat > caches.l1 && b.tile.one_permutation();
     const double pixel = p.x_strides[3] != 1 ? real(channels) * kCopyScalar * b.tile.cycle
-                         : dense ? real(ceil_div(channels, 4)) * quad_cycles(b.tile.width)
+                         : dense ? real(ceil_div(channels, 4)) * b.tile.quads() / b.tile.width
                                  : real(vectors) * (kCopyVector + kTranspose) * (leaves ? 2 : 1);
     b.pack_cycles = real(ceil_div(p.oh, rows) * image(rows) / b.pitch) * pixel;
   }

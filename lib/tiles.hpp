@@ -42,6 +42,8 @@ struct Tile {
   // 2.3 times as long as thought where a core does two FMA of them a cycle (Xeon, AVX-512), but no
   // longer where they are halves.
   double stretch() const noexcept { return std::max(1.0, width * cycle / 8); }
+  // Of four channels of a vector of pixels on their way to or from four rows.
+  double quads() const noexcept { return kQuads * stretch(); }
   int rows(std::int64_t lanes) const noexcept {
     if (lanes > nr) return lanes > nr + width ? wide_mr : joined_mr;
     return lanes > width ? mr : narrow_mr;
