@@ -112,6 +112,11 @@ constexpr double kTileByteLate = 0.25;
 // A pixel of a group, on its way to or from a tile: between it and the next lie other groups'. 32
 // groups of 16 channels at 28x28, NHWC, by depthwise: 864 -> 751 us (Xeon, AVX-512).
 constexpr double kTilePixelAlone = 6.0;
+// Of planes, what a part of a vector takes more for each row of taps, and a vector from beyond L2
+// beside one of direct, which goes along the rows. A multiplier of 4, 3x3, 64 channels, NCHW, by
+// direct: at 56x56 389 -> 278 us, at 112x112 by 2 480 -> 374 (Xeon, AVX2).
+constexpr double kMaskedRow = 1.2;
+constexpr double kPlaneFar = 1.1;
 constexpr double kStoreScalar = 1.5;  // one element through a scratch tile
 
 // Do lines so many floats apart fall into few sets of L1? Rows at such a distance evict each other.

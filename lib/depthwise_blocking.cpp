@@ -277,12 +277,13 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   if (repeated) b.pack_cycles += real(rows * p.w * ceil_div(p.k, tile.width)) * kRepeat;
   b.store_cycles = vectors * kStoreVector;
   if (transposed) {
-    // Of groups that takes longer where a core permutes one vector a cycle, and beside two long
-    // FMAs a cycle from beyond three quarters of L2, as of single channels: 16 of 8, NCHW, 1x1 by 2
-    // at 28x28, by direct: 30 -> 23 us, 21 of 8, 3x3 by 2 at 56x56, 616 -> 388, 128 of 1, 5x5 by 2
-    // at 70x70, 240 -> 159 (Xeon, AVX-512).
+    // Of groups, and of AVX2's vectors, that takes longer where a core permutes one vector a cycle,
+    // and beside two long FMAs a cycle from beyond three quarters of L2, as of single channels: 16
+    // of 8, NCHW, 1x1 by 2 at 28x28, by direct: 30 -> 23 us, 21 of 8, 3x3 by 2 at 56x56, 616 ->
+    // 388, 128 of 1, 5x5 by 2 at 70x70, 240 -> 159 (Xeon, AVX-512).
     const bool far = tile.two_long_fma() && is_far(p, 4 * p.n, 3, caches);
-    const double longer = far ? (grouped ? 2.0 : 1.5) : grouped && slow ? 1.3 : 1.0;
+    const bool shuffles = grouped ? slow : tile.fma > kFma;
+    const double longer = far ? (grouped ? 2.0 : 1.5) : shuffles ? 1.3 : 1.0;
     const double pixel = kTransposePixel * longer;
     b.pack_cycles += real(rows * p.w * ceil_div(p.c, tile.width)) * pixel;
     b.store_cycles += vectors * pixel;
@@ -387,7 +388,7 @@ DepthwiseBlocking choose_planes(const Problem& p, const Tile& tile,
   b.channels = std::min(p.k, b.channels);
   const double stepped = tall && !b.paired && p.ow <= tile.width ? kFmaRolledAlone : kFmaRolled;
   const double rolled = stride.w == 1 ? stepped : kFmaSeparated;
-  const double apart = stride.w == 1 ? kTapShared : kTapSeparated;
+  const double apart = (stride.w == 1 ? kTapShared : kTapSeparated) * tile.fma / kFma;
   const double tap = !shared ? kFma + kLoadUnaligned : tall || b.paired ? rolled : apart;
   const std::int64_t channels = b.paired ? ceil_div(p.k, 2) : p.k;
   const double vectors = real(channels * p.oh * ceil_div(p.ow, tile.width));
@@ -397,6 +398,10 @@ DepthwiseBlocking choose_planes(const Problem& p, const Tile& tile,
   b.fetch = !tall && fetches(p, 5 * stride.w, tile.width, caches);
   b.store_cycles = vectors * (kStoreVector + (shared ? 0.0 : kTileApart * tile.cycle));
   if (tall || b.paired) b.store_cycles += real(p.k * ceil_div(p.ow, 2 * tile.width)) * kTile;
+  const bool masked = tile.width < kMaxWidth && p.ow % tile.width != 0;
+  if (masked) b.store_cycles += real(p.k * p.oh * kernel.h) * kMaskedRow;
+  const bool strips = p.ow > 2 * tile.width;  // side by side
+  if (strips && is_far(p, p.n, 2, caches)) b.store_cycles += vectors * kPlaneFar * tile.stretch();
   return b;
 }
 
