@@ -35,7 +35,7 @@ class BlockProduct {
       residual_ = g_.residual + n * g_.residual_strides[0] +
                   group * p_.k_per_group() * g_.residual_strides[1];
     }
-    weights_ = g_.weights + group * g_.lanes_per_group * depth_;
+    weights_ = g_.weights_of(group * g_.lanes_per_group, depth_);
     bias_ = g_.bias != nullptr ? g_.bias + group * g_.lanes_per_group : nullptr;
     if (skips_columns_) column_cut_ = column_cut(p_, tile_.mr);
     const std::size_t lane_axis = b_.lanes == Lanes::pixels ? 3 : 1;

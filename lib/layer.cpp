@@ -218,8 +218,10 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
     bytes += align_up(floats * kFloat);
     return at;
   };
-  const std::int64_t weights_at = place(elements);
-  const std::int64_t bias_at = place(keeps_bias ? packed_groups * lanes : 0);
+  // Of a merged panel's last group whole vectors are read, too.
+  const std::int64_t behind = merged ? kMaxWidth : 0;
+  const std::int64_t weights_at = place(elements + behind);
+  const std::int64_t bias_at = place(keeps_bias ? packed_groups * lanes + behind : 0);
   // Merged panels serve as well where they hold whole groups.
   const std::int64_t group_out = shape[0] / groups;
   const bool reads_narrow =
@@ -244,6 +246,7 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   source.strides = used_strides(weights.shape, weights.strides);
   if (panels) {
     pack_panels(source, packed_groups, nr, packed->weights);
+    std::fill_n(packed->weights + elements, behind, 0.0F);
     packed->finite = pads && all_finite(packed->weights, elements);
     if (reads_narrow) {
       packed->narrow = reinterpret_cast<float*>(memory + narrow_at);
@@ -269,6 +272,7 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
         packed->bias[group * lanes + k] = given ? bias[group * per_group + k] + 0.0F : 0.0F;
       }
     }
+    std::fill_n(packed->bias + packed_groups * lanes, behind, 0.0F);
   }
   Layer made;
   made.packed_ = packed;

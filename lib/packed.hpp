@@ -14,8 +14,7 @@ struct Layer::Packed {
   Conv2d descriptor;
   LayerOptions options;
   const KernelTable* table;
-  // Panels of narrow groups are merged, or each would fill a few lanes of its own panel; only
-  // direct and depthwise read those.
+  // Panels of narrow groups are merged, or each would fill a few lanes of its own panel.
   bool merged;
   std::int64_t lanes_per_group;
   std::int64_t bytes;                       // of the allocation

@@ -63,7 +63,9 @@ Status choose(const Tiles& tiles, bool merged, bool finite,
   const auto consider = [&](Algorithm algorithm, double cycles) {
     if (cycles < best.cycles) best = {algorithm, cycles};
   };
-  if ((any && !merged) || asked == Algorithm::gemm) {
+  // What a group has of a merged panel serves a product as well, unless it goes on in the next one.
+  const bool whole = !merged || tiles.channels.nr % p.k_per_group() == 0;
+  if ((any && whole) || asked == Algorithm::gemm) {
     state.gemm = choose_blocking(p, tiles, caches, finite);
     consider(Algorithm::gemm, state.gemm.cycles() * real(p.groups));
   }

@@ -126,7 +126,7 @@ class TapProduct {
     const Pair kernel = p_.window.kernel_size;
     TileArguments tile;
     tile.lanes = static_cast<std::int32_t>(lanes);
-    tile.b = g_.weights + (first_lane_ + channel) * depth_;
+    tile.b = g_.weights_of(first_lane_ + channel, depth_);
     tile.b_panel_stride = depth_ * nr_;
     tile.first = tile.last = false;
     tile.segments = segments_;
