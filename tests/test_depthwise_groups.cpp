@@ -1,13 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
-// Groups whose outputs fill vectors: tiles and blocks of them, whichever the level's vectors are.
+// Groups: those whose outputs fill vectors, tiles and blocks of them, whichever the level's vectors
+// are, and narrow ones, whose lanes of a merged panel a product reads.
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cstdint>
+#include <map>
+#include <vector>
 
 #include "check.hpp"
 #include "sweep.hpp"
 
 namespace fastconv::testing {
+namespace {
+
+// What the library takes for a problem.
+Algorithm chosen(const Problem& p, Isa isa) {
+  const Conv2d& conv = p.conv;
+  const Pair kernel = conv.kernel_size;
+  const std::int64_t in = conv.in_channels / conv.groups;
+  const std::vector<float> weights(
+      static_cast<std::size_t>(conv.out_channels * in * kernel.h * kernel.w), 1.0F);
+  LayerOptions options;
+  options.isa = isa;
+  Layer layer;
+  Plan plan;
+  REQUIRE(Layer::create(conv, oihw(weights.data(), conv.out_channels, in, kernel.h, kernel.w),
+                        nullptr, options, layer)
+              .ok());
+  REQUIRE(layer
+              .plan(nhwc<const float>(nullptr, p.mb, conv.in_channels, p.ih, p.iw),
+                    nhwc<float>(nullptr, p.mb, conv.out_channels, p.oh, p.ow), plan)
+              .ok());
+  return plan.algorithm();
+}
+
+}  // namespace
 
 TEST_SUITE("tiles") {
   TEST_CASE("depthwise groups that fill vectors: channels in and out x stride x padding") {
@@ -45,6 +73,38 @@ TEST_SUITE("tiles") {
       conv.stride = 2;
       sweep.run(problem_of(conv, 1, 9, 131), Layout::nhwc, Fill::integers, ++seed, true,
                 Guard::after, {});
+    }
+  }
+
+  TEST_CASE("narrow groups as products of their lanes of a merged panel") {
+    Sweep sweep(false);
+    std::uint64_t seed = 0;
+    std::map<Isa, int> products;
+    for (const std::int64_t out : {2, 4, 8, 16}) {
+      for (const std::int64_t groups : {3, 12}) {  // the last panel is full, or not
+        for (const auto& [kernel, stride, height, width] :
+             {std::array<std::int64_t, 4>{9, 1, 10, 1}, {7, 2, 25, 2}, {2, 2, 24, 20}}) {
+          // Of 16 outputs only groups of one input are merged.
+          Conv2d conv = conv_of((out == 16 ? 1 : out) * groups, out * groups, kernel,
+                                kernel == 2 ? 0 : kernel / 2, groups);
+          conv.stride = stride;
+          if (++seed % 7 == 0) conv.padding_mode = PaddingMode::replicate;
+          const Problem problem = problem_of(conv, seed % 2 + 1, height, width);
+          PostOps post_ops;
+          post_ops.sum = seed % 3 == 0;
+          for (const Layout layout : {Layout::nhwc, Layout::nchw}) {
+            sweep.run(problem, layout, Fill::integers, seed, seed % 4 > 0,
+                      seed % 2 == 0 ? Guard::after : Guard::before, post_ops);
+          }
+          for (const Isa isa : tested_isas()) {
+            products[isa] += chosen(problem, isa) == Algorithm::gemm ? 1 : 0;
+          }
+        }
+      }
+    }
+    for (const auto& [isa, count] : products) {
+      CAPTURE(std::string(name(isa)));
+      CHECK(count > 0);
     }
   }
 
