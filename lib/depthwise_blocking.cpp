@@ -129,7 +129,7 @@ bool stays_down(const Problem& p, const CacheSizes& caches, const DepthwiseBlock
       const std::int64_t split = step % kLine == 0 ? 0 : kLine / 2;
       for (std::int64_t line = (at + split) / kLine; line * kLine < at + split + kLine; ++line) {
         if (line < next) continue;
-        pages += line == 0 || line / kPage > (next - 1) / kPage;
+        if (line == 0 || line / kPage > (next - 1) / kPage) ++pages;
         next = line + 1;
         fullest = std::max(fullest, ++lines[line % kPage]);
       }
