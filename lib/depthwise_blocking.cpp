@@ -281,6 +281,9 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   const double step = std::max(spreads ? spread : own || slides ? shared : kTapAlone, chained);
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
   b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * step;
+  if (spreads && p.c_per_group() > 1 && !transposed) {
+    b.fma_cycles += vectors * real(p.taps()) * kTapGroup * tile.cycle;
+  }
   const bool skips = finite && mode == PaddingMode::zeros && spreads;
   if (skips) b.fma_cycles *= share_of_rows_inside(p);
   b.pack_cycles = pointer_cycles(p, b);
