@@ -113,32 +113,45 @@ bool goes_down(const Problem& p, const Tile& tile, const CacheSizes& caches,
   return !crowded && !stays && across * real(kernel.h) > kNearFloats;
 }
 
-// Down its rows, do L1 and its TLB keep what is under a tile, and its outputs, for the next vector?
-// Parts of lines take two. 58 channels of 28x28 11.9 -> 11.1 us, 128 20.1 -> 17.9, 1000 of 14x14 87
-// -> 56, 104 of 56x56 by 2 38 -> 34 (Xeon, AVX-512).
+// Down the rows of dense 3x3 filters, whose image rows are loaded once (groups are bound by their
+// permutations: 8 of 8 at 32x32 95 us, in blocks of seven rows 108).
+bool rolls(const Problem& p, const Tile& tile, const DepthwiseBlocking& b) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  return b.down && b.in_place() && tile.many_registers() && p.k_per_group() == 1 && kernel.h == 3 &&
+         kernel.w == 3 && stride.h == stride.w && stride.w <= 2 &&
+         dilation.w == column_phases(p, b.pixels);
+}
+
+// Do L1 and its TLB keep, for the next vector, the lines under a tile of all of a block's rows, and
+// of its outputs? A vector that ends within a line has two. 58 channels of 28x28 11.9 -> 11.1 us,
+// 128 20.1 -> 17.9, 1000 of 14x14 87 -> 56, 104 of 56x56 by 2 38 -> 34 (Xeon, AVX-512).
 bool stays_down(const Problem& p, const CacheSizes& caches, const DepthwiseBlocking& b) noexcept {
-  constexpr std::int64_t kTilePixels = 7, kPage = 64, kEntries = 96;
-  std::int64_t lines[kPage] = {}, fullest = 0, pages = 0;
+  constexpr std::int64_t kTilePixels = 7, kEntries = 96;
+  constexpr std::int64_t kLines = 64;  // of a page, and sets of L1
+  std::int64_t in_set[kLines] = {}, fullest = 0, pages = 0;
   const auto visit = [&](std::int64_t rows, std::int64_t row_step, std::int64_t columns,
                          std::int64_t step) {
-    row_step = std::abs(row_step);
-    step = std::abs(step);
-    std::int64_t next = 0;
-    for (std::int64_t i = 0; i < rows * columns; ++i) {
-      const std::int64_t at = i / columns * row_step + i % columns * step;
-      const std::int64_t split = step % kLine == 0 ? 0 : kLine / 2;
-      for (std::int64_t line = (at + split) / kLine; line * kLine < at + split + kLine; ++line) {
-        if (line < next) continue;
-        if (line == 0 || line / kPage > (next - 1) / kPage) ++pages;
-        next = line + 1;
-        fullest = std::max(fullest, ++lines[line % kPage]);
+    const std::int64_t begin = step % kLine == 0 ? 0 : kLine / 2;
+    std::int64_t next = 0, next_page = 0;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      for (std::int64_t j = 0; j < columns; ++j) {
+        const std::int64_t at = begin + r * std::abs(row_step) + j * std::abs(step);
+        for (std::int64_t line = std::max(next, at / kLine); line * kLine < at + kLine; ++line) {
+          next = line + 1;
+          if (line / kLines >= next_page) ++pages;
+          next_page = std::max(next_page, line / kLines + 1);
+          fullest = std::max(fullest, ++in_set[line % kLines]);
+        }
       }
     }
   };
-  const std::int64_t phases = column_phases(p, b.pixels);
-  visit(rows_of(p, b.rows), p.window.dilation.h * p.x_strides[2], columns_of(p, kTilePixels),
+  const std::int64_t stride = p.window.stride.w;
+  const std::int64_t phases = column_phases(p, b.pixels), row_step = row_phases(p, b);
+  const std::int64_t pixels = std::min(kTilePixels, ceil_div(b.pixels, phases));
+  const std::int64_t columns = std::min((pixels - 1) * stride + 3, ceil_div(p.w, phases));
+  visit(std::min(rows_of(p, b.rows), ceil_div(p.h, row_step)), row_step * p.x_strides[2], columns,
         phases * p.x_strides[3]);
-  visit(b.rows, row_phases(p, b) * p.y_strides[2], kTilePixels, phases * p.y_strides[3]);
+  visit(b.rows, row_step * p.y_strides[2], pixels, phases * p.y_strides[3]);
   return fullest < caches.ways() && pages <= kEntries;
 }
 
@@ -241,10 +254,7 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
     b.channels = std::min(b.channels, block_channels(p, tile.nr, most));
   }
   b.down = goes_down(p, tile, caches, b);
-  // (Groups are bound by their permutations: 8 of 8 at 32x32 95 us, in blocks of seven rows 108.)
-  const bool rolls = kernel.h == 3 && kernel.w == 3 && p.k_per_group() == 1 &&
-                     tile.many_registers() && b.in_place();
-  if (b.down && rolls && !stays_down(p, caches, b)) b.rows = std::min(b.rows, kRows / 2);
+  if (b.rows > kRows / 2 && rolls(p, tile, b) && !stays_down(p, caches, b)) b.rows = kRows / 2;
   // The next row finds in L1 what it shares with the last: 384 channels of 28x28 111 -> 91 us, 768
   // of 14x14 36 -> 32.
   if (!b.down && kernel.w == 3 && tile.two_long_fma()) {

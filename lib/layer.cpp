@@ -218,15 +218,16 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
     bytes += align_up(floats * kFloat);
     return at;
   };
-  // Of a merged panel's last group whole vectors are read, too.
-  const std::int64_t behind = merged ? kMaxWidth : 0;
+  // A product reads whole vectors from a group's lanes of a merged panel on, the last one's, too.
+  const std::int64_t group_out = shape[0] / groups;
+  const bool whole = merged && nr % group_out == 0;
+  const std::int64_t behind = whole ? kMaxWidth : 0;
   const std::int64_t weights_at = place(elements + behind);
   const std::int64_t bias_at = place(keeps_bias ? packed_groups * lanes + behind : 0);
   // Merged panels serve as well where they hold whole groups.
-  const std::int64_t group_out = shape[0] / groups;
   const bool reads_narrow =
       (options.algorithm == Algorithm::automatic || options.algorithm == Algorithm::direct) &&
-      (!merged || nr % group_out != 0) && direct_lanes(group_out, nr) < nr;
+      !whole && direct_lanes(group_out, nr) < nr;
   const std::int64_t narrow_at = place(reads_narrow ? shape[0] * shape[1] * taps : 0);
   const std::int64_t transformed_at = place(points * count * winograd_point_stride(tap));
   void* allocated = nullptr;
@@ -240,6 +241,7 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   packed->bytes = bytes;
   packed->table = table;
   packed->merged = merged;
+  packed->whole = whole;
   packed->lanes_per_group = merged ? shape[0] / groups : lanes;
   packed->weights = reinterpret_cast<float*>(memory + weights_at);
   ConstTensorView source = weights;

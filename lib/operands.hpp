@@ -27,8 +27,7 @@ struct Operands {
   const float* transformed = nullptr;  // Winograd's weights, if the layer owns them
   const float* narrow = nullptr;       // or null: panels of a group's few channels alone
 
-  // Where the panels of a group, or their lanes from one of its channels on, begin. A merged panel
-  // holds whole groups, or this is not asked.
+  // Where the panels of a group begin, or its lanes of a merged one, which then holds whole groups.
   const float* weights_of(std::int64_t lane, std::int64_t depth) const noexcept {
     const std::int64_t in_panel = lane % table.nr();
     return weights + (lane - in_panel) * depth + in_panel;

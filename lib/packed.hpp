@@ -16,6 +16,7 @@ struct Layer::Packed {
   const KernelTable* table;
   // Panels of narrow groups are merged, or each would fill a few lanes of its own panel.
   bool merged;
+  bool whole;  // and a panel holds whole groups, whose lanes of it a product can read
   std::int64_t lanes_per_group;
   std::int64_t bytes;                       // of the allocation
   float* weights;                           // dense for the baselines, else panels

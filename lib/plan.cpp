@@ -50,7 +50,7 @@ constexpr Engine kWinograd{
        void* workspace) { winograd(t, s.winograd, begin, end, workspace); }};
 
 // The algorithm, by the cost model if not by name, and its blocks.
-Status choose(const Tiles& tiles, bool merged, bool finite,
+Status choose(const Tiles& tiles, bool merged, bool whole, bool finite,
               const PackedWinograd (&packed)[kWinogradCount], Algorithm asked,
               PlanState& state) noexcept {
   const Problem& p = state.problem;
@@ -63,9 +63,9 @@ Status choose(const Tiles& tiles, bool merged, bool finite,
   const auto consider = [&](Algorithm algorithm, double cycles) {
     if (cycles < best.cycles) best = {algorithm, cycles};
   };
-  // What a group has of a merged panel serves a product as well, unless it goes on in the next one.
-  const bool whole = !merged || tiles.channels.nr % p.k_per_group() == 0;
-  if ((any && whole) || asked == Algorithm::gemm) {
+  // One lane of a panel is never worth a product.
+  const bool product = !merged || (whole && p.k_per_group() > 1);
+  if ((any && product) || asked == Algorithm::gemm) {
     state.gemm = choose_blocking(p, tiles, caches, finite);
     consider(Algorithm::gemm, state.gemm.cycles() * real(p.groups));
   }
@@ -111,7 +111,7 @@ Status choose(const Tiles& tiles, bool merged, bool finite,
     PlanState alone = state;
     alone.asked.n = 1;
     alone.problem = permuted(alone.asked, alone.axes);
-    FASTCONV_TRY(choose(tiles, merged, finite, packed, asked, alone));
+    FASTCONV_TRY(choose(tiles, merged, whole, finite, packed, asked, alone));
     winograd = winograd_size(alone.algorithm) != 0;
   }
   state.algorithm = (winograd ? best : direct_sums).algorithm;
@@ -213,7 +213,8 @@ Status Layer::plan(const ConstTensorView& x, const TensorView& y, Plan& plan,
   state.problem = permuted(state.asked, state.axes);
   state.x_offset = first_visited(state.asked, state.axes);
   if (uses_panels(asked) && !empty) {
-    FASTCONV_TRY(choose(tiles, packed_->merged, packed_->finite, packed_->winograd, asked, state));
+    FASTCONV_TRY(choose(tiles, packed_->merged, packed_->whole, packed_->finite, packed_->winograd,
+                        asked, state));
     share_among_threads(threads, *find_engine(state.algorithm), state);
   } else {
     state.algorithm = empty && asked == Algorithm::automatic ? Algorithm::gemm : asked;
