@@ -26,10 +26,6 @@ constexpr double kHidingStep = 20.0;
 constexpr int kStreamsFar = 16, kStreamsNear = 48;
 // Channels whose sums wait in memory for less than what it takes to copy the pixels.
 constexpr std::int64_t kFewSums = 16;
-// Cycles of a call for the tiles of one output row that are not for all of a block.
-constexpr double kRowOfTiles = 150.0;
-// Cycles that a step loses by a row less than the tallest tile's: its sums wait for each other.
-constexpr double kShortTile = 0.3;
 // Times L2: weights that take time to be read again by every product of a border.
 constexpr std::int64_t kFarWeights = 16;
 

@@ -33,6 +33,10 @@ constexpr double kTileApart = 18.0;  // the same of one vector of planes whose r
 // A call for a panel of pixels. 12 to 5 channels 1x1 at 80x80, NCHW, by direct: 11.7 -> 7.7 us
 // (Xeon, AVX-512).
 constexpr double kPixelPanel = 50.0;
+// A call for the tiles of one output row that are not for all of a block.
+constexpr double kRowOfTiles = 150.0;
+// What a step loses by a row less than the tallest tile's: its sums wait for each other.
+constexpr double kShortTile = 0.3;
 // Saved by a pixel's step over one vector on the tallest tiles, from this depth on: 64 to 8
 // channels 3x3 by 2 at 56x56, NHWC, 103 -> 90 us (Xeon, AVX2).
 constexpr double kTallTile = 0.08;
