@@ -26,6 +26,8 @@ constexpr double kHidingStep = 20.0;
 constexpr int kStreamsFar = 16, kStreamsNear = 48;
 // Channels whose sums wait in memory for less than what it takes to copy the pixels.
 constexpr std::int64_t kFewSums = 16;
+// Channels whose tiles over a panel of pixels in L2 pay for packing it.
+constexpr std::int64_t kManyChannels = 64;
 // Times L2: weights that take time to be read again by every product of a border.
 constexpr std::int64_t kFarWeights = 16;
 
@@ -222,11 +224,14 @@ class Candidate {
     const bool waits = (planes == kStreamsFar || step() <= kStepInPlace) && channels_ <= kFewSums &&
                        depth_ > planes && rows_beside(p_.x_strides[1], planes, caches_) == planes;
     if (waits) b_.kc = even_block(depth_, planes, 1);
-    // From L2 such steps come in time: 480 to 16 at 14x14 31 -> 23 us (Xeon, AVX-512).
+    // From L2 such steps come in time: 480 to 16 at 14x14 31 -> 23 us (Xeon, AVX-512). More
+    // channels gain from packed ones beside another thread, where tiles are bound by what they
+    // issue: 480 to 80 there 164 -> 142 us, 512 to 256 at 26x26 1820 -> 1490; alone 0 to 5 %.
     const bool near = b_.tile.two_long_fma() && x_bytes(p_) <= caches_.l2;
     const double pages = real(depth_) * kStepInPlace / step();
     b_.copies = !waits && channels_ > b_.tile.mr &&
-                (aliased || (!near && pages > kFewPages && step() <= kHidingStep));
+                (aliased || (pages > kFewPages && step() <= kHidingStep &&
+                             (!near || channels_ >= kManyChannels)));
     // A step of a tile over two panels finds twice as much, in half as many rows.
     b_.wide = b_.wide && !b_.copies && b_.tile.mr * kFma * 2 >= 2 * kStepInPlace;
     // Wider vectors find as many lines more on every page.
