@@ -2,24 +2,12 @@
 #pragma once
 
 #include "epilogue.hpp"
+#include "row_pointers.hpp"
 #include "simd.hpp"
 #include "table.hpp"
 
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
-
-// Where the next tile's rows begin, and how many are left of their run or, of weights, their panel;
-// 0 and less if it is endless.
-struct Cursor {
-  const float* a;
-  std::int64_t left;
-};
-
-// Rows up to which each has a pointer, as the registers hold them. Of ten, one and the count of
-// steps would be on the stack: over a vector 10 rows took as long for each as 8, not 0.87 to 0.82
-// of that (Xeon, AVX2).
-template <class V>
-constexpr int kStraddlingRows = V::registers == 16 ? 8 : 9;
 
 // Tiles of a panel's vectors that fill most registers are most of the time of most layers. Alone on
 // its core such a tile is bound by its FMAs, beside another thread by what it issues: 640 to 640
@@ -36,105 +24,12 @@ constexpr int steps_of_loop(int rows, int vectors) noexcept {
   return V::registers == 16 ? 4 : 2;
 }
 // Rows that share a pointer: pairs where the scalar of the first, which has an address without an
-// index, can be an operand of its FMAs; one with an index would be split from them again.
+// index, can be an operand of its FMAs.
 template <class V, int NR>
 constexpr int rows_of_pointer(int rows, int vectors) noexcept {
   if (rows <= kStraddlingRows<V>) return 1;
   return V::has_fma_broadcast && fills_registers<V, NR>(rows, vectors) ? 2 : 5;
 }
-
-// The rows of a tile, so many from each pointer. Those that share one are of one run, which may end
-// behind them: x86 addresses p, p + s, p + 2s, p + 3s (with 3s in a register) and p + 4s without
-// arithmetic. 2s and 4s would take two more registers if GCC knew that s stays the same.
-template <int Rows, int Share>
-class RowPointers {
- public:
-  static constexpr bool has_index(int m) noexcept { return m % Share != 0; }
-  FASTCONV_INLINE RowPointers(const TileArguments& tile, Cursor& cursor) noexcept
-      : a_(cursor.a),
-        stride_(kFloatBytes * tile.a_row_stride),
-        stride3_(3 * kFloatBytes * tile.a_row_stride),
-        pointer_stride_(Share * tile.a_row_stride) {
-    cursor.a += Rows * tile.a_row_stride;
-    cursor.left -= Rows;
-    if (cursor.left == 0) cursor = {cursor.a + tile.a_run_gap, tile.a_run};
-  }
-  FASTCONV_INLINE void seek(std::int64_t offset) noexcept {
-    FASTCONV_UNROLL
-    for (int i = 0; i < kPointers; ++i) pointer_[i] = a_ + offset + i * pointer_stride_;
-  }
-  FASTCONV_INLINE const float* operator[](int m) const noexcept {
-    const char* p = reinterpret_cast<const char*>(pointer_[m / Share]);
-    const int row = m % Share;
-    return reinterpret_cast<const float*>(row == 3 ? p + stride3_ : p + row * stride_);
-  }
-  FASTCONV_INLINE void advance(int steps) noexcept {
-    FASTCONV_UNROLL
-    for (int i = 0; i < kPointers; ++i) pointer_[i] += steps;
-    asm("" : "+r"(stride_));
-  }
-
- private:
-  static constexpr int kPointers = (Rows + Share - 1) / Share;
-  static constexpr std::int64_t kFloatBytes = sizeof(float);
-  const float* a_;
-  const float* pointer_[kPointers];
-  std::int64_t stride_, stride3_;  // in bytes
-  std::int64_t pointer_stride_;
-};
-
-// Few have one each, at a common offset, and may belong to several runs.
-template <int Rows>
-class RowPointers<Rows, 1> {
- public:
-  static constexpr bool has_index(int /*m*/) noexcept { return true; }
-  FASTCONV_INLINE RowPointers(const TileArguments& tile, Cursor& cursor) noexcept {
-    if (static_cast<std::uint64_t>(cursor.left) - 1 >= Rows) {
-      FASTCONV_UNROLL
-      for (int m = 0; m < Rows; ++m) pointer_[m] = cursor.a + m * tile.a_row_stride;
-      cursor.a += Rows * tile.a_row_stride;
-      cursor.left -= Rows;
-      return;
-    }
-    FASTCONV_UNROLL
-    for (int m = 0; m < Rows; ++m) {
-      pointer_[m] = cursor.a;
-      cursor.a += tile.a_row_stride;
-      if (--cursor.left == 0) {
-        cursor.a += tile.a_run_gap;
-        cursor.left = tile.a_run;
-      }
-    }
-  }
-  FASTCONV_INLINE void seek(std::int64_t offset) noexcept { offset_ = offset; }
-  FASTCONV_INLINE const float* operator[](int m) const noexcept { return pointer_[m] + offset_; }
-  // GCC would move every pointer.
-  FASTCONV_INLINE void advance(int steps) noexcept {
-    offset_ += steps;
-    asm("" : "+r"(offset_));
-  }
-
- private:
-  const float* pointer_[Rows];
-  std::int64_t offset_ = 0;
-};
-
-// Offsets of rows, asked for in their order, one from the other: all at once they would take a
-// register each.
-class RowSteps {
- public:
-  explicit FASTCONV_INLINE RowSteps(std::int64_t stride) noexcept : stride_(stride) {}
-  FASTCONV_INLINE std::int64_t operator()(int) noexcept {
-    const std::int64_t offset = offset_;
-    offset_ += stride_;
-    asm("" : "+r"(offset_));
-    return offset;
-  }
-
- private:
-  std::int64_t stride_;
-  std::int64_t offset_ = 0;
-};
 
 // Vector v of a row of B; those behind a panel's row are in the next panel.
 template <class V, int NR>
@@ -262,8 +157,8 @@ struct Fetch {
       : next(reinterpret_cast<const char*>(from)), step(floats * kFloatBytes) {}
 };
 
-// The same with A in rows, over one segment.
-template <int NR, int Steps, class V, int Rows, int Vectors, class Pointers>
+// The same with A in rows, over one segment; `Moving` rows share a pointer that moves, or none do.
+template <int NR, int Steps, int Moving, class V, int Rows, int Vectors, class Pointers>
 FASTCONV_INLINE void accumulate_rows(Pointers& row, const float* b, std::int64_t panel_stride,
                                      Fetch& fetch, std::int64_t depth,
                                      V (&sum)[Rows][Vectors]) noexcept {
@@ -305,11 +200,11 @@ FASTCONV_INLINE void accumulate_rows(Pointers& row, const float* b, std::int64_t
       }
     }
   }
-  const auto add_step = [&](int k) __attribute__((always_inline)) {
+  const auto add_step = [&](const auto& from, int k) __attribute__((always_inline)) {
     if constexpr (Rows < Vectors) {  // the fewer are kept
       V scalar[Rows];
       FASTCONV_UNROLL
-      for (int m = 0; m < Rows; ++m) scalar[m] = V::broadcast(row[m][k]);
+      for (int m = 0; m < Rows; ++m) scalar[m] = V::broadcast(from[m][k]);
       FASTCONV_UNROLL
       for (int v = 0; v < Vectors; ++v) {
         const V column = load_b<V, NR>(b + k * NR, panel_stride, v);
@@ -322,26 +217,30 @@ FASTCONV_INLINE void accumulate_rows(Pointers& row, const float* b, std::int64_t
       for (int v = 0; v < Vectors; ++v) column[v] = load_b<V, NR>(b + k * NR, panel_stride, v);
       FASTCONV_UNROLL
       for (int m = 0; m < Rows; ++m) {
-        fma_scalar(row[m] + k, !Pointers::has_index(m), column, sum[m]);
+        fma_scalar(from[m] + k, !Pointers::has_index(m), column, sum[m]);
       }
     }
   };
-  if constexpr (Steps > 1) {
-    for (; depth >= Steps; depth -= Steps, b += Steps * NR) {
-      if (fetch.step != 0) {
+  const auto add_steps = [&](auto& from, auto steps) __attribute__((always_inline)) {
+    constexpr int kSteps = decltype(steps)::value;
+    std::int64_t done = 0;
+    for (; depth >= kSteps; depth -= kSteps, done += kSteps, b += kSteps * NR) {
+      if (kSteps == 1 || fetch.step != 0) {
         FASTCONV_UNROLL
-        for (int k = 0; k < Steps; ++k) fetch_next();
+        for (int k = 0; k < kSteps; ++k) fetch_next();
       }
       FASTCONV_UNROLL
-      for (int k = 0; k < Steps; ++k) add_step(k);
-      row.advance(Steps);
+      for (int k = 0; k < kSteps; ++k) add_step(from, k);
+      from.advance(kSteps);
     }
+    return done;
+  };
+  if constexpr (Moving > 0) {
+    MovingRows<Rows, Moving> moving(row);
+    row.advance(add_steps(moving, Constant<kMovingSteps>()));
   }
-  for (; depth > 0; --depth, b += NR) {
-    fetch_next();
-    add_step(0);
-    row.advance(1);
-  }
+  if constexpr (Steps > 1) add_steps(row, Constant<Steps>());
+  add_steps(row, Constant<1>());
 }
 
 // The arguments, whose place is kept in memory with AVX-512. GCC keeps what finds no register in
@@ -436,13 +335,22 @@ FASTCONV_INLINE void micro_tile(const TileArguments*& arguments, std::int64_t ro
     } else if (tile.fetch != nullptr) {
       fetch = {tile.fetch + row / Rows * tile.fetch_part, tile.fetch_step};
     }
-    const auto accumulate = [&](auto& added) __attribute__((always_inline)) {
+    const auto add_segments = [&](auto& added, auto moving) __attribute__((always_inline)) {
       for (int i = 0; i < again<V>(arguments).segment_count; ++i) {
         const Segment& segment = arguments->segments[i];
         rows.seek(segment.offset);
-        accumulate_rows<NR, steps_of_loop<V, NR>(Rows, Vectors)>(
+        accumulate_rows<NR, steps_of_loop<V, NR>(Rows, Vectors), moving.value>(
             rows, arguments->b + segment.depth * NR, arguments->b_panel_stride, fetch,
             segment.length, added);
+      }
+    };
+    const auto accumulate = [&](auto& added) __attribute__((always_inline)) {
+      constexpr int kMoving = rows_of_moving<V>(Rows, Vectors);
+      const TileArguments& now = again<V>(arguments);
+      if (kMoving > 0 && now.segment_count > 0 && now.segments[0].length >= kLongSegment) {
+        add_segments(added, Constant<kMoving>());
+      } else {
+        add_segments(added, Constant<0>());
       }
     };
     if constexpr (Half) {
