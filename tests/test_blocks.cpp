@@ -79,6 +79,26 @@ TEST_SUITE("blocks") {
     }
   }
 
+  TEST_CASE(
+      "few channels, but several tiles' of them, of one tap: rows and parts of rows near by") {
+    Sweep sweep(false);
+    PostOps adds;
+    adds.sum = true;
+    const Problem problems[] = {
+        problem(6, 6, 1, 1, 1, 0, {260, 261}),    // images larger than a quarter of any usual L2
+        problem(24, 13, 1, 1, 1, 0, {130, 133}),  // a block is some rows
+        problem(120, 9, 1, 1, 1, 0, {40, 95}),    // part of a row
+        problem(24, 10, 1, 1, {2, 1}, 0, {210, 90}), problem(36, 24, 3, 1, 1, 0, {150, 144}, 2),
+    };
+    std::uint64_t seed = 0;
+    for (const Problem& p : problems) {
+      const Guard guard = ++seed % 2 == 0 ? Guard::after : Guard::before;
+      sweep.run(p, Layout::nchw, Fill::integers, seed, true, guard);
+      sweep.run(p, Layout::nchw, Fill::integers, seed, false, Guard::after, adds);
+      sweep.run(p, Layout::crop, Fill::integers, seed);
+    }
+  }
+
   TEST_CASE("depthwise, one or two columns of several images in a block") {
     Sweep sweep;
     PostOps adds;

@@ -78,6 +78,23 @@ TEST_SUITE("tiles") {
     }
   }
 
+  TEST_CASE("few output channels: depth x columns, whole and half vectors") {
+    // Of long windows the rows of such tiles move three steps at a time; those at the image's
+    // border are in parts, and short output rows share tiles.
+    Sweep sweep(false);
+    std::uint64_t seed = 0;
+    for (const std::int64_t c : {31, 32, 33, 37}) {
+      for (const std::int64_t k : {3, 8, 9, 16}) {
+        for (const std::int64_t width : {5, 7, 9, 12, 14, 27}) {
+          const bool strided = ++seed % 3 == 0;
+          Conv2d conv = conv_of(c, k, seed % 2 == 0 ? 1 : 3, seed % 2 == 0 ? 0 : 1);
+          conv.stride = 1 + static_cast<std::int64_t>(strided);
+          run_both_ways(sweep, problem_of(conv, 1, 3, width * (strided ? 2 : 1)), seed);
+        }
+      }
+    }
+  }
+
   TEST_CASE("deep products: output channels x pixels of a few") {
     // Tiles over two panels carry their sums from one block of depth to the next.
     Sweep sweep(false);
