@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <type_traits>
+
 #include "epilogue.hpp"
 #include "row_pointers.hpp"
 #include "simd.hpp"
@@ -217,7 +219,7 @@ FASTCONV_INLINE void accumulate_rows(Pointers& row, const float* b, std::int64_t
       for (int v = 0; v < Vectors; ++v) column[v] = load_b<V, NR>(b + k * NR, panel_stride, v);
       FASTCONV_UNROLL
       for (int m = 0; m < Rows; ++m) {
-        fma_scalar(from[m] + k, !Pointers::has_index(m), column, sum[m]);
+        fma_scalar(from[m] + k, !std::decay_t<decltype(from)>::has_index(m), column, sum[m]);
       }
     }
   };

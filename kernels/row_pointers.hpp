@@ -4,7 +4,7 @@
 #include "simd.hpp"
 #include "table.hpp"
 
-// The rows of a micro-kernel's A: where they are, in as many registers as there are.
+// Where a micro-kernel's rows are, of A, y and the residual, in as many registers as there are.
 
 namespace fastconv::FASTCONV_LEVEL {
 namespace {
@@ -100,9 +100,10 @@ class RowPointers<Rows, 1> {
 
 // Rows of a tile of one vector, whose scalars are its FMAs' operands: one with an index in its
 // address would be split from it again. So every pointer moves, of pairs where there are too many,
-// once for some steps; segments pay for that if they are long. Beside another thread 512 to 10
-// channels 1x1 at 14x14, NHWC, 56 -> 66 GFLOP/s, 40 to 8 3x3 at 9x9 42 -> 55, alone 97 -> 106 and
-// as before; 3 channels 5x5, 15 steps, alone 160 -> 136 (Xeon, AVX-512).
+// once for some steps; segments pay for that if they are long, tiles if they are not low. Beside
+// another thread 512 to 10 channels 1x1 at 14x14, NHWC, 57 -> 68 GFLOP/s, 40 to 10 3x3 at 9x9
+// 49 -> 72, alone 95 -> 104 and 87 -> 91; of 15 steps, 3 channels 5x5, alone 160 -> 149 (Xeon,
+// AVX-512).
 constexpr int kMovingSteps = 3;
 constexpr std::int64_t kLongSegment = 32;
 template <class V>
@@ -119,12 +120,17 @@ class MovingRows {
     for (int m = 0; m < Rows; m += Share) pointer_[m / Share] = row[m];
     stride_ = row[1] - row[0];
   }
+  static constexpr bool has_index(int m) noexcept { return m % Share != 0; }
   FASTCONV_INLINE const float* operator[](int m) const noexcept {
     return pointer_[m / Share] + m % Share * stride_;
   }
+  // Compilers would move one offset.
   FASTCONV_INLINE void advance(std::int64_t steps) noexcept {
     FASTCONV_UNROLL
-    for (int i = 0; i < kPointers; ++i) pointer_[i] += steps;
+    for (int i = 0; i < kPointers; ++i) {
+      pointer_[i] += steps;
+      asm("" : "+r"(pointer_[i]));
+    }
     asm("" : "+r"(stride_));
   }
 

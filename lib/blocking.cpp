@@ -173,7 +173,7 @@ class Candidate {
     const std::int64_t most =
         std::min(b_.channel_block / 64, caches_.l2 / 4 / (unit * b_.kc * kFloat));
     const std::int64_t tiles =
-        b_.lanes == Lanes::pixels ? (b_.wide ? 2 : 1) : std::clamp<std::int64_t>(most, 1, 8);
+        b_.lanes == Lanes::pixels ? b_.panels() : std::clamp<std::int64_t>(most, 1, 8);
     b_.pack_block = even_block(pixels_, tiles * unit, unit);
     // Without sums to keep, a block of several packed ones costs nothing and saves its set-up.
     b_.pixel_block =
@@ -224,14 +224,15 @@ class Candidate {
     const bool waits = (planes == kStreamsFar || step() <= kStepInPlace) && channels_ <= kFewSums &&
                        depth_ > planes && rows_beside(p_.x_strides[1], planes, caches_) == planes;
     if (waits) b_.kc = even_block(depth_, planes, 1);
-    // From L2 such steps come in time: 480 to 16 at 14x14 31 -> 23 us (Xeon, AVX-512). More
-    // channels gain from packed ones beside another thread, where tiles are bound by what they
-    // issue: 480 to 80 there 164 -> 142 us, 512 to 256 at 26x26 1820 -> 1490; alone 0 to 5 %.
+    // From L2 such steps come in time: 480 to 16 at 14x14 31 -> 23 us (Xeon, AVX-512).
     const bool near = b_.tile.two_long_fma() && x_bytes(p_) <= caches_.l2;
+    // More channels gain from packed ones beside another thread, where tiles are bound by what they
+    // issue: there 480 to 80 164 -> 142 us, 128 to 128 at 26x26 223 -> 196; alone 3 % are lost to 6
+    // gained.
+    const bool few = near && channels_ < kManyChannels;
     const double pages = real(depth_) * kStepInPlace / step();
     b_.copies = !waits && channels_ > b_.tile.mr &&
-                (aliased || (pages > kFewPages && step() <= kHidingStep &&
-                             (!near || channels_ >= kManyChannels)));
+                (aliased || (pages > kFewPages && step() <= kHidingStep && !few));
     // A step of a tile over two panels finds twice as much, in half as many rows.
     b_.wide = b_.wide && !b_.copies && b_.tile.mr * kFma * 2 >= 2 * kStepInPlace;
     // Wider vectors find as many lines more on every page.
@@ -295,8 +296,7 @@ class Candidate {
     };
     // Groups find lines of x that they share in L2: 32 of 8 by 2 at 56x56 470 -> 330 us (AVX2).
     const bool share = b_.groups_within && 2 * p_.c_per_group() <= kLine;
-    const bool is_swept =
-        channels_ > (b_.wide ? 2 : 1) * b_.tile.nr && y_bytes(p_) > 2 * caches_.l2;
+    const bool is_swept = channels_ > b_.panels() * b_.tile.nr && y_bytes(p_) > 2 * caches_.l2;
     const bool in_turn =
         b_.groups_within && p_.taps() == 1 && x_bytes(p_) > caches_.l2 - y_bytes(p_);
     const std::int64_t swept = in_turn ? p_.c + p_.k : is_swept ? channels_ : 0;

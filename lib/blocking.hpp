@@ -70,6 +70,8 @@ struct Blocking {
   double fma_cycles = 0, pack_cycles = 0, store_cycles = 0;  // the cost model's terms
 
   double cycles() const noexcept { return fma_cycles + pack_cycles + store_cycles; }
+  // Panels under a tile.
+  int panels() const noexcept { return wide ? 2 : 1; }
   // Floats of the pack buffer, with the vector that packing may write behind them.
   std::int64_t buffer_elements() const noexcept { return round_up(pack_elements + tile.nr, kLine); }
 };

@@ -13,11 +13,8 @@
 namespace fastconv {
 namespace {
 
-// Of kernels/direct.hpp's largest tile.
-constexpr std::int64_t kTileRows = 4, kTileChannels = 4;
+constexpr std::int64_t kTileRows = 4;         // of kernels/direct.hpp's tallest tile
 constexpr std::int64_t kNearBytes = 8 << 20;  // of x that memory does not keep waiting for
-
-std::int64_t image_bytes(const Problem& p) noexcept { return p.c * p.h * p.w * kFloat; }
 
 // Sizes of the planes under a block of output rows and columns.
 void set_planes(const Problem& p, DirectBlocking& b) noexcept {
@@ -50,26 +47,17 @@ constexpr std::int64_t kStreamsFetched = 64;  // and of those that are fetched a
 
 // Vectors of an output row, at most, under a tile of 1 to 4 channels of kernels/direct.hpp, where
 // registers hold 12 sums, and where they hold more.
-constexpr int kWidest[][kTileChannels] = {{3, 6, 4, 3}, {4, 8, 7, 6}};
+constexpr int kWidest[][4] = {{3, 6, 4, 3}, {4, 8, 7, 6}};
 
-// Are pixels of one tap read again by tiles of other channels, few but more than one has, so often
-// that blocks of them are to stay in L1? Of small images L2 gives them as fast, and more channels
-// are faster stored some planes at a time. NCHW, 16 to 16 1x1 at 208x208 270 -> 215 us, 32 to 24 at
-// 112x112 174 -> 150 (Xeon, AVX-512); with AVX2 L2 is as fast.
-bool rereads(const Problem& p, const Tile& tile, const CacheSizes& caches,
-             const DirectBlocking& b) noexcept {
-  return tile.two_long_fma() && b.in_place && p.taps() == 1 && p.k_per_group() > kTileChannels &&
-         p.k_per_group() <= p.c_per_group() && image_bytes(p) > caches.l2 / 4;
-}
-
-// Cycles of all tiles of some channels of a group, over blocks of so many columns.
+// Cycles of all tiles of some channels of a group.
 double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
                     const CacheSizes& caches, int channels, std::int64_t out_rows,
-                    std::int64_t out_columns, std::int64_t columns) noexcept {
+                    std::int64_t out_columns) noexcept {
   const Pair kernel = p.window.kernel_size;
   const double cycle = tile.cycle;
   const std::int64_t channels_in = p.c_per_group();
   const int widest = kWidest[tile.many_registers() ? 1 : 0][channels - 1];
+  const std::int64_t columns = b.in_place ? out_columns : b.columns;
   const std::int64_t vectors = ceil_div(columns, tile.width);
   std::int64_t per_row = ceil_div(vectors, widest);
   const double wide = real(vectors) / real(per_row);
@@ -98,9 +86,10 @@ double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
                                                                        : kVectorL3;
   const std::int64_t stays =
       tile.two_long_fma() ? caches.l1 : caches.l2 - kFloat * p.k * p.oh * p.ow;
-  const bool returns = follows && p.taps() == 1 && bytes > stays && !rereads(p, tile, caches, b);
+  const bool returns = follows && p.taps() == 1 && bytes > stays;
   const double again = 1.0 - real(channels) / real(p.k_per_group());
-  const double streamed = returns ? real(tile.width * kFloat) / kReturned * cycle : 0.0;
+  const double rate = bytes > caches.l2 / 2 ? kReturnedFar : kReturned;
+  const double streamed = returns ? real(tile.width * kFloat) / rate * cycle : 0.0;
   // Steps of the weights are on lines of their own, but for narrow ones.
   const std::int64_t lanes = direct_lanes(p.k_per_group(), tile.nr);
   const std::int64_t weight_bytes = channels_in * p.taps() * lanes * kFloat;
@@ -130,6 +119,8 @@ double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
   return tiles * real(per_row) * real(ceil_div(out_columns, columns));
 }
 
+std::int64_t image_bytes(const Problem& p) noexcept { return p.c * p.h * p.w * kFloat; }
+
 // Groups, rows and columns of a block.
 void cut_blocks(const Problem& p, const Tile& tile, const CacheSizes& caches,
                 DirectBlocking& b) noexcept {
@@ -145,13 +136,12 @@ void cut_blocks(const Problem& p, const Tile& tile, const CacheSizes& caches,
   // rows that are far away come slowly one below the other. 32 to 3 channels 1x1 at 112x112, NHWC:
   // 102 -> 62 us (AVX-512), 127 -> 84 (AVX2), 3 to 3 3x3 at 224x224 125 -> 91, 182 -> 145 (Xeon).
   const bool overlap = (kernel.h - 1) * dilation.h >= stride.h;
-  const bool near = rereads(p, tile, caches, b) ||
-                    (!b.in_place && p.x_strides[1] == 1 && p.c_per_group() >= p.k_per_group() &&
-                     (!overlap || image_bytes(p) <= kNearBytes));
+  const bool near = !b.in_place && p.x_strides[1] == 1 && p.c_per_group() >= p.k_per_group() &&
+                    (!overlap || image_bytes(p) <= kNearBytes);
   // Rows of a tile share what they read of weights, and blocks that overlap what they copy.
   const bool alone = near && !overlap;
   const std::int64_t more = alone ? 1 : kTileRows;
-  const std::int64_t near_bytes = caches.l1 / 4 * (alone && !b.in_place ? 2 : 3);
+  const std::int64_t near_bytes = caches.l1 / 4 * (alone ? 2 : 3);
   // More than a few rows only as long as x and y leave them in L2. NCHW, 3 to 3 channels 3x3 at
   // 1000x1000: 2080 -> 1810 us (AVX-512), 3155 -> 2990 (AVX2), 1 to 1 5x5 at 512x512 186 -> 161, if
   // x comes from memory 670 -> 333 (Xeon).
@@ -288,11 +278,9 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
   const std::int64_t out_rows = follow ? 1 : p.oh;
   const std::int64_t out_columns = follow ? p.oh * p.ow : p.ow;
   const double vectors = real(out_rows * ceil_div(out_columns, tile.width));
-  const std::int64_t columns = follow ? even_block(out_columns, b.rows * b.columns, 1) : b.columns;
-  for (std::int64_t k = 0; k < p.k_per_group(); k += kTileChannels) {
-    const auto channels = static_cast<int>(std::min(kTileChannels, p.k_per_group() - k));
-    b.fma_cycles +=
-        groups * direct_tiles(p, b, tile, caches, channels, out_rows, out_columns, columns);
+  for (std::int64_t k = 0; k < p.k_per_group(); k += 4) {
+    const auto channels = static_cast<int>(std::min<std::int64_t>(4, p.k_per_group() - k));
+    b.fma_cycles += groups * direct_tiles(p, b, tile, caches, channels, out_rows, out_columns);
   }
   if (!b.in_place) b.pack_cycles = copy_cycles(p, tile, caches, b);
   const double outputs = groups * real(p.k_per_group()) * vectors;

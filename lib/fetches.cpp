@@ -51,7 +51,7 @@ void set_fetches(const Problem& p, std::int64_t weight_bytes, const CacheSizes& 
   // NHWC, 3370 -> 1930 us, but 3 to 32 3x3 at 416x416 2890 -> 3130 (Xeon, AVX-512). Nor do they
   // where a pixel is a line or so and tiles are small: 1 to 16 3x3 at 572x572, NHWC, 1630 -> 1520
   // us, 1 to 24 at 500x500 2010 -> 1860; of two lines it is as fast unasked (Xeon, AVX2).
-  const int lanes = (b.wide ? 2 : 1) * b.tile.nr;
+  const int lanes = b.panels() * b.tile.nr;
   const bool asks = lanes >= 4 * kLine && (!b.tile.two_long_fma() || depth < kLine);
   const bool in_lines =
       b.tile.one_permutation() && !b.tile.two_long_fma() && 2 * p.k > kLine && p.k < 2 * kLine;

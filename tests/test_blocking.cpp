@@ -404,6 +404,18 @@ TEST_SUITE("blocking") {
     }
   }
 
+  TEST_CASE("pixels in place go packed to the tiles of many channels, where L2 has them, too") {
+    const auto copies = [](const Tiles& tiles, const char* descriptor) {
+      Blocking b;
+      REQUIRE(make_blocking(problem_in(parsed(descriptor), Layout::nchw), tiles, kCaches[3],
+                            Lanes::pixels, PixelForm::in_place, b));
+      return b.copies;
+    };
+    CHECK(copies(kTiles[3], "mb1ic480ih14oc80kh1"));
+    CHECK_FALSE(copies(kTiles[3], "mb1ic480ih14oc33kh1"));
+    CHECK(copies(kTiles[2], "mb1ic480ih14oc33kh1"));
+  }
+
   TEST_CASE("detected caches are believable") {
     const CacheSizes caches = detected_caches();
     CHECK(caches.l1 >= (16 << 10));

@@ -79,8 +79,7 @@ TEST_SUITE("blocks") {
     }
   }
 
-  TEST_CASE(
-      "few channels, but several tiles' of them, of one tap: rows and parts of rows near by") {
+  TEST_CASE("few channels of one tap that several tiles read: rows and parts of rows") {
     Sweep sweep(false);
     PostOps adds;
     adds.sum = true;

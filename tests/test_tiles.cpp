@@ -95,6 +95,15 @@ TEST_SUITE("tiles") {
     }
   }
 
+  TEST_CASE("few output channels: blocks of depth that begin and end within a tap") {
+    Sweep sweep(false);
+    for (const std::int64_t k : {5, 16}) {
+      Conv2d conv = conv_of(49, k, 7, 6);
+      conv.dilation = 2;
+      run_both_ways(sweep, problem_of(conv, 1, 4, 14), static_cast<std::uint64_t>(k));
+    }
+  }
+
   TEST_CASE("deep products: output channels x pixels of a few") {
     // Tiles over two panels carry their sums from one block of depth to the next.
     Sweep sweep(false);
