@@ -98,19 +98,21 @@ class RowPointers<Rows, 1> {
   std::int64_t offset_ = 0;
 };
 
+constexpr int kMovingSteps = 3;
+constexpr std::int64_t kLongSegment = 32;
+// Rows that share a pointer of MovingRows, or 0 where a tile has none.
+template <class V>
+constexpr int rows_of_moving(int rows, int vectors) noexcept {
+  if (V::width < kMaxWidth || vectors > 1 || rows < 6) return 0;
+  return rows <= kStraddlingRows<V> ? 1 : 2;
+}
+
 // Rows of a tile of one vector, whose scalars are its FMAs' operands: one with an index in its
 // address would be split from it again. So every pointer moves, of pairs where there are too many,
 // once for some steps; segments pay for that if they are long, tiles if they are not low. Beside
 // another thread 512 to 10 channels 1x1 at 14x14, NHWC, 57 -> 68 GFLOP/s, 40 to 10 3x3 at 9x9
 // 49 -> 72, alone 95 -> 104 and 87 -> 91; of 15 steps, 3 channels 5x5, alone 160 -> 149 (Xeon,
 // AVX-512).
-constexpr int kMovingSteps = 3;
-constexpr std::int64_t kLongSegment = 32;
-template <class V>
-constexpr int rows_of_moving(int rows, int vectors) noexcept {
-  if (V::width < kMaxWidth || vectors > 1 || rows < 6) return 0;
-  return rows <= kStraddlingRows<V> ? 1 : 2;
-}
 template <int Rows, int Share>
 class MovingRows {
  public:
