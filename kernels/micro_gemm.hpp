@@ -348,12 +348,13 @@ FASTCONV_INLINE void micro_tile(const TileArguments*& arguments, std::int64_t ro
     };
     const auto accumulate = [&](auto& added) __attribute__((always_inline)) {
       constexpr int kMoving = rows_of_moving<V>(Rows, Vectors);
-      const TileArguments& now = again<V>(arguments);
-      if (kMoving > 0 && now.segment_count > 0 && now.segments[0].length >= kLongSegment) {
-        add_segments(added, Constant<kMoving>());
-      } else {
-        add_segments(added, Constant<0>());
+      if constexpr (kMoving > 0) {
+        const TileArguments& now = again<V>(arguments);
+        if (now.segment_count > 0 && now.segments[0].length >= kLongSegment) {
+          return add_segments(added, Constant<kMoving>());
+        }
       }
+      add_segments(added, Constant<0>());
     };
     if constexpr (Half) {
       typename V::Half half[Rows][Vectors];

@@ -98,8 +98,8 @@ class RowPointers<Rows, 1> {
   std::int64_t offset_ = 0;
 };
 
-constexpr int kMovingSteps = 3;
-constexpr std::int64_t kLongSegment = 32;
+inline constexpr int kMovingSteps = 3;
+inline constexpr std::int64_t kLongSegment = 32;
 // Rows that share a pointer of MovingRows, or 0 where a tile has none.
 template <class V>
 constexpr int rows_of_moving(int rows, int vectors) noexcept {
