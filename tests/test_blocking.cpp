@@ -118,6 +118,15 @@ void for_each_blocking(const std::vector<CacheSizes>& all_caches, Function funct
   }
 }
 
+// Of windows or pixels that are read in place, in the layout that allows it.
+Blocking in_place(const Tiles& tiles, Lanes lanes, const char* descriptor) {
+  const Layout layout = lanes == Lanes::pixels ? Layout::nchw : Layout::nhwc;
+  Blocking b;
+  REQUIRE(make_blocking(problem_in(parsed(descriptor), layout), tiles, kCaches[3], lanes,
+                        PixelForm::in_place, b));
+  return b;
+}
+
 // What a slot of workspace may take: panels or rows of a quarter of L2, or a patch of twice L2, and
 // sums of a quarter, of whole tiles at least; whatever the problem.
 std::int64_t workspace_bound(const Tiles& tiles, const CacheSizes& caches) {
@@ -376,10 +385,7 @@ TEST_SUITE("blocking") {
   TEST_CASE("narrow tiles are tall where rows of the output are cut so and deep enough") {
     const Tiles& tiles = kTiles[2];
     const auto rows_of = [&](const char* descriptor) {
-      Blocking b;
-      REQUIRE(make_blocking(problem_in(parsed(descriptor), Layout::nhwc), tiles, kCaches[3],
-                            Lanes::channels, PixelForm::in_place, b));
-      return b.tile.mr;
+      return in_place(tiles, Lanes::channels, descriptor).tile.mr;
     };
     const int straddling = tiles.channels.straddling;
     CHECK(rows_of("mb1ic64ih28oc8kh3ph1") == tiles.channels.narrow_mr);
@@ -391,10 +397,7 @@ TEST_SUITE("blocking") {
 
   TEST_CASE("few channels sum some of many planes in place at a time") {
     const auto planes_of = [](const Tiles& tiles, const char* descriptor) {
-      Blocking b;
-      REQUIRE(make_blocking(problem_in(parsed(descriptor), Layout::nchw), tiles, kCaches[3],
-                            Lanes::pixels, PixelForm::in_place, b));
-      return b.kc;
+      return in_place(tiles, Lanes::pixels, descriptor).kc;
     };
     for (const Tiles& tiles : kTiles) {
       CHECK(planes_of(tiles, "mb1ic900ih60oc8kh1") <= 16);  // from memory
@@ -406,10 +409,7 @@ TEST_SUITE("blocking") {
 
   TEST_CASE("pixels in place go packed to the tiles of many channels, where L2 has them, too") {
     const auto copies = [](const Tiles& tiles, const char* descriptor) {
-      Blocking b;
-      REQUIRE(make_blocking(problem_in(parsed(descriptor), Layout::nchw), tiles, kCaches[3],
-                            Lanes::pixels, PixelForm::in_place, b));
-      return b.copies;
+      return in_place(tiles, Lanes::pixels, descriptor).copies;
     };
     CHECK(copies(kTiles[3], "mb1ic480ih14oc80kh1"));
     CHECK_FALSE(copies(kTiles[3], "mb1ic480ih14oc33kh1"));
