@@ -87,22 +87,33 @@ FASTCONV_INLINE void store_tile(const V (&sum)[Rows][Vectors], float* y, Offset 
   partial ? store_rows(Constant<1>()) : store_rows(Constant<0>());
 }
 
+// To memory, in whole vectors whatever the tile's are.
+template <class Arch, class V, int Rows, int Vectors, int Floats>
+FASTCONV_INLINE void spill_tile(const V (&sum)[Rows][Vectors],
+                                float (&sums)[Rows][Floats]) noexcept {
+  FASTCONV_UNROLL
+  for (int m = 0; m < Rows; ++m) {
+    FASTCONV_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
+      Vector<Arch>::widen(sum[m][v]).store(sums[m] + v * Vector<Arch>::width);
+    }
+  }
+}
+
 // Other activations, unrolled into every kernel, would be a good part of the library,
 // and visit memory.
-template <class Arch, int Rows, int Vectors>
-FASTCONV_INLINE void activate_tile(const Epilogue& epilogue,
-                                   Vector<Arch> (&sum)[Rows][Vectors]) noexcept {
-  using V = Vector<Arch>;
+template <class Arch, class V, int Rows, int Vectors>
+FASTCONV_INLINE void activate_tile(const Epilogue& epilogue, V (&sum)[Rows][Vectors]) noexcept {
   if (is_clamp(epilogue.activation)) return clamp_tile(epilogue, sum);
   if (__builtin_expect(epilogue.activation == Activation::none, 1)) return;
-  alignas(64) float sums[Rows][Vectors * V::width];
-  store_tile(
-      sum, sums[0], [](int m) { return m * Vectors * V::width; }, V::width);
+  constexpr int W = Vector<Arch>::width;
+  alignas(64) float sums[Rows][Vectors * W];
+  spill_tile<Arch>(sum, sums);
   activate<Arch>(sums[0], Rows * Vectors, epilogue);
   FASTCONV_UNROLL
   for (int m = 0; m < Rows; ++m) {
     FASTCONV_UNROLL
-    for (int v = 0; v < Vectors; ++v) sum[m][v] = V::load(sums[m] + v * V::width);
+    for (int v = 0; v < Vectors; ++v) sum[m][v] = V::load(sums[m] + v * W);
   }
 }
 
@@ -116,24 +127,21 @@ FASTCONV_INLINE void activate_tile(const Epilogue& epilogue,
 // finished elsewhere: what a call in between does to their registers took 3 to 8 % of a depthwise
 // layer without any activation, and 15 to 25 % where GCC did not know that it is rare (NCHW, 672
 // channels 5x5 at 14x14 84 -> 67 us).
-template <class Arch, int Rows, int Vectors, class ResidualOffset, class Offset>
+template <class Arch, class V, int Rows, int Vectors, class ResidualOffset, class Offset>
 FASTCONV_INLINE void finish_tile(const Epilogue& epilogue, const float* residual,
                                  ResidualOffset residual_offset, float* y, Offset y_offset,
-                                 int last_lanes, Vector<Arch> (&sum)[Rows][Vectors],
+                                 int last_lanes, V (&sum)[Rows][Vectors],
                                  int rows = Rows) noexcept {
-  using V = Vector<Arch>;
-  constexpr int W = V::width;
   constexpr bool kReturns = Rows * Vectors > 8;
   const bool clamps = is_clamp(epilogue.activation);
-  const bool partial = last_lanes < W;
+  const bool partial = last_lanes < V::width;
   const bool left = !kReturns && ((!clamps && epilogue.activation != Activation::none) ||
                                   (residual != nullptr && epilogue.residual_last));
   if (__builtin_expect(left || rows < Rows, 0) || (partial && !V::has_masks)) {
-    alignas(64) float sums[Rows][Vectors * W];
+    alignas(64) float sums[Rows][Vectors * Vector<Arch>::width];
     const float* residual_rows[Rows];
     float* y_rows[Rows];
-    store_tile(
-        sum, sums[0], [](int m) { return m * Vectors * W; }, W);
+    spill_tile<Arch>(sum, sums);
     for (int m = 0; m < rows; ++m) {
       if (residual != nullptr) residual_rows[m] = residual + residual_offset(m);
       y_rows[m] = y + y_offset(m);

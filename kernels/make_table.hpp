@@ -17,7 +17,7 @@ template <class Arch, AForm Form, int Rows, int Vectors, int PanelVectors>
 constexpr void fill_tiles(KernelTable& table) noexcept {
   constexpr int form = static_cast<int>(Form);
   table.micro_gemm[form][Rows - 1][Vectors - 1] =
-      micro_gemm<Arch, Rows, Vectors, PanelVectors, Form>;
+      micro_gemm<Arch, Vector<Arch>, Rows, Vectors, PanelVectors, Form>;
   if (table.max_rows[form][Vectors - 1] < Rows) table.max_rows[form][Vectors - 1] = Rows;
   if constexpr (Rows > 1) fill_tiles<Arch, Form, Rows - 1, Vectors, PanelVectors>(table);
 }
@@ -26,7 +26,8 @@ constexpr void fill_tiles(KernelTable& table) noexcept {
 template <class Arch, int Rows>
 constexpr void fill_halves(KernelTable& table) noexcept {
   if constexpr (Vector<Arch>::has_halves && Rows >= kLeastHalfRows) {
-    table.half_gemm[Rows - 1] = micro_gemm<Arch, Rows, 1, kMaxVectors, AForm::rows, true>;
+    using Half = typename Vector<Arch>::Half;
+    table.half_gemm[Rows - 1] = micro_gemm<Arch, Half, Rows, 1, kMaxVectors, AForm::rows>;
     fill_halves<Arch, Rows - 1>(table);
   }
 }

@@ -255,10 +255,9 @@ FASTCONV_INLINE const TileArguments& again(const TileArguments*& tile) noexcept 
 }
 
 // A tile's sums, with bias, residual and activation, to y.
-template <class Arch, int Rows, int Vectors, AForm Form>
+template <class Arch, AForm Form, class V, int Rows, int Vectors>
 FASTCONV_INLINE void finish(const TileArguments& tile, std::int64_t row,
-                            Vector<Arch> (&sum)[Rows][Vectors]) noexcept {
-  using V = Vector<Arch>;
+                            V (&sum)[Rows][Vectors]) noexcept {
   constexpr int W = V::width;
   // By channel: a row of weights, a lane of pixels.
   if (tile.bias != nullptr && Form == AForm::columns) {
@@ -285,16 +284,17 @@ FASTCONV_INLINE void finish(const TileArguments& tile, std::int64_t row,
                     tile.lanes - (Vectors - 1) * W, sum);
 }
 
-// The tile from `row` on: Rows x Vectors accumulators that stay in registers through the k-loop.
+// The tile from `row` on: Rows x Vectors accumulators, vectors or halves, that stay in registers
+// through the k-loop.
 //
 // Every output is one chain of fma in ascending depth, continued over k-blocks through `sums`, so
 // its bits depend neither on the tile nor on the blocking.
-template <class Arch, int Rows, int Vectors, int PanelVectors, AForm Form, bool Half>
+template <class Arch, class Sum, int Rows, int Vectors, int PanelVectors, AForm Form>
 FASTCONV_INLINE void micro_tile(const TileArguments*& arguments, std::int64_t row,
                                 Cursor& cursor) noexcept {
   using V = Vector<Arch>;
   constexpr int W = V::width, NR = PanelVectors * W;
-  V sum[Rows][Vectors];
+  Sum sum[Rows][Vectors];
   const auto each_sum = [&](auto function) __attribute__((always_inline)) {
     float* const first = arguments->sums + row * NR;
     const std::int64_t next_panel = Vectors > PanelVectors ? arguments->sums_panel_stride : 0;
@@ -317,9 +317,9 @@ FASTCONV_INLINE void micro_tile(const TileArguments*& arguments, std::int64_t ro
     }
   }
   if (tile.first) {
-    each_sum([](V & x, const float*) __attribute__((always_inline)) { x = V::zero(); });
+    each_sum([](Sum & x, const float*) __attribute__((always_inline)) { x = Sum::zero(); });
   } else {
-    each_sum([](V & x, const float* from) __attribute__((always_inline)) { x = V::load(from); });
+    each_sum([](Sum & x, const float* from) __attribute__((always_inline)) { x = Sum::load(from); });
   }
 
   if constexpr (Form == AForm::columns) {
@@ -337,52 +337,38 @@ FASTCONV_INLINE void micro_tile(const TileArguments*& arguments, std::int64_t ro
     } else if (tile.fetch != nullptr) {
       fetch = {tile.fetch + row / Rows * tile.fetch_part, tile.fetch_step};
     }
-    const auto add_segments = [&](auto& added, auto moving) __attribute__((always_inline)) {
+    const auto add_segments = [&](auto moving) __attribute__((always_inline)) {
       for (int i = 0; i < again<V>(arguments).segment_count; ++i) {
         const Segment& segment = arguments->segments[i];
         rows.seek(segment.offset);
         accumulate_rows<NR, steps_of_loop<V, NR>(Rows, Vectors), moving.value>(
             rows, arguments->b + segment.depth * NR, arguments->b_panel_stride, fetch,
-            segment.length, added);
+            segment.length, sum);
       }
     };
-    const auto accumulate = [&](auto& added) __attribute__((always_inline)) {
-      constexpr int kMoving = rows_of_moving<V>(Rows, Vectors);
-      if constexpr (kMoving > 0) {
-        const TileArguments& now = again<V>(arguments);
-        if (now.segment_count > 0 && now.segments[0].length >= kLongSegment) {
-          return add_segments(added, Constant<kMoving>());
-        }
-      }
-      add_segments(added, Constant<0>());
-    };
-    if constexpr (Half) {
-      typename V::Half half[Rows][Vectors];
-      FASTCONV_UNROLL
-      for (int m = 0; m < Rows; ++m) half[m][0] = sum[m][0].half();
-      accumulate(half);
-      FASTCONV_UNROLL
-      for (int m = 0; m < Rows; ++m) sum[m][0] = V::widen(half[m][0]);
+    constexpr int kMoving = rows_of_moving<V>(Rows, Vectors);
+    const TileArguments& now = again<V>(arguments);
+    if (kMoving > 0 && now.segment_count > 0 && now.segments[0].length >= kLongSegment) {
+      add_segments(Constant<kMoving>());
     } else {
-      accumulate(sum);
+      add_segments(Constant<0>());
     }
   }
 
   if (!again<V>(arguments).last) {
-    each_sum([](const V& x, float* to) __attribute__((always_inline)) { x.store(to); });
+    each_sum([](const Sum& x, float* to) __attribute__((always_inline)) { x.store(to); });
   } else {
-    finish<Arch, Rows, Vectors, Form>(*arguments, row, sum);
+    finish<Arch, Form>(*arguments, row, sum);
   }
 }
 
-// The micro-kernel. What a call costs is spread over the tiles that share their B. Half of a vector
-// of lanes leaves the units free for another one.
-template <class Arch, int Rows, int Vectors, int PanelVectors, AForm Form, bool Half = false>
+// The micro-kernel. What a call costs is spread over the tiles that share their B.
+template <class Arch, class Sum, int Rows, int Vectors, int PanelVectors, AForm Form>
 void micro_gemm(const TileArguments& tile) {
   Cursor cursor{tile.a, tile.a_run_left};
   const TileArguments* arguments = &tile;
   for (std::int64_t i = 0; i < again<Vector<Arch>>(arguments).tiles; ++i) {
-    micro_tile<Arch, Rows, Vectors, PanelVectors, Form, Half>(arguments, i * Rows, cursor);
+    micro_tile<Arch, Sum, Rows, Vectors, PanelVectors, Form>(arguments, i * Rows, cursor);
   }
 }
 

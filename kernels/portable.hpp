@@ -92,6 +92,7 @@ struct Vector<Portable> {
       if (i < count) p[i] = value[i];
     }
   }
+  static FASTCONV_INLINE Vector widen(Vector x) noexcept { return x; }
   using Mask = LaneBits;
   static FASTCONV_INLINE Mask mask(int begin, int end) noexcept { return lane_bits(begin, end); }
   static FASTCONV_INLINE Vector load_lanes(const float* p, Mask mask) noexcept {

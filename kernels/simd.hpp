@@ -63,26 +63,42 @@ struct Vector {
     return {Native(raw)};
   }
 
-  // The lower half, of which a core takes two for one vector: few lanes are summed in halves.
+  // The lower half, of which a core takes two for one vector: few lanes are summed in halves, and
+  // finished so, as some cores close a port to halves while a vector is under way.
   static constexpr bool has_halves = width > 8;
 #if defined(__AVX512F__)
   struct Half {
     static constexpr int width = Vector::width / 2;
+    static constexpr bool has_masks = true;
     static constexpr bool has_fma_lane = false;
     static constexpr bool has_fma_broadcast = false;
     __m256 value;
 
-    static FASTCONV_INLINE Half load(const float* p) noexcept { return {_mm256_loadu_ps(p)}; }
+    static FASTCONV_INLINE Half zero() noexcept { return {_mm256_setzero_ps()}; }
     static FASTCONV_INLINE Half broadcast(float x) noexcept { return {_mm256_set1_ps(x)}; }
+    static FASTCONV_INLINE Half load(const float* p) noexcept { return {_mm256_loadu_ps(p)}; }
+    static FASTCONV_INLINE Half load_first(const float* p, int count) noexcept {
+      return {_mm256_maskz_loadu_ps(static_cast<__mmask8>(first_mask(count)), p)};
+    }
+    FASTCONV_INLINE void store(float* p) const noexcept { _mm256_storeu_ps(p, value); }
+    FASTCONV_INLINE void store_first(float* p, int count) const noexcept {
+      _mm256_mask_storeu_ps(p, static_cast<__mmask8>(first_mask(count)), value);
+    }
+    friend FASTCONV_INLINE Half operator+(Half a, Half b) noexcept {
+      return {_mm256_add_ps(a.value, b.value)};
+    }
     static FASTCONV_INLINE Half fma(Half a, Half b, Half c) noexcept {
       return {_mm256_fmadd_ps(a.value, b.value, c.value)};
     }
+    static FASTCONV_INLINE Half clamp(Half x, Half low, Half high) noexcept {
+      return {_mm256_min_ps(high.value, _mm256_max_ps(low.value, x.value))};
+    }
   };
-  FASTCONV_INLINE Half half() const noexcept { return {_mm512_castps512_ps256(value)}; }
   static FASTCONV_INLINE Vector widen(Half x) noexcept {
     return {Native(_mm512_zextps256_ps512(x.value))};
   }
 #endif
+  static FASTCONV_INLINE Vector widen(Vector x) noexcept { return x; }
 
   // The first `count` lanes (0 <= count <= width) and nothing behind them in memory; zeros follow.
   static FASTCONV_INLINE Vector load_first(const float* p, int count) noexcept {
