@@ -50,9 +50,9 @@ constexpr double kL2Bytes = 20.0;        // and L2
 constexpr double kLoadUnaligned = 0.75;  // one vector load, every second of which splits a line
 constexpr double kLoadScalar = 0.5;      // one broadcast
 constexpr double kLoadTile = 0.57;       // one load of a tile, which bind narrow ones
-// Where a core does two long FMAs a cycle, of whole vectors: 3 to 16 channels 5x5 at 112x112, NHWC,
-// by direct: 219 -> 174 us, 24 to 12 3x3 at 14x14, by winograd, 10.7 -> 8.2 (Xeon, AVX-512).
-constexpr double kLoadLong = 0.53;
+// Where a core does two long FMAs a cycle: a tile of 14 by one takes 7.5 cycles a step, over half a
+// vector 7.25 (Xeon, AVX-512).
+constexpr double kLoadLong = 0.5;
 constexpr double kCopyVector = 2.0;  // load and store while packing
 constexpr double kRepeat = 2.0;      // load, permutation and store
 constexpr double kCopyScalar = 0.9;  // one element of a gather

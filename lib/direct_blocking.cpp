@@ -228,7 +228,8 @@ double copy_cycles(const Problem& p, const Tile& tile, const CacheSizes& caches,
           : apart_cycles(kSplit, tile, together, element_step, columns) / real(together);
   const std::int64_t phases = std::min(stride.w / std::gcd(stride.w, dilation.w), kernel.w);
   const std::int64_t kept = rows_kept(p, b);
-  const std::int64_t copied = row_blocks * (b.plane_rows - kept) + kept;
+  const Patch last(p, p.oh - (row_blocks - 1) * b.rows, 1);
+  const std::int64_t copied = (row_blocks - 1) * (b.plane_rows - kept) + last.rows;
   const double plane_rows = real(channels_in * copied * phases);
   // Columns in the padding are found one by one, but zeros beside adjacent ones; a last part of a
   // vector, of every second one.
@@ -289,13 +290,17 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
       p.y_strides[3] == 1
           ? 0.0
           : apart_cycles(kJoin, tile, together, p.y_strides[3], real(p.ow)) / real(together * p.ow);
-  // Results that leave L1 meanwhile come back by as many streams as there are channels; long
-  // vectors, a line each, gained and lost as much. With one channel in, depthwise's copies take as
-  // much longer than thought: 32 of 1 to 4 3x3 at 112x112 1080 us by this, 1430 by depthwise.
-  const bool staged = tile.one_permutation() && !tile.two_long_fma() &&
-                      b.output_elements * kFloat > caches.l1 &&
+  // Results that leave L1 meanwhile come back by as many streams as there are channels; two long
+  // FMAs a cycle leave no time for it once y leaves L2: 3 to 12 channels 3x3 at 416x416, NHWC, by
+  // gemm: 2220 -> 1310 us, 1 to 16 7x7 2730 -> 1660 (Xeon, AVX-512). With one channel in,
+  // depthwise's copies take as much longer than thought: 32 of 1 to 4 3x3 at 112x112 1080 us by
+  // this, 1430 by depthwise (AVX2).
+  const bool staged = tile.one_permutation() && b.output_elements * kFloat > caches.l1 &&
                       (p.groups == 1 || p.c_per_group() > 1);
-  const double vector = kStoreVector + element * tile.width + (staged ? kVectorStaged : 0.0);
+  const double waits =
+      tile.two_long_fma() ? std::min(1.0, real(y_bytes(p)) / real(caches.l2)) : 1.0;
+  const double vector =
+      kStoreVector + element * tile.width + (staged ? kVectorStaged * waits : 0.0);
   // Those of kMaxWidth have masks that take no time.
   const bool partial = !follow && p.ow < tile.width && tile.width < kMaxWidth;
   b.store_cycles = outputs * (vector + (partial ? real(p.ow) * kStoreScalar : 0.0));

@@ -74,7 +74,7 @@ double tile_cycles(std::int64_t depth, std::int64_t rows, std::int64_t lanes,
       const bool is_half =
           tile.halves && lanes_of_tile <= tile.width / 2 && height >= kLeastHalfRows;
       const double vectors = is_half ? 0.5 : real(ceil_div(lanes_of_tile, tile.width));
-      const double load = tile.two_long_fma() && !is_half ? kLoadLong : kLoadTile;
+      const double load = tile.two_long_fma() ? kLoadLong : kLoadTile;
       const double loads = (height + std::max(vectors, 1.0)) * load;
       const double step = std::max({least_step, real(lanes_of_tile * kFloat) / from, loads});
       return (real(depth) * std::max(height * vectors * tile.fma, step * tile.cycle) + overhead) *
