@@ -319,7 +319,8 @@ FASTCONV_INLINE void micro_tile(const TileArguments*& arguments, std::int64_t ro
   if (tile.first) {
     each_sum([](Sum & x, const float*) __attribute__((always_inline)) { x = Sum::zero(); });
   } else {
-    each_sum([](Sum & x, const float* from) __attribute__((always_inline)) { x = Sum::load(from); });
+    each_sum([](Sum & x, const float* from)
+                 __attribute__((always_inline)) { x = Sum::load(from); });
   }
 
   if constexpr (Form == AForm::columns) {

@@ -135,9 +135,8 @@ class Candidate {
   std::int64_t stretches() const noexcept {
     if (b_.form == PixelForm::rows) return 1;
     const Pair kernel = p_.window.kernel_size;
-    const bool apart =
-        (b_.form == PixelForm::in_place && p_.x_strides[3] != p_.c_per_group()) ||
-        p_.window.dilation.w > 1;
+    const bool apart = (b_.form == PixelForm::in_place && p_.x_strides[3] != p_.c_per_group()) ||
+                       p_.window.dilation.w > 1;
     return (channels_ > b_.tile.width ? 1 : kernel.h) *
            (apart && !b_.tile.straddles() ? kernel.w : 1);
   }

@@ -84,7 +84,8 @@ constexpr double kChained = 1.3;
 // FMAs a cycle wait for L2 alike: 48 to 192 at 27x27 118 -> 87, 32 to 128 54 -> 41.
 constexpr double kReturned = 24.0;
 // The same where the planes are more than half of L2: 16 to 16 at 208x208 by gemm 270 -> 215, 24 to
-// 24 at 150x150 315 -> 237, 32 to 16 at 112x112 110 -> 100 (Xeon, AVX-512).
+// 24 at 150x150 315 -> 237, 32 to 16 at 112x112 110 -> 100, 56 to 12 at 255x255 1090 -> 880 (Xeon,
+// AVX-512).
 constexpr double kReturnedFar = 14.0;
 // A vector of results that wait in L2 for the channels beside them. 2 groups of 4 to 8 channels 3x3
 // by 2 at 256x256, 4 images, NHWC, by gemm: 2140 -> 1510 us, 7 to 97 4x4 at 73x107, 4 images, 10.9

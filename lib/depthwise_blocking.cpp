@@ -124,10 +124,16 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   b.transposed = transposed;
   b.repeated = repeated;
   b.rows = std::min(ceil_div(p.oh, row_phases(p, b)), kRows);
-  // Strides that leave many rows out share few.
-  const bool few_pointers = rows_of(p, b.rows) * columns_of(p, p.ow) <= kFewPointers;
+  // Strides that leave many rows out share few; a block of several is begun less often, but one
+  // that is copied leaves L1.
   const bool leaves_out = transposed && rows_of(p, 1) < p.window.stride.h;  // what would be copied
-  if (p.window.stride.h > 2 && (leaves_out || !few_pointers)) b.rows = 1;
+  const auto few_pointers = [&]() {
+    return rows_of(p, b.rows) * columns_of(p, p.ow) <= kFewPointers;
+  };
+  if (leaves_out && p.window.stride.h > 2) b.rows = 1;
+  while (p.window.stride.h > 2 && b.rows > 1 && !few_pointers()) {
+    b.rows = transposed ? 1 : ceil_div(b.rows, 2);
+  }
   b.pixels = std::min(p.ow, kPixels);
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
   // Where pixels crowd, what is under a tile would not stay in L1 until all of its lines have been

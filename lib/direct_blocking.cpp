@@ -73,7 +73,7 @@ double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
   const std::int64_t bytes = kFloat * (b.in_place ? channels_in * p.h * p.w : b.plane_elements);
   const bool evicts = b.in_place && p.taps() > 1 && channels_in > 8 && aliases(p.x_strides[1]);
   const bool follows = b.in_place && channels_in <= kStreams;
-  // Many planes are each read once, from other pages and as fast as they come.
+  // Many planes are each read from other pages, for the first few channels as fast as they come.
   const std::int64_t streams = b.fetch ? kStreamsFetched : kStreams;
   const bool once = b.in_place && p.taps() == 1 && channels_in > streams;
   const double least = !once                                  ? 0.0
@@ -86,7 +86,7 @@ double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
                                                                        : kVectorL3;
   const std::int64_t stays =
       tile.two_long_fma() ? caches.l1 : caches.l2 - kFloat * p.k * p.oh * p.ow;
-  const bool returns = follows && p.taps() == 1 && bytes > stays;
+  const bool returns = (follows || once) && p.taps() == 1 && bytes > stays;
   const double again = 1.0 - real(channels) / real(p.k_per_group());
   const double rate = bytes > caches.l2 / 2 ? kReturnedFar : kReturned;
   const double streamed = returns ? real(tile.width * kFloat) / rate * cycle : 0.0;
