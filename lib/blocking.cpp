@@ -231,9 +231,15 @@ class Candidate {
     // issue: there 480 to 80 164 -> 142 us, 128 to 128 at 26x26 223 -> 196; alone 3 % are lost to 6
     // gained.
     const bool few = near && channels_ < kManyChannels;
+    // So they do where L1 has no room for a panel's steps, unless x comes from afar: 48 to 96 at
+    // 80x80 379 -> 344 us, 64 to 64 at 112x112 670 -> 627, but at 208x208 2040 -> 2430 (Xeon,
+    // AVX-512).
+    const int steps = static_cast<int>(std::min<std::int64_t>(depth_, kMaxKc));
+    const bool crowded = !few && x_bytes(p_) <= 3 * caches_.l2 &&
+                         rows_beside(p_.x_strides[1], steps, caches_) < steps;
     const double pages = real(depth_) * kStepInPlace / step();
     b_.copies = !waits && channels_ > b_.tile.mr &&
-                (aliased || (pages > kFewPages && step() <= kHidingStep && !few));
+                (aliased || crowded || (pages > kFewPages && step() <= kHidingStep && !few));
     // A step of a tile over two panels finds twice as much, in half as many rows.
     b_.wide = b_.wide && !b_.copies && b_.tile.mr * kFma * 2 >= 2 * kStepInPlace;
     // Wider vectors find as many lines more on every page.

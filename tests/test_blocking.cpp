@@ -414,6 +414,14 @@ TEST_SUITE("blocking") {
     CHECK(copies(kTiles[3], "mb1ic480ih14oc80kh1"));
     CHECK_FALSE(copies(kTiles[3], "mb1ic480ih14oc33kh1"));
     CHECK(copies(kTiles[2], "mb1ic480ih14oc33kh1"));
+    // More planes than L1 has room for, but of an image from memory; of one in L2 for many
+    // channels.
+    CHECK(copies(kTiles[3], "mb1ic64ih80oc48kh1"));
+    CHECK_FALSE(copies(kTiles[3], "mb1ic24ih80oc48kh1"));
+    CHECK_FALSE(copies(kTiles[3], "mb1ic64ih81oc48kh1"));
+    CHECK_FALSE(copies(kTiles[3], "mb1ic64ih112oc48kh1"));
+    CHECK(copies(kTiles[3], "mb1ic32ih80oc64kh1"));
+    CHECK_FALSE(copies(kTiles[3], "mb1ic32ih80oc48kh1"));
   }
 
   TEST_CASE("detected caches are believable") {
