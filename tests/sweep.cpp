@@ -36,6 +36,15 @@ void Sweep::run(const Problem& problem, Layout layout, Fill fill, std::uint64_t 
   }
 }
 
+void Sweep::run_both_ways(const Problem& problem, std::uint64_t seed, bool sum) {
+  const Guard guard = seed % 2 == 0 ? Guard::after : Guard::before;
+  PostOps post_ops;
+  post_ops.sum = sum;
+  for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
+    run(problem, layout, Fill::integers, seed, seed % 3 != 0, guard, post_ops);
+  }
+}
+
 Sweep::~Sweep() {
   if (runs_.empty()) return;  // a short sweep, none of whose steps was to be taken
   for (const Algorithm algorithm : general_algorithms()) {
@@ -43,6 +52,16 @@ Sweep::~Sweep() {
     CHECK_MESSAGE(runs_[algorithm] > 0, std::string(fastconv::name(algorithm)),
                   " ran no problem of this case");
   }
+}
+
+std::vector<std::int64_t> tile_sizes() {
+  std::vector<std::int64_t> result;
+  for (const std::int64_t edge : {1, 4, 6, 8, 14, 16, 24, 32, 48, 49, 64, 96}) {
+    for (const std::int64_t size : {edge - 1, edge, edge + 1}) {
+      if (size >= 1 && (result.empty() || size > result.back())) result.push_back(size);
+    }
+  }
+  return result;
 }
 
 }  // namespace fastconv::testing

@@ -20,6 +20,8 @@ class Sweep {
 
   void run(const Problem& problem, Layout layout, Fill fill, std::uint64_t seed, bool bias = true,
            Guard guard = Guard::after, const PostOps& post_ops = {});
+  // Integers in NCHW and NHWC; bias and guard vary with the seed.
+  void run_both_ways(const Problem& problem, std::uint64_t seed, bool sum = false);
 
   // A suite in which an algorithm did nothing at all tests nothing of it.
   ~Sweep();
@@ -31,5 +33,8 @@ class Sweep {
   bool with_baselines_;
   std::map<Algorithm, int> runs_;
 };
+
+// The sizes of register tiles and their multiples, with their neighbours, once each.
+std::vector<std::int64_t> tile_sizes();
 
 }  // namespace fastconv::testing
