@@ -293,27 +293,42 @@ void depthwise_rows(const DepthwiseArguments& d) noexcept {
   }
 }
 
+// A pixel of every row. Sums that roll would wait for each other, so its column is a row's pixels:
+// 64 channels 3x3 at 25x5, NHWC, 2.5 -> 1.7 us (Xeon, AVX-512).
+template <class Arch>
+void single_column(DepthwiseArguments d, std::int64_t pixel) noexcept {
+  d.inputs += pixel * d.stride_w;
+  d.stride_w = d.stride_h * d.row_step;
+  d.pixels = d.rows;
+  d.rows = 1;
+  d.first_row = 0;
+  d.end_row = d.kernel_h;
+  d.fetch = 0;
+  d.y += pixel * d.y_pixel_stride;
+  d.y_pixel_stride = d.y_row_stride;
+  if (d.residual != nullptr) d.residual += pixel * d.residual_pixel_stride;
+  d.residual_pixel_stride = d.residual_row_stride;
+  depthwise_rows<Arch, 0, 0>(d);
+}
+
 template <class Arch, int Stride>
 void rolling_rows(const DepthwiseArguments& d) noexcept {
   cover_row<7, true>(d.pixels, [&](auto count, std::int64_t pixel) {
     constexpr int P = decltype(count)::value;
-    const float* const* pixels = d.inputs + pixel * d.stride_w;
-    alignas(64) float late[kMaxDepthwiseRows * P * Vector<Arch>::width];
-    cover_channels<Arch>(0, d.channels, [&](auto partial, int channel, int lanes) {
-      constexpr bool Partial = decltype(partial)::value != 0;
-      if constexpr (P == 1) {
-        for (std::int64_t row = 0; row < d.rows; ++row) {
-          depthwise_tile<Arch, 1, 1, 0, 0, Partial>(d, pixels + row * Stride * d.row_step, channel,
-                                                    lanes, row, pixel);
+    if constexpr (P == 1) {
+      single_column<Arch>(d, pixel);
+    } else {
+      const float* const* pixels = d.inputs + pixel * d.stride_w;
+      alignas(64) float late[kMaxDepthwiseRows * P * Vector<Arch>::width];
+      cover_channels<Arch>(0, d.channels, [&](auto partial, int channel, int lanes) {
+        constexpr bool Partial = decltype(partial)::value != 0;
+        rolling_tile<Arch, P, Stride, Partial>(d, pixels, channel, lanes, pixel, late);
+        for (std::int64_t row = 0; d.y_aliases && channel + lanes == d.channels && row < d.rows;
+             ++row) {
+          store_late<Arch, P, Partial>(d, late, channel, lanes, row, pixel);
         }
-        return;
-      }
-      rolling_tile<Arch, P, Stride, Partial>(d, pixels, channel, lanes, pixel, late);
-      for (std::int64_t row = 0; d.y_aliases && channel + lanes == d.channels && row < d.rows;
-           ++row) {
-        store_late<Arch, P, Partial>(d, late, channel, lanes, row, pixel);
-      }
-    });
+      });
+    }
   });
 }
 
