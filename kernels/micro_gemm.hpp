@@ -294,6 +294,7 @@ FASTCONV_INLINE void micro_tile(const TileArguments*& arguments, std::int64_t ro
                                 Cursor& cursor) noexcept {
   using V = Vector<Arch>;
   constexpr int W = V::width, NR = PanelVectors * W;
+  static_assert(Sum::width == W || Vectors == 1, "halves do not follow each other");
   Sum sum[Rows][Vectors];
   const auto each_sum = [&](auto function) __attribute__((always_inline)) {
     float* const first = arguments->sums + row * NR;

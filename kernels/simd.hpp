@@ -63,8 +63,9 @@ struct Vector {
     return {Native(raw)};
   }
 
-  // The lower half, of which a core takes two for one vector: few lanes are summed in halves, and
-  // finished so, as some cores close a port to halves while a vector is under way.
+  // The lower half. A core that splits vectors takes two for one, others load three in the time of
+  // two: few lanes are summed in halves, and as a rule finished so, for such cores close a port to
+  // halves while a vector is under way.
   static constexpr bool has_halves = width > 8;
 #if defined(__AVX512F__)
   struct Half {

@@ -45,8 +45,10 @@ struct TileArguments {
   // the next one's. Where a_ahead is set of the first tile alone, as the others fetch that.
   const float* fetch = nullptr;
   std::int64_t fetch_step = 0, fetch_part = 0;
-  float* b_copy = nullptr;             // columns only, or null: the panel that a first tile packs
-  float* sums = nullptr;               // [rows][NR] between k-blocks
+  float* b_copy = nullptr;  // columns only, or null: the panel that a first tile packs
+  // [rows][NR] between k-blocks, which are cut into tiles alike: a half's leaves the rest
+  // unwritten.
+  float* sums = nullptr;
   std::int64_t sums_panel_stride = 0;  // to those of the next panel, of a tile over two
   float* c = nullptr;                  // lanes of a row are adjacent
   std::int64_t c_row_stride = 0;

@@ -131,7 +131,8 @@ class Candidate {
 
   // Of a window's depth, at least; what wider tiles take beyond their steps is fitted with theirs.
   // Tall tiles begin anew behind other groups' channels: 16 groups of 8 to 16, 9x9 at 24x24, 4
-  // images, from patches: 5270 -> 3420 us (Xeon, AVX-512).
+  // images, from patches: 5270 -> 3420 us (Xeon, AVX-512). Taps of a dilated row do not touch,
+  // either.
   std::int64_t stretches() const noexcept {
     if (b_.form == PixelForm::rows) return 1;
     const Pair kernel = p_.window.kernel_size;
@@ -231,10 +232,10 @@ class Candidate {
     // issue: there 480 to 80 164 -> 142 us, 128 to 128 at 26x26 223 -> 196; alone 3 % are lost to 6
     // gained.
     const bool few = near && channels_ < kManyChannels;
-    // So they do where L1 has no room for a panel's steps, unless x comes from afar: 48 to 96 at
-    // 80x80 379 -> 344 us, 64 to 64 at 112x112 670 -> 627, but at 208x208 2040 -> 2430 (Xeon,
-    // AVX-512).
-    const int steps = static_cast<int>(std::min<std::int64_t>(depth_, kMaxKc));
+    // Packed ones gain, too, where L1 has no room for a panel's steps, unless x comes from afar: 48
+    // to 96 at 80x80 379 -> 344 us, 64 to 64 at 112x112 670 -> 627, but at 208x208 2040 -> 2430
+    // (Xeon, AVX-512).
+    const int steps = static_cast<int>(b_.kc);
     const bool crowded = !few && x_bytes(p_) <= 3 * caches_.l2 &&
                          rows_beside(p_.x_strides[1], steps, caches_) < steps;
     const double pages = real(depth_) * kStepInPlace / step();

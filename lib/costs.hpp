@@ -72,8 +72,8 @@ constexpr double kTileDirect = 12.0;  // what a direct tile takes beyond its ste
 constexpr double kStep = 0.3;         // and a step beyond its FMAs
 constexpr double kVectorL2 = 0.5;     // and each of its vectors that comes from L2
 constexpr double kVectorL3 = 1.0;     // or from beyond
-constexpr double kVectorOnce = 1.5;   // the least that one takes from L3 that is read once
-constexpr double kVectorFar = 4.0;    // and one of many planes in memory
+constexpr double kVectorOnce = 1.5;   // the least that one of many planes takes from L3
+constexpr double kVectorFar = 4.0;    // and from memory
 constexpr double kPlane = 3.0;        // a step to the next of many planes
 constexpr double kWeightL3 = 6.0;     // and one whose weights come from there
 // Times kFmaLatency where a step of direct's has just as many sums as it asks for: 5.7 cycles

@@ -23,8 +23,10 @@ constexpr std::int64_t kLeastRows = 4;       // which are no fewer
 constexpr std::int64_t kListed = 112;        // likewise, in all rows and images of a block
 constexpr std::int64_t kChannels = 512;      // 240 in parts of 128 take 5 to 9 % longer
 constexpr std::int64_t kAcross = 256;        // where a core takes a row's before the next row's
-// Pointers that rows under larger strides than 2 may share, though they leave out most: those of
-// small images, beside which L1 has room for x (3x3 by 4 on 28x14, 960 channels, 17.0 -> 12.3 us).
+// Pointers that rows under larger strides than 2 may share, though they leave out most: as many as
+// leave room for x in L1 (3x3 by 4 on 28x14, 960 channels, 17.0 -> 12.3 us). Larger images have
+// blocks of fewer rows (96 channels 5x5 by 3 at 56x56, NHWC, beside another thread 29 -> 35
+// GFLOP/s, Xeon, AVX-512).
 constexpr std::int64_t kFewPointers = 1024;
 
 // Channels of a block that ends with a panel of weights and with a group.
@@ -124,16 +126,6 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   b.transposed = transposed;
   b.repeated = repeated;
   b.rows = std::min(ceil_div(p.oh, row_phases(p, b)), kRows);
-  // Strides that leave many rows out share few; a block of several is begun less often, but one
-  // that is copied leaves L1.
-  const bool leaves_out = transposed && rows_of(p, 1) < p.window.stride.h;  // what would be copied
-  const auto few_pointers = [&]() {
-    return rows_of(p, b.rows) * columns_of(p, p.ow) <= kFewPointers;
-  };
-  if (leaves_out && p.window.stride.h > 2) b.rows = 1;
-  while (p.window.stride.h > 2 && b.rows > 1 && !few_pointers()) {
-    b.rows = transposed ? 1 : ceil_div(b.rows, 2);
-  }
   b.pixels = std::min(p.ow, kPixels);
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
   // Where pixels crowd, what is under a tile would not stay in L1 until all of its lines have been
@@ -152,6 +144,14 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   const std::int64_t apart = p.x_strides[3] % crowd * column_phases(p, b.pixels);
   b.copied = !transposed &&
              ((many && !stays && apart % crowd == 0 && pads_with_zeros(p.window)) || repeated);
+  // Strides that leave many rows out share few pointers; what is copied would leave L1, or not be
+  // read at all.
+  if (stride.h > 2) {
+    const auto pointers = [&]() { return rows_of(p, b.rows) * columns_of(p, p.ow); };
+    const bool skips = transposed && rows_of(p, 1) < stride.h;
+    if (!b.in_place() && (skips || pointers() > kFewPointers)) b.rows = 1;
+    while (b.rows > 1 && pointers() > kFewPointers) b.rows = ceil_div(b.rows, 2);
+  }
   if (b.in_place()) set_whole_rows(p, b);
   // Strides leave out some of what would be fetched: 192 channels 3x1 by 4 at 224x224 1965 -> 815
   // us, 5x5 by 2 at 96x96, 672 channels, 4.6 -> 3.6 ms (Xeon, AVX-512).

@@ -75,18 +75,18 @@ double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
   const bool follows = b.in_place && channels_in <= kStreams;
   // Many planes are each read from other pages, for the first few channels as fast as they come.
   const std::int64_t streams = b.fetch ? kStreamsFetched : kStreams;
-  const bool once = b.in_place && p.taps() == 1 && channels_in > streams;
-  const double least = !once                                  ? 0.0
+  const bool many = b.in_place && p.taps() == 1 && channels_in > streams;
+  const double least = !many                                  ? 0.0
                        : b.fetch || has_far_planes(p, caches) ? kVectorFar
                        : bytes > caches.l2                    ? kVectorOnce
                                                               : 0.0;
   const double level = evicts                                          ? kVectorL3
-                       : bytes <= caches.l1 * 3 / 4 || follows || once ? 0.0
+                       : bytes <= caches.l1 * 3 / 4 || follows || many ? 0.0
                        : bytes <= caches.l2 || b.fetch                 ? kVectorL2
                                                                        : kVectorL3;
   const std::int64_t stays =
       tile.two_long_fma() ? caches.l1 : caches.l2 - kFloat * p.k * p.oh * p.ow;
-  const bool returns = (follows || once) && p.taps() == 1 && bytes > stays;
+  const bool returns = b.in_place && p.taps() == 1 && bytes > stays;
   const double again = 1.0 - real(channels) / real(p.k_per_group());
   const double rate = bytes > caches.l2 / 2 ? kReturnedFar : kReturned;
   const double streamed = returns ? real(tile.width * kFloat) / rate * cycle : 0.0;
@@ -108,7 +108,7 @@ double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
     const double taken = real(rows) * wide;
     const bool finds = real(channels_in * kLine * kFloat) * (taken + 1) <= real(caches.l1);
     const double far = level * cycle * loads * (finds ? found : anew);
-    const double page = once && bytes > caches.l1 * 3 / 4 ? kPlane : 0.0;
+    const double page = many && bytes > caches.l1 * 3 / 4 ? kPlane : 0.0;
     const double fma = taken * vector;
     const double latency = kFmaLatency * cycle;
     const double chained = fma < latency ? latency : std::max(fma, kChained * latency);
@@ -290,17 +290,17 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
       p.y_strides[3] == 1
           ? 0.0
           : apart_cycles(kJoin, tile, together, p.y_strides[3], real(p.ow)) / real(together * p.ow);
-  // Results that leave L1 meanwhile come back by as many streams as there are channels; two long
-  // FMAs a cycle leave no time for it once y leaves L2: 3 to 12 channels 3x3 at 416x416, NHWC, by
-  // gemm: 2220 -> 1310 us, 1 to 16 7x7 2730 -> 1660 (Xeon, AVX-512). With one channel in,
-  // depthwise's copies take as much longer than thought: 32 of 1 to 4 3x3 at 112x112 1080 us by
-  // this, 1430 by depthwise (AVX2).
+  // Results that leave L1 meanwhile come back by as many streams as there are channels. Beside two
+  // long FMAs a cycle that takes the longer the more of y leaves L2: 3 to 12 channels 3x3 at
+  // 416x416, NHWC, by gemm: 1150 -> 930 us, 1 to 16 7x7 1980 -> 1570 (Xeon, AVX-512). With one
+  // channel in, depthwise's copies take as much longer than thought: 32 of 1 to 4 3x3 at 112x112
+  // 1080 us by this, 1430 by depthwise (AVX2).
   const bool staged = tile.one_permutation() && b.output_elements * kFloat > caches.l1 &&
                       (p.groups == 1 || p.c_per_group() > 1);
-  const double waits =
+  const double share =
       tile.two_long_fma() ? std::min(1.0, real(y_bytes(p)) / real(caches.l2)) : 1.0;
   const double vector =
-      kStoreVector + element * tile.width + (staged ? kVectorStaged * waits : 0.0);
+      kStoreVector + element * tile.width + (staged ? kVectorStaged * share : 0.0);
   // Those of kMaxWidth have masks that take no time.
   const bool partial = !follow && p.ow < tile.width && tile.width < kMaxWidth;
   b.store_cycles = outputs * (vector + (partial ? real(p.ow) * kStoreScalar : 0.0));

@@ -23,7 +23,7 @@ struct Tile {
   int joined_mr = 0;    // rows of a tile over one and the first vector of the next, or 0
   int wide_mr = 0;      // rows of a tile over two, or 0 if there is none
   int straddling = 0;   // rows up to which they may be pixels of several output rows
-  bool halves = false;  // up to half a vector of lanes takes half the time
+  bool halves = false;  // up to half a vector of lanes is summed as a half
   bool fuses = false;   // multiplies and adds in one operation
   // Of the core, in the cost model's cycles, in which two FMA are done: half of one where a long
   // vector takes both units. What waits or is set up takes as many of the core's whatever the

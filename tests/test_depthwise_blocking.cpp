@@ -75,6 +75,7 @@ TEST_SUITE("blocking") {
       CHECK(blocking("g672mb1ic672ih14oc672kh5sh3ph2", tile).rows == 5);
       CHECK(blocking("g96mb1ic96ih56oc96kh5sh3ph2", tile).rows == 4);
       CHECK(blocking("g16mb1ic16ih640oc16kh3sh3ph1", tile).rows == 1);
+      CHECK(blocking("g512mb1ic512ih56oc512kh5sh3ph2", tile).rows == 1);  // a copy
     }
   }
 

@@ -109,6 +109,49 @@ bool is_exact(Activation activation) {
          activation == Activation::clamp;
 }
 
+// Runs a layer beside the naive one. Sums are exact, so that nothing but the activation differs.
+void check_beside_naive(const Conv2d& conv, Layout layout, const Dims<4>& shape, Isa isa,
+                        Algorithm algorithm, const Epilogue& epilogue, bool with_residual) {
+  CAPTURE(std::string(name(layout)));
+  CAPTURE(to_string(problem_of(conv, shape[0], shape[2], shape[3])));
+  const Dims<4> filter{conv.out_channels, conv.in_channels, conv.kernel_size.h, conv.kernel_size.w};
+  const Tensor x(layout, {shape[0], conv.in_channels, shape[2], shape[3]}), y(layout, shape);
+  const Tensor weights(Layout::nchw, filter), bias(Layout::nchw, {1, shape[1], 1, 1});
+  const Tensor residual(layout, shape), expected(Layout::nchw, shape);
+  std::uint64_t seed = static_cast<std::uint64_t>(shape[1] + shape[3]);
+  for (const Tensor* tensor : {&x, &weights, &bias, &residual}) {
+    fill_integers(tensor->view(), ++seed);
+  }
+  // Sums and their parts stay below 100.
+  const float scale = conv.in_channels > 24 ? 0x1p-10F : 0x1p-6F;
+  for_each_index(x.view().shape, [&](const Dims<4>& i) { at(x.view(), i) *= scale; });
+  RunOptions run;
+  if (with_residual) run.residual = residual.bounded();
+  for (const bool naive : {true, false}) {
+    LayerOptions options;
+    options.algorithm = naive ? Algorithm::naive : algorithm;
+    options.isa = isa;
+    options.epilogue = epilogue;
+    Layer layer;
+    Plan plan;
+    REQUIRE(Layer::create(conv, weights.view(), bias.view().data, options, layer).ok());
+    const Tensor& out = naive ? expected : y;
+    REQUIRE(layer.plan(x.view(), out.view(), plan).ok());
+    const GuardedBuffer workspace(plan.workspace_bytes(), Guard::after);
+    run.workspace = workspace.data();
+    run.workspace_bytes = workspace.bytes();
+    const Status status = layer.run(plan, x.bounded(), out.bounded(), run);
+    REQUIRE_MESSAGE(status.ok(), text(status));
+  }
+  const auto outputs = static_cast<std::size_t>(shape[0] * shape[1] * shape[2] * shape[3]);
+  const std::vector<double> bounds(outputs, (kBound + 1) * 0x1p-24 * 100);
+  const Difference difference = is_exact(epilogue.activation)
+                                    ? compare_exact(y.view(), expected.view())
+                                    : compare_within(y.view(), expected.view(), bounds);
+  CHECK_MESSAGE(difference.none(), difference.text());
+  CHECK(y.gaps_are_untouched());
+}
+
 }  // namespace
 
 TEST_SUITE("epilogue") {
@@ -199,14 +242,12 @@ TEST_SUITE("epilogue") {
   }
 
   TEST_CASE("activations x layouts x tails, bias and residual before and after") {
-    // Sums are exact, so that nothing but the activation differs from double.
     const std::int64_t shapes[][4] = {{3, 19, 7, 9}, {4, 33, 1, 5}, {2, 2, 5, 17}};
     for_each_level_and_epilogue([&](Isa isa, const Epilogue& given) {
       int turn = 0;
       for (int l = 0; name(static_cast<Layout>(l)) != nullptr; ++l) {
         const auto layout = static_cast<Layout>(l);
         if (!can_be_written(layout)) continue;
-        CAPTURE(std::string(name(layout)));
         const auto [c, k, h, w] = shapes[turn % 3];
         Epilogue epilogue = given;
         epilogue.residual_last = turn % 2 == 1;
@@ -217,40 +258,26 @@ TEST_SUITE("epilogue") {
         conv.kernel_size = {h > 1 ? 3 : 1, 2};
         conv.padding = {h > 1 ? 1 : 0, 1, 1, 0};
         if (h == 1) conv.padding = {0, 0, 1, 0};
-        const Tensor x(layout, {2, c, h, w}), y(layout, {2, k, h, w});
-        const Tensor weights(Layout::nchw, {k, c, conv.kernel_size.h, 2});
-        const Tensor bias(Layout::nchw, {1, k, 1, 1});
-        const Tensor residual(layout, {2, k, h, w}), expected(Layout::nchw, {2, k, h, w});
-        for (const Tensor* tensor : {&x, &weights, &bias, &residual}) {
-          fill_integers(tensor->view(), static_cast<std::uint64_t>(turn));
+        check_beside_naive(conv, layout, {2, k, h, w}, isa, Algorithm::automatic, epilogue,
+                           with_residual);
+      }
+    });
+  }
+
+  // As many rows as low tiles of one vector have, and lanes as a half of one; of two k-blocks, too.
+  TEST_CASE("activations x rows x few lanes, residual before and after") {
+    for_each_level_and_epilogue([&](Isa isa, const Epilogue& given) {
+      for (std::int64_t pixels = 6; pixels <= 15; ++pixels) {
+        for (int residual = 0; residual < 3; ++residual) {
+          Epilogue epilogue = given;
+          epilogue.residual_last = residual == 2;
+          Conv2d conv;
+          conv.in_channels = (pixels + residual) % 2 == 0 ? 3 : 1100;
+          conv.out_channels = 1 + (pixels + residual) % 9;
+          conv.kernel_size = 1;
+          check_beside_naive(conv, Layout::nhwc, {1, conv.out_channels, 1, pixels}, isa,
+                             Algorithm::gemm, epilogue, residual > 0);
         }
-        for_each_index(x.view().shape, [&](const Dims<4>& i) { at(x.view(), i) *= 0x1p-6F; });
-        RunOptions run;
-        if (with_residual) run.residual = residual.bounded();
-        for (const bool naive : {true, false}) {
-          LayerOptions options;
-          options.algorithm = naive ? Algorithm::naive : Algorithm::automatic;
-          options.isa = isa;
-          options.epilogue = epilogue;
-          Layer layer;
-          Plan plan;
-          REQUIRE(Layer::create(conv, weights.view(), bias.view().data, options, layer).ok());
-          const Tensor& out = naive ? expected : y;
-          REQUIRE(layer.plan(x.view(), out.view(), plan).ok());
-          const GuardedBuffer workspace(plan.workspace_bytes(), Guard::after);
-          run.workspace = workspace.data();
-          run.workspace_bytes = workspace.bytes();
-          const Status status = layer.run(plan, x.bounded(), out.bounded(), run);
-          REQUIRE_MESSAGE(status.ok(), text(status));
-        }
-        // Sums and their parts stay below 2 * 3 * 2 * 3 * 8 * 8 / 64 + 16.
-        const std::vector<double> bounds(static_cast<std::size_t>(2 * k * h * w),
-                                         (kBound + 1) * 0x1p-24 * 100);
-        const Difference difference = is_exact(epilogue.activation)
-                                          ? compare_exact(y.view(), expected.view())
-                                          : compare_within(y.view(), expected.view(), bounds);
-        CHECK_MESSAGE(difference.none(), difference.text());
-        CHECK(y.gaps_are_untouched());
       }
     });
   }
