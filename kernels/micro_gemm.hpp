@@ -349,12 +349,13 @@ FASTCONV_INLINE void micro_tile(const TileArguments*& arguments, std::int64_t ro
       }
     };
     constexpr int kMoving = rows_of_moving<V>(Rows, Vectors);
-    const TileArguments& now = again<V>(arguments);
-    if (kMoving > 0 && now.segment_count > 0 && now.segments[0].length >= kLongSegment) {
-      add_segments(Constant<kMoving>());
-    } else {
-      add_segments(Constant<0>());
+    bool moves = false;
+    if constexpr (kMoving > 0) {
+      const TileArguments& now = again<V>(arguments);
+      moves = now.segment_count > 0 && now.segments[0].length >= kLongSegment;
+      if (moves) add_segments(Constant<kMoving>());
     }
+    if (!moves) add_segments(Constant<0>());
   }
 
   if (!again<V>(arguments).last) {
