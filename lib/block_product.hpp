@@ -152,6 +152,19 @@ class BlockProduct {
     }
   }
 
+  // Each tile a part of the rows of the image that the next output row's windows are the first to
+  // find.
+  void fetch_rows_below(const Pair& at, std::int64_t height, TileArguments& tile) const noexcept {
+    const Window& window = p_.window;
+    const std::int64_t rows = window.stride.h * p_.x_strides[2];
+    tile.fetch =
+        x_ +
+        (at.h * window.stride.h + window.kernel_size.h - window.padding.top) * p_.x_strides[2] +
+        rows * at.w / p_.ow;
+    tile.fetch_part = ceil_div(rows * height, p_.ow);
+    tile.fetch_step = ceil_div(tile.fetch_part, depth_);
+  }
+
   // In place, only what the image's end leaves of a panel is packed.
   void pack_panels(PackArguments pack) noexcept {
     in_place_ = b_.form == PixelForm::in_place ? pack.count / tile_.nr * tile_.nr : 0;
@@ -338,6 +351,8 @@ class BlockProduct {
                         tile.a_ahead != 0 ? height : rows, tile);
           } else if (next_ != nullptr) {
             fetch_next_patch(lane, lanes, row, height, rows, tile);
+          } else if (b_.fetch_rows && lane == 0) {
+            fetch_rows_below(at, height, tile);
           }
           segments_.clip(part, at.w, left, tile);
         }

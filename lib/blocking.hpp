@@ -65,6 +65,7 @@ struct Blocking {
   bool fetch_weights = false;      // of the next panel, by the tiles over one
   std::int64_t fetch_pixels = 0;   // of the next tile, by tiles over lanes before this one
   std::int64_t fetch_panels = 0;   // ahead, of pixels in place, or 0 for steps of depth ahead
+  bool fetch_rows = false;         // of x, in place: what the next output row's windows find first
   bool fetch_patch = false;        // of the next block
   bool fetch_y = false;            // its lines are asked for before a tile is computed
   double fma_cycles = 0, pack_cycles = 0, store_cycles = 0;  // the cost model's terms

@@ -53,6 +53,20 @@ TEST_SUITE("fetch") {
     CHECK(blocking("mb1ic64ih4oc96kh1ph0", PixelForm::in_place, kLong).fetch_pixels == 0);
   }
 
+  TEST_CASE("rows below windows that go down by more than one") {
+    const auto rows = [](const char* descriptor, const Tile& tile) {
+      return blocking(descriptor, PixelForm::in_place, tile).fetch_rows;
+    };
+    CHECK(rows("mb1ic3ih224oc16kh3sh2ph1", kLong));
+    CHECK(!rows("mb1ic3ih224oc16kh3sh2ph1", kHalves));
+    CHECK(!rows("mb1ic3ih224oc16kh3ph1", kLong));
+    CHECK(!rows("mb1ic3ih224oc16kh1sh2ph0", kLong));
+    CHECK(!rows("mb1ic3ih112oc16kh3sh2ph1", kLong));     // near
+    CHECK(!rows("mb1ic512ih28oc512kh3sh2ph1", kLong));   // the weights instead
+    CHECK(!rows("g2mb1ic64ih224oc64kh3sh2ph1", kLong));  // channels of a group
+    CHECK(!rows("mb1ic16ih224oc16kh3sh2ph1dh1", kLong));
+  }
+
   TEST_CASE("y, of shallow tiles, where long vectors are halves, or of several sweeps in memory") {
     const auto y = [](const char* descriptor, const Tile& tile) {
       return blocking(descriptor, PixelForm::in_place, tile).fetch_y;
