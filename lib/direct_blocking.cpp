@@ -13,7 +13,8 @@
 namespace fastconv {
 namespace {
 
-constexpr std::int64_t kTileRows = 4;         // of kernels/direct.hpp's tallest tile
+// Of kernels/direct.hpp's largest tiles.
+constexpr std::int64_t kTileRows = 4, kTileChannels = 4;
 constexpr std::int64_t kNearBytes = 8 << 20;  // of x that memory does not keep waiting for
 
 // Sizes of the planes under a block of output rows and columns.
@@ -47,7 +48,7 @@ constexpr std::int64_t kStreamsFetched = 64;  // and of those that are fetched a
 
 // Vectors of an output row, at most, under a tile of 1 to 4 channels of kernels/direct.hpp, where
 // registers hold 12 sums, and where they hold more.
-constexpr int kWidest[][4] = {{3, 6, 4, 3}, {4, 8, 7, 6}};
+constexpr int kWidest[][kTileChannels] = {{3, 6, 4, 3}, {4, 8, 7, 6}};
 
 // Cycles of all tiles of some channels of a group.
 double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
@@ -279,8 +280,8 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
   const std::int64_t out_rows = follow ? 1 : p.oh;
   const std::int64_t out_columns = follow ? p.oh * p.ow : p.ow;
   const double vectors = real(out_rows * ceil_div(out_columns, tile.width));
-  for (std::int64_t k = 0; k < p.k_per_group(); k += 4) {
-    const auto channels = static_cast<int>(std::min<std::int64_t>(4, p.k_per_group() - k));
+  for (std::int64_t k = 0; k < p.k_per_group(); k += kTileChannels) {
+    const auto channels = static_cast<int>(std::min(kTileChannels, p.k_per_group() - k));
     b.fma_cycles += groups * direct_tiles(p, b, tile, caches, channels, out_rows, out_columns);
   }
   if (!b.in_place) b.pack_cycles = copy_cycles(p, tile, caches, b);

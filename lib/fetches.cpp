@@ -46,11 +46,10 @@ void set_fetches(const Problem& p, std::int64_t weight_bytes, const CacheSizes& 
   // In place prefetchers follow windows by 1, but not those by 2 and more: 3 to 16 channels 3x3 by
   // 2 at 224x224, NHWC, 87 -> 80 us, 16 to 32 at 320x320 1450 -> 1320 (Xeon, AVX-512; AVX2 gains
   // nothing).
-  const bool dense_rows =
-      p.x_strides[3] == p.c_per_group() && p.x_strides[2] == p.w * p.x_strides[3];
   b.fetch_rows = !pixels_in_lanes && b.form == PixelForm::in_place && b.tile.two_long_fma() &&
-                 p.window.stride.h > 1 && p.taps() > 1 && p.window.dilation.h == 1 && dense_rows &&
-                 b.kc == depth && !b.fetch_weights && x_bytes(p) > caches.l2 / 4;
+                 dense && p.groups == 1 && p.taps() > 1 && p.window.stride.h > 1 &&
+                 p.window.dilation.h == 1 && b.kc == depth && !b.fetch_weights &&
+                 x_bytes(p) > caches.l2 / 4;
   // Stores that wait for L3 or memory hold up the next tile: 96 to 400 channels 1x1 at 28x28, 4
   // images, NCHW, 2920 -> 2190 us (AVX2). Where y is near, fetching costs 2 %, and rows that are
   // short, or deep on a core of two long FMAs a cycle, come faster unasked: 1 to 64 3x3 at 570x570,
