@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "block_output.hpp"
 #include "blocking.hpp"
 #include "integers.hpp"
 #include "operands.hpp"
@@ -28,26 +29,11 @@ class BlockProduct {
         pixels_(static_cast<float*>(workspace)),
         tile_(blocking.tile),
         sums_(pixels_ + blocking.buffer_elements()),
-        segments_(p_, skips_padding_, skips_columns_) {
-    x_ = g_.x + n * p_.x_strides[0] + group * p_.c_per_group() * p_.x_strides[1];
-    y_ = g_.y + n * p_.y_strides[0] + group * p_.k_per_group() * p_.y_strides[1];
-    if (g_.residual != nullptr) {
-      residual_ = g_.residual + n * g_.residual_strides[0] +
-                  group * p_.k_per_group() * g_.residual_strides[1];
-    }
-    weights_ = g_.weights_of(group * g_.lanes_per_group, depth_);
-    bias_ = g_.bias != nullptr ? g_.bias + group * g_.lanes_per_group : nullptr;
+        x_(g_.x + n * p_.x_strides[0] + group * p_.c_per_group() * p_.x_strides[1]),
+        weights_(g_.weights_of(group * g_.lanes_per_group, depth_)),
+        segments_(p_, skips_padding_, skips_columns_),
+        output_(operands, blocking, n, group) {
     if (skips_columns_) column_cut_ = column_cut(p_, tile_.mr);
-    const std::size_t lane_axis = b_.lanes == Lanes::pixels ? 3 : 1;
-    lanes_adjacent_ = p_.y_strides[lane_axis] == 1 &&
-                      (residual_ == nullptr || g_.residual_strides[lane_axis] == 1);
-    // Tiles of channels end where y does not follow on.
-    const auto dense = [&](const Dims<4>& strides) {
-      return p_.oh == 1 || strides[2] == p_.ow * strides[3];
-    };
-    may_be_wide_ = lanes_adjacent_ &&
-                   (b_.lanes == Lanes::channels ||
-                    (dense(p_.y_strides) && (residual_ == nullptr || dense(g_.residual_strides))));
   }
 
   // `next`: where x is that the next block reads, if it is to be fetched.
@@ -224,10 +210,7 @@ class BlockProduct {
       if (pixels < 2 * p_.ow || at.w != 0 || !tiles_fill_rows) return std::min(row_end(at), pixels);
       pixels -= pixels % p_.ow;
     }
-    // What is not evenly spaced in y would go by the stage.
-    if (!lanes_adjacent_) return pixels;
-    if (residual_ != nullptr) pixels = std::min(pixels, even_pixels(at, g_.residual_strides));
-    return std::min(pixels, even_pixels(at, p_.y_strides));
+    return output_.lanes_adjacent() ? std::min(pixels, output_.even_pixels(at)) : pixels;
   }
   // Pixels from one on to the end of its output row.
   std::int64_t row_end(const Pair& at) const noexcept { return p_.ow - at.w; }
@@ -293,9 +276,9 @@ class BlockProduct {
     for (std::int64_t lane = 0; lane < lanes; lane += tile.lanes) {
       // A tile is all in place or all packed.
       const std::int64_t rest = (pixels_in_lanes && lane < in_place_ ? in_place_ : lanes) - lane;
-      const std::int64_t most_lanes = !may_be_wide_ ? tile_.nr
-                                      : b_.wide     ? 2 * tile_.nr
-                                                    : tile_lanes(rows, rest, tile_);
+      const std::int64_t most_lanes = !output_.may_be_wide() ? tile_.nr
+                                      : b_.wide              ? 2 * tile_.nr
+                                                             : tile_lanes(rows, rest, tile_);
       tile.lanes = static_cast<std::int32_t>(std::min(most_lanes, rest));
       const std::int64_t most_rows = tile_.rows(tile.lanes);
       const bool tiles_fill_panels = weight_nr_ % most_rows == 0;
@@ -303,13 +286,7 @@ class BlockProduct {
           rows_apart_ && b_.fetch_pixels == 0 && p_.ow % ceil_div(p_.ow, most_rows) == 0;
       Depths part = block;
       Pair at = place_of(pixels_in_lanes ? lane : 0);
-      if (pixels_in_lanes) {
-        part = reach(at, tile.lanes, block);
-        if (tile.last) panel_in_y_ = place(at, tile.lanes, first_channel_, p_.y_strides);
-        if (tile.last && residual_ != nullptr) {
-          panel_in_residual_ = place(at, tile.lanes, first_channel_, g_.residual_strides);
-        }
-      }
+      if (pixels_in_lanes) part = reach(at, tile.lanes, block);
       for (std::int64_t row = 0; row < rows;) {
         // Tiles up to where the rows' addresses are no longer evenly spaced. The first over pixels
         // in place fetch others than those that follow.
@@ -360,140 +337,36 @@ class BlockProduct {
         const AForm form = pixels_in_lanes ? AForm::columns : AForm::rows;
         const MicroKernel kernel = g_.table.tile(form, height, tile.lanes);
         if (tile.last) {
-          store(kernel, tile, row, at, static_cast<int>(height), lane);
+          const std::int64_t channel = first_channel_ + (pixels_in_lanes ? row : lane);
+          output_.store(kernel, tile, channel, at, static_cast<int>(height));
         } else {
           kernel(tile);
         }
         row += tile.tiles * height;
       }
-      scatter_staged(tile, lane);
+      output_.flush();
     }
-  }
-
-  // Where tiles lie in a tensor of y's shape.
-  struct Place {
-    bool even;  // their pixels are evenly spaced
-    std::int64_t offset, row_stride;
-  };
-
-  static std::int64_t pixel_offset(const Pair& at, const Dims<4>& strides) noexcept {
-    return at.h * strides[2] + at.w * strides[3];
-  }
-  // Of the pixels from one on, those that are evenly spaced.
-  std::int64_t even_pixels(const Pair& at, const Dims<4>& strides) const noexcept {
-    if (strides[2] == p_.ow * strides[3]) return std::numeric_limits<std::int64_t>::max();
-    return row_end(at);
-  }
-
-  Place place(const Pair& at, std::int64_t pixels, std::int64_t channel,
-              const Dims<4>& strides) const noexcept {
-    return {pixels <= even_pixels(at, strides), channel * strides[1] + pixel_offset(at, strides),
-            b_.lanes == Lanes::pixels ? strides[1] : strides[3]};
-  }
-
-  // Runs the kernel on tiles of `rows` rows and stores them: in y, if lanes are adjacent and pixels
-  // evenly spaced there and in the residual, else on the stage; fewer than asked if these differ.
-  void store(MicroKernel kernel, TileArguments& tile, std::int64_t row, const Pair& at, int rows,
-             std::int64_t lane) noexcept {
-    const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
-    tile.bias = nullptr;
-    if (bias_ != nullptr) tile.bias = bias_ + first_channel_ + (pixels_in_lanes ? row : lane);
-    if (lanes_adjacent_) {
-      const auto place_rows = [&](std::int64_t count, const Dims<4>& strides, const Place& panel) {
-        if (!pixels_in_lanes) return place(at, count, first_channel_ + lane, strides);
-        return Place{panel.even, panel.offset + row * strides[1], panel.row_stride};
-      };
-      for (const std::int64_t tiles : {tile.tiles, std::int64_t{1}}) {
-        const Place to = place_rows(tiles * rows, p_.y_strides, panel_in_y_);
-        Place from{true, 0, 0};
-        if (residual_ != nullptr) {
-          from = place_rows(tiles * rows, g_.residual_strides, panel_in_residual_);
-        }
-        if (!to.even || !from.even) continue;
-        tile.tiles = tiles;
-        tile.epilogue = &g_.epilogue;
-        tile.residual = residual_ != nullptr ? residual_ + from.offset : nullptr;
-        tile.residual_row_stride = from.row_stride;
-        tile.c = y_ + to.offset;
-        tile.c_row_stride = to.row_stride;
-        if (b_.fetch_y) tile.fetch_c = tile.c + (pixels_in_lanes ? 0 : rows * to.row_stride);
-        kernel(tile);
-        return;
-      }
-      tile.tiles = 1;
-    }
-    if (staged_rows_ + rows > kStagedRows || row != staged_row_ + staged_rows_) {
-      scatter_staged(tile, lane);
-      staged_row_ = row;
-    }
-    tile.tiles = std::min<std::int64_t>(tile.tiles, (kStagedRows - staged_rows_) / rows);
-    tile.epilogue = &kNoEpilogue;
-    tile.residual = nullptr;
-    tile.c = stage_ + staged_rows_ * tile_.nr;
-    tile.c_row_stride = tile_.nr;
-    tile.fetch_c = nullptr;
-    kernel(tile);
-    staged_rows_ += tile.tiles * rows;
-  }
-
-  // Empties the stage into y.
-  void scatter_staged(const TileArguments& tile, std::int64_t lane) noexcept {
-    const bool pixels_in_lanes = b_.lanes == Lanes::pixels;
-    const std::int64_t pixel = pixels_in_lanes ? lane : staged_row_;
-    const std::int64_t pixels = pixels_in_lanes ? tile.lanes : staged_rows_;
-    const std::int64_t channel = first_channel_ + (pixels_in_lanes ? staged_row_ : lane);
-    const auto along = [&](const Dims<4>& s) {
-      return pixels_in_lanes ? Dims<3>{s[3], 0, s[1]} : Dims<3>{s[1], 0, s[3]};
-    };
-    ScatterArguments scatter;
-    scatter.column_stride = tile_.nr;
-    scatter.rows = 1;
-    scatter.y_strides = along(p_.y_strides);
-    scatter.residual_strides = along(g_.residual_strides);
-    scatter.epilogue = &g_.epilogue;
-    for (std::int64_t i = 0; staged_rows_ > 0 && i < pixels;) {
-      const Pair at = place_of(pixel + i);
-      std::int64_t count = std::min(pixels - i, even_pixels(at, p_.y_strides));
-      scatter.y = y_ + channel * p_.y_strides[1] + pixel_offset(at, p_.y_strides);
-      if (residual_ != nullptr) {
-        count = std::min(count, even_pixels(at, g_.residual_strides));
-        scatter.residual =
-            residual_ + channel * g_.residual_strides[1] + pixel_offset(at, g_.residual_strides);
-      }
-      scatter.sums = stage_ + (pixels_in_lanes ? i : i * tile_.nr);
-      scatter.lanes = pixels_in_lanes ? static_cast<int>(count) : tile.lanes;
-      scatter.columns = pixels_in_lanes ? staged_rows_ : count;
-      g_.table.scatter(scatter);
-      i += count;
-    }
-    staged_rows_ = 0;
   }
 
   const Operands& g_;
   const Problem& p_;
   const Blocking& b_;
-  int weight_nr_;        // lanes of a panel of weights, a power of two
-  bool skips_padding_;   // rows of taps
-  bool skips_columns_;   // and columns of taps
-  bool may_be_wide_;     // tiles may span two panels
-  bool lanes_adjacent_;  // in y and the residual
+  int weight_nr_;       // lanes of a panel of weights, a power of two
+  bool skips_padding_;  // rows of taps
+  bool skips_columns_;  // and columns of taps
   std::int64_t depth_;
   float* pixels_;
   const Tile& tile_;
   float* sums_;
   const float* x_;
   const float* weights_;
-  const float* bias_;
-  const float* residual_ = nullptr;
-  float* y_;
   const float* windows_ = nullptr;
-  std::int64_t in_place_ = 0;             // pixels of a pack block, of whole panels
-  Pair output_stride_;                    // floats from a window to the next one's
-  bool rows_apart_ = false;               // tiles end with rows, whose windows lie apart
-  const float* next_ = nullptr;           // block's first pixel of x, to be fetched
-  std::int64_t patch_pixels_ = 0;         // of x
-  Pair tap_stride_;                       // and within a window
-  Place panel_in_y_, panel_in_residual_;  // of pixels along the vectors
+  std::int64_t in_place_ = 0;      // pixels of a pack block, of whole panels
+  Pair output_stride_;             // floats from a window to the next one's
+  bool rows_apart_ = false;        // tiles end with rows, whose windows lie apart
+  const float* next_ = nullptr;    // block's first pixel of x, to be fetched
+  std::int64_t patch_pixels_ = 0;  // of x
+  Pair tap_stride_;                // and within a window
   std::int64_t first_pixel_ = 0;
   Pair first_;                      // where it is in the output
   std::int64_t tap_rows_from_ = 0;  // the output row that tap_rows_ were asked for
@@ -502,12 +375,7 @@ class BlockProduct {
   Cut cuts_[2];
   std::int64_t column_cut_ = 0;
   WindowSegments segments_;
-  // Rows of finished sums on their way to where lanes are apart, with the vector that scattering
-  // may read behind them. Whole vectors of whole tiles.
-  static constexpr std::int64_t kStagedRows = 112;
-  std::int64_t staged_row_ = 0;
-  std::int64_t staged_rows_ = 0;
-  alignas(64) float stage_[(kStagedRows * kMaxVectors + 1) * kMaxWidth];
+  BlockOutput output_;
 };
 
 }  // namespace fastconv
