@@ -50,6 +50,55 @@ constexpr std::int64_t kStreamsFetched = 64;  // and of those that are fetched a
 // registers hold 12 sums, and where they hold more.
 constexpr int kWidest[][kTileChannels] = {{3, 6, 4, 3}, {4, 8, 7, 6}};
 
+// What tiles wait for beside their FMAs and loads from L1, in cycles.
+struct Waits {
+  double vector = 0.0;    // of x, for every tap
+  double least = 0.0;     // a vector of x takes, at least
+  double returned = 0.0;  // the same of planes that come anew for every few channels out
+  double plane = 0.0;     // a step to the next plane
+  double weights = 0.0;   // a step of the weights
+
+  Waits(const Problem& p, const DirectBlocking& b, const Tile& tile,
+        const CacheSizes& caches) noexcept {
+    const std::int64_t channels = p.c_per_group();
+    const std::int64_t bytes = kFloat * (b.in_place ? channels * p.h * p.w : b.plane_elements);
+    const bool planes = b.in_place && p.taps() == 1;
+    const std::int64_t near = caches.l1 * 3 / 4;
+    // Many planes are each read from other pages, for the first few channels as fast as they come.
+    const bool many = planes && channels > (b.fetch ? kStreamsFetched : kStreams);
+    if (many) {
+      if (b.fetch || has_far_planes(p, caches)) {
+        least = kVectorFar;
+      } else if (bytes > caches.l2) {
+        least = kVectorOnce;
+      }
+      if (bytes > near) plane = kPlane;
+    }
+    // What lies beyond L1, or evicts itself there, comes anew for every tap, unless neighbouring
+    // ones find it, or an image of few channels is streams that prefetchers follow.
+    const bool follows = b.in_place && channels <= kStreams;
+    if (b.in_place && p.taps() > 1 && channels > 8 && aliases(p.x_strides[1])) {
+      vector = kVectorL3;
+    } else if (bytes > near && !follows && !many) {
+      vector = bytes <= caches.l2 || b.fetch ? kVectorL2 : kVectorL3;
+    }
+    const std::int64_t stays =
+        tile.two_long_fma() ? caches.l1 : caches.l2 - kFloat * p.k * p.oh * p.ow;
+    if (planes && bytes > stays) {
+      const double rate = bytes > caches.l2 / 2 ? kReturnedFar : kReturned;
+      returned = real(tile.width * kFloat) / rate * tile.cycle;
+    }
+    // Steps of the weights are on lines of their own, but for narrow ones.
+    const std::int64_t lanes = direct_lanes(p.k_per_group(), tile.nr);
+    const std::int64_t weight_bytes = channels * p.taps() * lanes * kFloat;
+    if (weight_bytes > caches.l2) {
+      weights = kWeightL3;
+    } else if (weight_bytes > near) {
+      weights = kVectorL2;
+    }
+  }
+};
+
 // Cycles of all tiles of some channels of a group.
 double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
                     const CacheSizes& caches, int channels, std::int64_t out_rows,
@@ -64,39 +113,16 @@ double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
   const double wide = real(vectors) / real(per_row);
   // Of a row that is alone, parts take the places of a tile's rows.
   if (channels == 1 && out_rows == 1) std::swap(out_rows, per_row);
-  const std::int64_t fit = widest / vectors;
-  const std::int64_t tall = channels == 1 ? kTileRows : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
+  // Of several channels a tile has as many rows, a power of two, as fit beside each other.
+  std::int64_t tall = kTileRows;
+  if (channels > 1) {
+    while (tall > 1 && tall * vectors > widest) tall /= 2;
+  }
   // Only tiles of one channel share what they load.
   const bool shared = channels == 1 && p.window.stride.h == 1 && p.window.dilation.h == 1 &&
                       kernel.h >= kTileRows - 1;
-  // What lies beyond L1, or evicts itself there, comes anew for every tap, unless neighbouring
-  // ones find it, or an image of few channels is streams that prefetchers follow.
-  const std::int64_t bytes = kFloat * (b.in_place ? channels_in * p.h * p.w : b.plane_elements);
-  const bool evicts = b.in_place && p.taps() > 1 && channels_in > 8 && aliases(p.x_strides[1]);
-  const bool follows = b.in_place && channels_in <= kStreams;
-  // Many planes are each read from other pages, for the first few channels as fast as they come.
-  const std::int64_t streams = b.fetch ? kStreamsFetched : kStreams;
-  const bool many = b.in_place && p.taps() == 1 && channels_in > streams;
-  const double least = !many                                  ? 0.0
-                       : b.fetch || has_far_planes(p, caches) ? kVectorFar
-                       : bytes > caches.l2                    ? kVectorOnce
-                                                              : 0.0;
-  const double level = evicts                                          ? kVectorL3
-                       : bytes <= caches.l1 * 3 / 4 || follows || many ? 0.0
-                       : bytes <= caches.l2 || b.fetch                 ? kVectorL2
-                                                                       : kVectorL3;
-  const std::int64_t stays =
-      tile.two_long_fma() ? caches.l1 : caches.l2 - kFloat * p.k * p.oh * p.ow;
-  const bool returns = b.in_place && p.taps() == 1 && bytes > stays;
+  const Waits waits(p, b, tile, caches);
   const double again = 1.0 - real(channels) / real(p.k_per_group());
-  const double rate = bytes > caches.l2 / 2 ? kReturnedFar : kReturned;
-  const double streamed = returns ? real(tile.width * kFloat) / rate * cycle : 0.0;
-  // Steps of the weights are on lines of their own, but for narrow ones.
-  const std::int64_t lanes = direct_lanes(p.k_per_group(), tile.nr);
-  const std::int64_t weight_bytes = channels_in * p.taps() * lanes * kFloat;
-  const double weights = weight_bytes > caches.l2           ? kWeightL3
-                         : weight_bytes > caches.l1 * 3 / 4 ? kVectorL2
-                                                            : 0.0;
   // A single column's vectors are whole lines, others lie on two, half of which the last one
   // brought: 24 to 80 channels 3x1 at 136x136, NCHW, by winograd: 1616 -> 1525 us (Xeon, AVX-512).
   const double anew = kernel.w == 1 ? 0.5 : tile.stretch();
@@ -105,16 +131,15 @@ double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
     const double loads = shared && rows > 1 ? real(rows + kernel.h - 1) / real(rows * kernel.h) : 1;
     const double near =
         std::max(channels * kFma, loads * kLoadUnaligned + channels * kLoadScalar / 3);
-    const double vector = near + std::max(0.0, streamed - near) * again;
+    const double vector = near + std::max(0.0, waits.returned - near) * again;
     const double taken = real(rows) * wide;
     const bool finds = real(channels_in * kLine * kFloat) * (taken + 1) <= real(caches.l1);
-    const double far = level * cycle * loads * (finds ? found : anew);
-    const double page = many && bytes > caches.l1 * 3 / 4 ? kPlane : 0.0;
+    const double far = waits.vector * cycle * loads * (finds ? found : anew);
     const double fma = taken * vector;
     const double latency = kFmaLatency * cycle;
     const double chained = fma < latency ? latency : std::max(fma, kChained * latency);
-    const double step = chained + taken * far + (kStep + page + weights) * cycle;
-    return real(channels_in * p.taps()) * std::max(step, taken * least) + kTileDirect * cycle;
+    const double step = chained + taken * far + (kStep + waits.plane + waits.weights) * cycle;
+    return real(channels_in * p.taps()) * std::max(step, taken * waits.least) + kTileDirect * cycle;
   };
   const double tiles = real(out_rows / tall) * cost(tall) + real(out_rows % tall) * cost(1);
   return tiles * real(per_row) * real(ceil_div(out_columns, columns));
@@ -222,11 +247,12 @@ double copy_cycles(const Problem& p, const Tile& tile, const CacheSizes& caches,
   const bool adjacent = p.x_strides[1] == 1;
   const std::int64_t together = adjacent ? channels_in : 1;
   const double columns = real(b.plane_columns) / real(stride.w);
-  const double row =
-      element_step == 1 ? columns * kCopyVector / tile.width
-      : element_step == 2
-          ? 1.5 * columns * kCopyVector / tile.width
-          : apart_cycles(kSplit, tile, together, element_step, columns) / real(together);
+  double row = columns * kCopyVector / tile.width;
+  if (element_step == 2) {
+    row *= 1.5;
+  } else if (element_step != 1) {
+    row = apart_cycles(kSplit, tile, together, element_step, columns) / real(together);
+  }
   const std::int64_t phases = std::min(stride.w / std::gcd(stride.w, dilation.w), kernel.w);
   const std::int64_t kept = rows_kept(p, b);
   const Patch last(p, p.oh - (row_blocks - 1) * b.rows, 1);
@@ -246,10 +272,14 @@ double copy_cycles(const Problem& p, const Tile& tile, const CacheSizes& caches,
   const bool leaves = splits && b.plane_elements * kFloat > caches.l1;
   const bool far = bytes > kNearBytes;
   const bool late = adjacent && tile.two_long_fma();
-  const double waits = late ? 2.0 : far ? 4.0 : 1.6;
-  const double longer = far && !many                                     ? 2.0
-                        : far || leaves || (splits && bytes > caches.l2) ? waits
-                                                                         : 1.0;
+  double longer = 1.0;
+  if (far && (!many || late)) {
+    longer = 2.0;
+  } else if (far) {
+    longer = 4.0;
+  } else if (leaves || (splits && bytes > caches.l2)) {
+    longer = late ? 2.0 : 1.6;
+  }
   const bool at_once =
       element_step > 1 && goes_together(kSplit, tile, together, element_step, columns);
   const double runs = plane_rows / real(at_once ? channels_in : 1);
