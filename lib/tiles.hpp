@@ -62,7 +62,7 @@ struct Tiles {
   Tile channels, pixels;
 
   Tiles() = default;
-  Tiles(const Tile& over_channels, const Tile& over_pixels) noexcept
+  constexpr Tiles(const Tile& over_channels, const Tile& over_pixels) noexcept
       : channels(over_channels), pixels(over_pixels) {}
   explicit Tiles(const KernelTable& table) noexcept;
   const Tile& over(Lanes lanes) const noexcept {

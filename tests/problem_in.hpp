@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Problems as planning sees them, from descriptors.
+// Problems as planning sees them, from descriptors, and cores that this machine need not have.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -7,9 +7,18 @@
 #include <string>
 
 #include "../lib/geometry.hpp"
+#include "../lib/tiles.hpp"
 #include "check.hpp"
 
 namespace fastconv::testing {
+
+// Of a core that does two FMAs of a long vector a cycle, over channels and over pixels, or one.
+inline constexpr Tiles kLong{{16, 32, 14, 14, 6, 6, 9, true, true},
+                             {16, 32, 14, 14, 6, 6, 0, false, true}};
+inline constexpr Tiles kHalves{{16, 32, 14, 14, 6, 6, 9, true, true, 0.5},
+                               {16, 32, 14, 14, 6, 6, 0, false, true, 0.5}};
+// The former's.
+inline constexpr CacheSizes kLarge{48 << 10, 2 << 20};
 
 inline Problem parsed(const std::string& descriptor) {
   Problem problem;

@@ -19,15 +19,15 @@ namespace fastconv::testing {
 namespace {
 
 // Over channels, over pixels.
-const Tiles kTiles[] = {
+constexpr Tiles kTiles[] = {
     {{4, 8, 6, 6, 3, 3, 8}, {4, 12, 4, 4, 0, 0}},
     {{4, 8, 8, 8, 4, 4, 9, false, true}, {4, 8, 8, 8, 4, 4, 0, false, true}},
     {{8, 16, 6, 10, 4, 3, 8, false, true}, {8, 24, 4, 4, 0, 0, 0, false, true}},
-    {{16, 32, 14, 14, 6, 6, 9, true, true}, {16, 32, 14, 14, 6, 6, 0, false, true}},
-    // An Intel core's AVX2, and where a long vector takes both units.
+    kLong,
+    kHalves,
+    // An Intel core's AVX2.
     {{8, 16, 6, 10, 4, 3, 8, false, true, 1.0, kFma / 0.93},
-     {8, 24, 4, 4, 0, 0, 0, false, true, 1.0, kFma / 0.93}},
-    {{16, 32, 14, 14, 6, 6, 9, true, true, 0.5}, {16, 32, 14, 14, 6, 6, 0, false, true, 0.5}}};
+     {8, 24, 4, 4, 0, 0, 0, false, true, 1.0, kFma / 0.93}}};
 
 constexpr CacheSizes kCaches[] = {
     {16 << 10, 128 << 10},  {32 << 10, 256 << 10}, {32 << 10, 512 << 10}, {32 << 10, 1 << 20},
@@ -210,7 +210,7 @@ TEST_SUITE("blocking") {
   TEST_CASE("deep taps of larger images than L2 has room for are multiplied by blocks of rows") {
     const auto block_of = [](const char* descriptor, Blocking& b) {
       const fastconv::Problem p = problem_in(parsed(descriptor), Layout::nhwc);
-      return make_blocking(p, kTiles[3], kCaches[5], Lanes::channels, PixelForm::taps, b);
+      return make_blocking(p, kLong, kLarge, Lanes::channels, PixelForm::taps, b);
     };
     Blocking b;
     REQUIRE(block_of("mb8ic960ih19oc24kh3sh2ph1", b));
@@ -222,15 +222,15 @@ TEST_SUITE("blocking") {
 
   TEST_CASE("tiles straddle output rows that leave them all but empty") {
     const Blocking wide = choose_blocking(problem_in(parsed("mb1ic64ih40oc64kh5sh2"), Layout::nchw),
-                                          kTiles[3], kCaches[5], true);
+                                          kLong, kLarge, true);
     CHECK_FALSE(wide.tile.straddles());
     const Blocking narrow = choose_blocking(problem_in(parsed("mb1ic128ih5oc128kh3"), Layout::nchw),
-                                            kTiles[3], kCaches[5], true);
+                                            kLong, kLarge, true);
     CHECK(narrow.form == PixelForm::patch);
     CHECK(narrow.tile.straddles());
     for (const Tiles& tiles : kTiles) {
       const Blocking b = choose_blocking(problem_in(parsed("mb1ic512ih3oc512kh3ph1"), Layout::nhwc),
-                                         tiles, kCaches[5], true);
+                                         tiles, kLarge, true);
       CHECK(b.form == PixelForm::taps);
       CHECK(b.along == Along::area);
       CHECK(b.tile.straddles());
@@ -357,7 +357,7 @@ TEST_SUITE("blocking") {
   }
 
   TEST_CASE("rows in place that share sets of L1 are few") {
-    const Tiles& tiles = kTiles[3];
+    const Tiles& tiles = kLong;
     const auto rows_of = [&](std::int64_t channels, const CacheSizes& caches = kCaches[3]) {
       const Problem problem = parsed("mb1ic" + std::to_string(channels) + "ih14oc64kh1");
       Blocking b;
@@ -411,17 +411,17 @@ TEST_SUITE("blocking") {
     const auto copies = [](const Tiles& tiles, const char* descriptor) {
       return in_place(tiles, Lanes::pixels, descriptor).copies;
     };
-    CHECK(copies(kTiles[3], "mb1ic480ih14oc80kh1"));
-    CHECK_FALSE(copies(kTiles[3], "mb1ic480ih14oc33kh1"));
+    CHECK(copies(kLong, "mb1ic480ih14oc80kh1"));
+    CHECK_FALSE(copies(kLong, "mb1ic480ih14oc33kh1"));
     CHECK(copies(kTiles[2], "mb1ic480ih14oc33kh1"));
     // More planes than L1 has room for, but of an image from memory; of one in L2 for many
     // channels.
-    CHECK(copies(kTiles[3], "mb1ic64ih80oc48kh1"));
-    CHECK_FALSE(copies(kTiles[3], "mb1ic24ih80oc48kh1"));
-    CHECK_FALSE(copies(kTiles[3], "mb1ic64ih81oc48kh1"));
-    CHECK_FALSE(copies(kTiles[3], "mb1ic64ih112oc48kh1"));
-    CHECK(copies(kTiles[3], "mb1ic32ih80oc64kh1"));
-    CHECK_FALSE(copies(kTiles[3], "mb1ic32ih80oc48kh1"));
+    CHECK(copies(kLong, "mb1ic64ih80oc48kh1"));
+    CHECK_FALSE(copies(kLong, "mb1ic24ih80oc48kh1"));
+    CHECK_FALSE(copies(kLong, "mb1ic64ih81oc48kh1"));
+    CHECK_FALSE(copies(kLong, "mb1ic64ih112oc48kh1"));
+    CHECK(copies(kLong, "mb1ic32ih80oc64kh1"));
+    CHECK_FALSE(copies(kLong, "mb1ic32ih80oc48kh1"));
   }
 
   TEST_CASE("detected caches are believable") {

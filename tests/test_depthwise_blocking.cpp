@@ -11,26 +11,23 @@
 namespace fastconv::testing {
 namespace {
 
-// Over channels: with 16 registers, with 32 and two FMA of a long vector a cycle, or one.
-const Tile kShort{8, 16, 6, 6, 3, 3, 8, false, true};
-const Tile kLong{16, 32, 14, 14, 6, 6, 9, true, true};
-const Tile kHalves{16, 32, 14, 14, 6, 6, 9, true, true, 0.5};
+// With 16 registers.
+constexpr Tiles kShort{{8, 16, 6, 6, 3, 3, 8, false, true}, {8, 24, 4, 4, 0, 0, 0, false, true}};
 
-constexpr CacheSizes kLarge{48 << 10, 2 << 20};
 constexpr CacheSizes kMedium{32 << 10, 1 << 20};
 constexpr CacheSizes kSmall{32 << 10, 512 << 10};
 
-DepthwiseBlocking blocking(const fastconv::Problem& problem, const Tile& tile,
+DepthwiseBlocking blocking(const fastconv::Problem& problem, const Tiles& tiles,
                            const CacheSizes& caches = kLarge) {
   DepthwiseBlocking b;
-  REQUIRE(choose_depthwise(problem, tile, caches, true, b));
+  REQUIRE(choose_depthwise(problem, tiles.channels, caches, true, b));
   return b;
 }
 
-DepthwiseBlocking blocking(const std::string& descriptor, const Tile& tile,
+DepthwiseBlocking blocking(const std::string& descriptor, const Tiles& tiles,
                            const CacheSizes& caches = kLarge) {
   CAPTURE(descriptor);
-  return blocking(problem_in(parsed(descriptor), Layout::nhwc), tile, caches);
+  return blocking(problem_in(parsed(descriptor), Layout::nhwc), tiles, caches);
 }
 
 }  // namespace
@@ -46,8 +43,8 @@ TEST_SUITE("blocking") {
     CHECK(!blocking(near, kLong, kSmall).down);
     CHECK(blocking("g240mb1ic240ih56oc240kh3ph1", kLong).down);
     CHECK(!blocking("g192mb1ic192ih28oc192kh3sh2ph1", kLong).down);
-    for (const Tile& tile : {kShort, kLong, kHalves}) {
-      CHECK(!blocking("g256mb1ic256ih28oc256kh3sh2ph1", tile).down);
+    for (const Tiles& tiles : {kShort, kLong, kHalves}) {
+      CHECK(!blocking("g256mb1ic256ih28oc256kh3sh2ph1", tiles).down);
     }
     // Wider filters: where a row is more than L1 holds beside the next one.
     CHECK(!blocking("g128mb1ic128ih56oc128kh5sh2ph2", kShort).down);
@@ -71,23 +68,23 @@ TEST_SUITE("blocking") {
   }
 
   TEST_CASE("depthwise: rows that strides leave out most of share few pointers") {
-    for (const Tile& tile : {kShort, kLong, kHalves}) {
-      CHECK(blocking("g672mb1ic672ih14oc672kh5sh3ph2", tile).rows == 5);
-      CHECK(blocking("g96mb1ic96ih56oc96kh5sh3ph2", tile).rows == 4);
-      CHECK(blocking("g16mb1ic16ih640oc16kh3sh3ph1", tile).rows == 1);
-      CHECK(blocking("g512mb1ic512ih56oc512kh5sh3ph2", tile).rows == 1);  // a copy
+    for (const Tiles& tiles : {kShort, kLong, kHalves}) {
+      CHECK(blocking("g672mb1ic672ih14oc672kh5sh3ph2", tiles).rows == 5);
+      CHECK(blocking("g96mb1ic96ih56oc96kh5sh3ph2", tiles).rows == 4);
+      CHECK(blocking("g16mb1ic16ih640oc16kh3sh3ph1", tiles).rows == 1);
+      CHECK(blocking("g512mb1ic512ih56oc512kh5sh3ph2", tiles).rows == 1);  // a copy
     }
   }
 
   TEST_CASE("depthwise: planes of five and seven rows are not transposed") {
-    const auto planes = [](const std::string& descriptor, const Tile& tile) {
-      return blocking(problem_in(parsed(descriptor), Layout::nchw), tile);
+    const auto planes = [](const std::string& descriptor, const Tiles& tiles) {
+      return blocking(problem_in(parsed(descriptor), Layout::nchw), tiles);
     };
-    for (const Tile& tile : {kLong, kHalves}) {
+    for (const Tiles& tiles : {kLong, kHalves}) {
       for (const char* descriptor :
            {"g240mb1ic240ih28oc240kh5ph2", "g144mb1ic144ih56oc144kh5sh2ph2",
             "g96mb1ic96ih56oc96kh7ph3", "g576mb1ic576ih14oc576kh3sh2ph1"}) {
-        const DepthwiseBlocking b = planes(descriptor, tile);
+        const DepthwiseBlocking b = planes(descriptor, tiles);
         CHECK(b.lanes == Lanes::pixels);
         CHECK(b.channels % 2 == 0);
       }
@@ -97,9 +94,9 @@ TEST_SUITE("blocking") {
 
   TEST_CASE("depthwise: dilated pixels of a set are copied where it has no ways for a tile's row") {
     const std::string dilated = "g512mb1ic512ih33oc512kh3ph2dh1";
-    for (const Tile& tile : {kShort, kLong, kHalves}) {
-      CHECK(!blocking(dilated, tile).copied);
-      CHECK(blocking(dilated, tile, kSmall).copied);
+    for (const Tiles& tiles : {kShort, kLong, kHalves}) {
+      CHECK(!blocking(dilated, tiles).copied);
+      CHECK(blocking(dilated, tiles, kSmall).copied);
     }
   }
 
@@ -107,7 +104,7 @@ TEST_SUITE("blocking") {
     const auto found = [](const std::string& descriptor, bool finite) {
       const fastconv::Problem problem = problem_in(parsed(descriptor), Layout::nhwc);
       DepthwiseBlocking b;
-      REQUIRE(choose_depthwise(problem, kLong, kLarge, finite, b));
+      REQUIRE(choose_depthwise(problem, kLong.channels, kLarge, finite, b));
       CHECK(b.first_tap.h <= b.unfound.h);
       CHECK(b.first_tap.w <= b.unfound.w);
       return problem.taps() - b.unfound.h * problem.window.kernel_size.w -
@@ -127,7 +124,7 @@ TEST_SUITE("blocking") {
     const Dims<4> strides{0, 1, 512, std::int64_t{1} << 40};
     Conv2d conv;
     conv.in_channels = conv.out_channels = conv.groups = 512;
-    for (const Tile& tile : {kShort, kLong, kHalves}) {
+    for (const Tiles& tiles : {kShort, kLong, kHalves}) {
       for (const std::int64_t kernel : {3, 5, 7}) {
         conv.kernel_size = kernel;
         conv.padding = 0;
@@ -136,7 +133,7 @@ TEST_SUITE("blocking") {
         fastconv::Problem problem = problem_in(problem_of(conv, 1, kSide, kSide), Layout::nhwc);
         REQUIRE(problem.oh == 2);
         problem.x_strides = strides;
-        const DepthwiseBlocking b = blocking(problem, tile);
+        const DepthwiseBlocking b = blocking(problem, tiles);
         CHECK(b.rows <= 2);
         CHECK(b.channels <= 512);
         CHECK(b.cycles() > 0.0);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Direct's blocks and what they are thought to take, beside gemm's, for a core of two long FMAs a
-// cycle and its caches.
+// Direct's blocks and what they are thought to take, beside gemm's.
 #include <doctest/doctest.h>
 
 #include <string>
@@ -12,15 +11,11 @@
 namespace fastconv::testing {
 namespace {
 
-const Tiles kTiles = {{16, 32, 14, 14, 6, 6, 9, true, true},
-                      {16, 32, 14, 14, 6, 6, 0, false, true}};
-constexpr CacheSizes kCaches{48 << 10, 2 << 20};
-
 DirectBlocking direct(const char* descriptor, Layout layout) {
-  return choose_direct(problem_in(parsed(descriptor), layout), kTiles.channels, kCaches);
+  return choose_direct(problem_in(parsed(descriptor), layout), kLong.channels, kLarge);
 }
 Blocking gemm(const char* descriptor, Layout layout) {
-  return choose_blocking(problem_in(parsed(descriptor), layout), kTiles, kCaches, true);
+  return choose_blocking(problem_in(parsed(descriptor), layout), kLong, kLarge, true);
 }
 
 }  // namespace
@@ -37,7 +32,7 @@ TEST_SUITE("blocking") {
   TEST_CASE("direct: staged results take longer the more of y leaves L2") {
     const auto pixel = [](const char* descriptor, std::int64_t pixels) {
       const DirectBlocking b = direct(descriptor, Layout::nhwc);
-      REQUIRE(b.output_elements * 4 > kCaches.l1);
+      REQUIRE(b.output_elements * 4 > kLarge.l1);
       return b.store_cycles / static_cast<double>(pixels);
     };
     const double near = pixel("mb1ic3ih64oc12kh3ph1", 64 * 64);

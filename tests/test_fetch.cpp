@@ -13,15 +13,11 @@
 namespace fastconv::testing {
 namespace {
 
-// Of channels with 32 registers, two FMA of a long vector a cycle or one.
-const Tile kLong{16, 32, 14, 14, 6, 6, 9, true, true};
-const Tile kHalves{16, 32, 14, 14, 6, 6, 9, true, true, 0.5};
-
-Blocking blocking(const std::string& descriptor, PixelForm form, const Tile& tile) {
+Blocking blocking(const std::string& descriptor, PixelForm form, const Tiles& tiles) {
   CAPTURE(descriptor);
   const fastconv::Problem problem = problem_in(parsed(descriptor), Layout::nhwc);
   Blocking b;
-  REQUIRE(make_blocking(problem, {tile, tile}, {48 << 10, 2 << 20}, Lanes::channels, form, b));
+  REQUIRE(make_blocking(problem, tiles, kLarge, Lanes::channels, form, b));
   return b;
 }
 
@@ -54,8 +50,8 @@ TEST_SUITE("fetch") {
   }
 
   TEST_CASE("rows below windows that go down by more than one") {
-    const auto rows = [](const char* descriptor, const Tile& tile) {
-      return blocking(descriptor, PixelForm::in_place, tile).fetch_rows;
+    const auto rows = [](const char* descriptor, const Tiles& tiles) {
+      return blocking(descriptor, PixelForm::in_place, tiles).fetch_rows;
     };
     CHECK(rows("mb1ic3ih224oc16kh3sh2ph1", kLong));
     CHECK(!rows("mb1ic3ih224oc16kh3sh2ph1", kHalves));
@@ -68,8 +64,8 @@ TEST_SUITE("fetch") {
   }
 
   TEST_CASE("y, of shallow tiles, where long vectors are halves, or of several sweeps in memory") {
-    const auto y = [](const char* descriptor, const Tile& tile) {
-      return blocking(descriptor, PixelForm::in_place, tile).fetch_y;
+    const auto y = [](const char* descriptor, const Tiles& tiles) {
+      return blocking(descriptor, PixelForm::in_place, tiles).fetch_y;
     };
     CHECK(y("mb1ic9ih150oc96kh1ph0", kLong));
     CHECK(!y("mb1ic16ih150oc96kh1ph0", kLong));
