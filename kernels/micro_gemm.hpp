@@ -55,7 +55,13 @@ FASTCONV_INLINE void fma_scalar(const float* a, [[maybe_unused]] bool is_operand
   }
   const V scalar = V::broadcast(*a);
   FASTCONV_UNROLL
-  for (int v = 0; v < Vectors; ++v) sum[v] = V::fma(scalar, column[v], sum[v]);
+  for (int v = 0; v < Vectors; ++v) {
+    if constexpr (V::has_fma_in_place && Vectors > 1) {
+      V::fma_in_place(scalar, column[v], sum[v]);
+    } else {
+      sum[v] = V::fma(scalar, column[v], sum[v]);
+    }
+  }
 }
 
 // sum += A x B over `depth`, A in columns. Every step of k loads Vectors of B and broadcasts Rows

@@ -65,6 +65,7 @@ struct Vector<Portable> {
   static constexpr bool has_halves = false;
   static constexpr bool has_fma_lane = false;
   static constexpr bool has_fma_broadcast = false;
+  static constexpr bool has_fma_in_place = false;
   static constexpr bool fuses = false;  // multiplies and adds, for certain, in one operation
   using Native = float __attribute__((vector_size(16)));
   using Raw = Native;  // the compiler's own type

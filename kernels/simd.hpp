@@ -73,6 +73,7 @@ struct Vector {
     static constexpr bool has_masks = true;
     static constexpr bool has_fma_lane = false;
     static constexpr bool has_fma_broadcast = false;
+    static constexpr bool has_fma_in_place = false;
     __m256 value;
 
     static FASTCONV_INLINE Half zero() noexcept { return {_mm256_setzero_ps()}; }
@@ -314,6 +315,20 @@ struct Vector {
   }
 #else
   static constexpr bool has_fma_broadcast = false;
+#endif
+
+  // c = fma(a, b, c) in c's own register: of sums that fill 16 of them GCC would move some about.
+#if defined(__FMA__) && !defined(__AVX512F__)
+  static constexpr bool has_fma_in_place = true;
+  static FASTCONV_INLINE void fma_in_place(Vector a, Vector b, Vector& c) noexcept {
+    const Raw factor = a.value;
+    const Raw other = b.value;
+    Raw sum = c.value;
+    asm("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(factor), "x"(other));
+    c.value = Native(sum);
+  }
+#else
+  static constexpr bool has_fma_in_place = false;
 #endif
 
   // a * b + c: rounded once where the level has it (AVX2, AVX-512, NEON), twice below.
