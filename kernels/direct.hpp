@@ -18,8 +18,9 @@ namespace {
 //
 // Every output is one chain of fma in the order (r, s, c), as in micro_gemm, with the same bits.
 template <class Arch, int Channels, int Rows, int Vectors, bool Shared>
-void direct_tile(const DirectArguments& d, const float* x, const float* weights, int channel,
-                 std::int64_t y_offset, std::int64_t residual_offset, int lanes) noexcept {
+void direct_tile(const DirectArguments& d, const float* x, const float* weights,
+                 std::int64_t channel, std::int64_t y_offset, std::int64_t residual_offset,
+                 int lanes) noexcept {
   using V = Vector<Arch>;
   constexpr int W = V::width;
   V sum[Channels * Rows * Vectors][1];  // of channel, row and vector
@@ -145,8 +146,8 @@ constexpr int tile_rows(int vectors) noexcept {
   return Widest / vectors >= 4 ? 4 : Widest / vectors >= 2 ? 2 : 1;
 }
 
-using DirectTile = void (*)(const DirectArguments&, const float*, const float*, int, std::int64_t,
-                            std::int64_t, int) noexcept;
+using DirectTile = void (*)(const DirectArguments&, const float*, const float*, std::int64_t,
+                            std::int64_t, std::int64_t, int) noexcept;
 
 template <int Count>
 using UpTo = std::make_integer_sequence<int, Count>;
@@ -154,7 +155,7 @@ using UpTo = std::make_integer_sequence<int, Count>;
 // Tiles of one group of Channels output channels over a block of rows and columns, of I + 1
 // vectors.
 template <class Arch, int Channels, int... I>
-void direct_channels(const DirectArguments& d, const float* weights, int channel,
+void direct_channels(const DirectArguments& d, const float* weights, std::int64_t channel,
                      std::integer_sequence<int, I...>) noexcept {
   constexpr int W = Vector<Arch>::width;
   constexpr int widest = sizeof...(I);
@@ -219,7 +220,7 @@ void direct_channels(const DirectArguments& d, const float* weights, int channel
 template <class Arch>
 void direct(const DirectArguments& d) {
   constexpr bool many = Vector<Arch>::registers == 32;
-  for (int channel = 0; channel < d.out_channels;) {
+  for (std::int64_t channel = 0; channel < d.out_channels;) {
     const std::int64_t lane = d.first_lane + channel;
     const float* weights =
         d.weights + lane / d.weight_step * d.depth * d.weight_step + lane % d.weight_step;

@@ -127,7 +127,7 @@ struct DirectArguments {
   // Panels as micro_gemm's B, read as scalars; out channel 0 is lane first_lane of all panels.
   const float* weights = nullptr;
   std::int64_t weight_step = 0, first_lane = 0;
-  int out_channels = 0;
+  std::int64_t out_channels = 0;
   std::int64_t rows = 0, columns = 0;
   float* y = nullptr;  // columns are adjacent, in the residual too
   std::int64_t y_channel_stride = 0, y_row_stride = 0;

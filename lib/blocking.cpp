@@ -300,7 +300,8 @@ class Candidate {
         pixels = std::min(rows * tap_rows, p_.h) * std::min(patch.columns, p_.w);
         channels = std::min(unit, b_.kc);
       }
-      return pixels <= limit / kFloat / channels && rows * columns <= sums_limit();
+      return pixels <= limit / kFloat / channels && rows * columns <= sums_limit() &&
+             rows * columns <= caches_.l2 / kFloat;  // all rows may find the same ones of the image
     };
     // Groups find lines of x that they share in L2: 32 of 8 by 2 at 56x56 470 -> 330 us (AVX2).
     const bool share = b_.groups_within && 2 * p_.c_per_group() <= kLine;

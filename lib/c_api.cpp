@@ -372,6 +372,10 @@ void fastconv_layer_destroy(fastconv_layer* layer) {
   deallocate(allocator, layer, sizeof *layer);
 }
 
+int64_t fastconv_layer_bytes(const fastconv_layer* layer) {
+  return layer != nullptr ? layer->layer.bytes() : 0;
+}
+
 int32_t fastconv_layer_plan(const fastconv_layer* layer, const fastconv_const_view* x,
                             const fastconv_view* y, int threads, fastconv_plan* out,
                             fastconv_status* status) {

@@ -57,7 +57,7 @@ void set_up(const Operands& t, const DirectBlocking& b, float* workspace, Region
   }
   d.offsets = offsets;
   d.fetch = b.fetch;
-  d.out_channels = static_cast<int>(p.k_per_group());
+  d.out_channels = p.k_per_group();
   // Of a group's few channels alone, if there are such panels.
   d.weights = t.narrow != nullptr ? t.narrow : t.weights;
   d.weight_step = t.narrow != nullptr ? d.out_channels : t.table.nr();

@@ -51,7 +51,7 @@ Status output_axis(const char* axis, std::int64_t size, std::int64_t kernel, std
                    std::int64_t before, std::int64_t after, std::int64_t dilation, PaddingMode mode,
                    std::int64_t& output) noexcept {
   if (size < 1) {
-    return fail(StatusCode::invalid_argument, "%s: must be at least 1, got %lld", axis, ll(size));
+    return fail(StatusCode::invalid_argument, "x: %s must be at least 1, got %lld", axis, ll(size));
   }
   const std::int64_t limit = mode == PaddingMode::reflect ? size - 1 : size;
   if ((mode == PaddingMode::reflect || mode == PaddingMode::circular) &&

@@ -90,16 +90,22 @@ bool lies_in_lanes(const Conv2d& descriptor, const KernelTable& table) noexcept 
 // Of an algorithm asked for by name: can it compute such a layer?
 Status check_algorithm(const Conv2d& descriptor, const LayerOptions& options,
                        const KernelTable& table) noexcept {
+  const auto& [kernel, stride, padding, dilation, mode] = descriptor.window();
   if (options.algorithm == Algorithm::depthwise && !lies_in_lanes(descriptor, table) &&
       !fills_vectors(descriptor.window(), descriptor.in_channels / descriptor.groups,
                      descriptor.out_channels / descriptor.groups, table.width)) {
+    const bool is_long = table.width == kMaxWidth;
     return fail(
         StatusCode::unsupported,
-        "algorithm: depthwise takes groups of up to %d channels out%s and no more in, or dense 3x3 "
-        "filters with a vector or more out, got %lld in and %lld out in each of %lld groups",
-        table.width / 2, table.width < kMaxWidth ? " that divide a vector" : "",
+        "algorithm: depthwise takes groups of up to %d channels out%s and no more in, or from %d "
+        "on "
+        "dense 3x3 of stride 1%s, got %lld in, %lld out, %lldx%lld, stride %lldx%lld, dilation "
+        "%lldx%lld, padding left %lld, right %lld",
+        table.width / 2, is_long ? "" : " that divide a vector", table.width,
+        is_long ? " (or 2, padded by 2 columns at most)" : "",
         ll(descriptor.in_channels / descriptor.groups),
-        ll(descriptor.out_channels / descriptor.groups), ll(descriptor.groups));
+        ll(descriptor.out_channels / descriptor.groups), ll(kernel.h), ll(kernel.w), ll(stride.h),
+        ll(stride.w), ll(dilation.h), ll(dilation.w), ll(padding.left), ll(padding.right));
   }
   if (winograd_size(options.algorithm) == 0) return {};
   if (options.strict) {
@@ -110,14 +116,15 @@ Status check_algorithm(const Conv2d& descriptor, const LayerOptions& options,
     if (v.algorithm == options.algorithm && is_winograd(v, descriptor.window())) return {};
   }
   return fail(StatusCode::unsupported,
-              "algorithm: %s takes %s kernels of stride 1 and dilations below 2^30, got %lldx%lld, "
-              "stride %lldx%lld, dilation %lldx%lld",
+              "algorithm: %s takes %s kernels of stride 1, or among zeros one that divides the "
+              "dilation, and dilations below 2^30, got %lldx%lld, stride %lldx%lld, dilation "
+              "%lldx%lld, padding_mode %s",
               name(options.algorithm),
               options.algorithm == Algorithm::winograd_f2   ? "3x3, 5x5, 1x5 and 5x1"
               : options.algorithm == Algorithm::winograd_f4 ? "3x3, 1x3 and 3x1"
                                                             : "3x3",
-              ll(descriptor.kernel_size.h), ll(descriptor.kernel_size.w), ll(descriptor.stride.h),
-              ll(descriptor.stride.w), ll(descriptor.dilation.h), ll(descriptor.dilation.w));
+              ll(kernel.h), ll(kernel.w), ll(stride.h), ll(stride.w), ll(dilation.h),
+              ll(dilation.w), name(mode));
 }
 
 // Allows the variants that the plan may take, and returns the one whose weights are transformed at
@@ -174,6 +181,8 @@ Layer& Layer::operator=(Layer&& other) noexcept {
   std::swap(packed_, taken.packed_);
   return *this;
 }
+
+std::int64_t Layer::bytes() const noexcept { return packed_ != nullptr ? packed_->bytes : 0; }
 
 Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, const float* bias,
                      const LayerOptions& options, Layer& layer) noexcept {
@@ -288,16 +297,27 @@ Status fold_batch_norm(const View<float, 4>& weights, float* bias, const float* 
   FASTCONV_TRY(check_shape("weights", weights.shape, weights.strides));
   FASTCONV_TRY(check_memory("weights", weights));
   FASTCONV_TRY(check_no_self_overlap("weights", weights));
+  const Dims<4>& shape = weights.shape;
+  const ConstTensorView source = weights;
+  const Footprint folded("weights", source), shifted("bias", bias, shape[0] * kFloat);
   const struct {
     const char* argument;
-    const void* pointer;
-  } needed[] = {{"bias", bias}, {"mean", mean}, {"variance", variance}};
-  for (const auto& [argument, pointer] : needed) {
+    const float* pointer;
+    bool needed;
+  } inputs[] = {{"bias", bias, true},
+                {"mean", mean, true},
+                {"variance", variance, true},
+                {"gamma", gamma, false},
+                {"beta", beta, false}};
+  for (const auto& [argument, pointer, needed] : inputs) {
     if (pointer == nullptr) {
-      return fail(StatusCode::invalid_argument, "%s: is null", argument);
+      if (needed) return fail(StatusCode::invalid_argument, "%s: is null", argument);
+      continue;
     }
+    const Footprint from(argument, pointer, shape[0] * kFloat);
+    FASTCONV_TRY(check_disjoint(from, folded));
+    if (pointer != bias) FASTCONV_TRY(check_disjoint(from, shifted));
   }
-  const Dims<4>& shape = weights.shape;
   for (std::int64_t k = 0; k < shape[0]; ++k) {
     if (!(variance[k] + epsilon > 0.0F)) {
       return fail(StatusCode::invalid_argument, "variance: %g + epsilon %g at %lld is not positive",

@@ -33,7 +33,13 @@ struct Job {
   // Of the caller's parallel_for; 0 is never a bad one.
   std::atomic<std::int64_t> bad_task;
   std::atomic<int> bad_slot;
-  std::atomic<std::int64_t> ended;
+  std::atomic<std::uint64_t> ended;  // the sum of their marks
+
+  // Of which no few sums are alike: a task that is run for another one is noticed.
+  static std::uint64_t mark(std::int64_t task) noexcept {
+    const std::uint64_t mixed = (static_cast<std::uint64_t>(task) + 1) * 0x9e3779b97f4a7c15U;
+    return mixed ^ mixed >> 29;
+  }
 
   static void run(void* data, std::int64_t task, int slot) {
     Job& job = *static_cast<Job*>(data);
@@ -47,7 +53,7 @@ struct Job {
     const auto first_of = [&](std::int64_t i) { return divide(i * state.blocks, job.tasks); };
     void* workspace = job.workspace + slot * state.slot_bytes;
     job.engine.run(job.operands, state, first_of(task), first_of(task + 1), workspace);
-    job.ended.fetch_add(1, std::memory_order_relaxed);
+    job.ended.fetch_add(mark(task), std::memory_order_relaxed);
   }
 
   Status check() const noexcept {
@@ -59,11 +65,11 @@ struct Job {
       return fail(StatusCode::invalid_argument, "parallel_for: passed task %lld of %lld", ll(task),
                   ll(tasks));
     }
-    if (const std::int64_t count = ended.load(std::memory_order_relaxed); count != tasks) {
-      return fail(StatusCode::invalid_argument, "parallel_for: ran %lld tasks of %lld", ll(count),
-                  ll(tasks));
-    }
-    return {};
+    std::uint64_t rest = ended.load(std::memory_order_relaxed);
+    for (std::int64_t task = 0; task < tasks; ++task) rest -= mark(task);
+    if (rest == 0) return {};
+    return fail(StatusCode::invalid_argument, "parallel_for: did not run each of %lld tasks once",
+                ll(tasks));
   }
 };
 
@@ -224,6 +230,14 @@ Status Layer::run(const ConstTensorView& x, const TensorView& y) const noexcept 
 Status conv2d(const ConstTensorView& x, const ConstTensorView& weights, const float* bias,
               const TensorView& y, Pair stride, Padding padding, Pair dilation, std::int64_t groups,
               PaddingMode padding_mode, const LayerOptions& options) noexcept {
+  FASTCONV_TRY(check_shape("x", x.shape, x.strides));
+  FASTCONV_TRY(check_shape("weights", weights.shape, weights.strides));
+  if (std::int64_t channels = 0;
+      groups > 0 && (!multiply(weights.shape[1], groups, channels) || x.shape[1] != channels)) {
+    return fail(StatusCode::shape_mismatch,
+                "x: has %lld channels, the weights are for %lld in each of %lld groups",
+                ll(x.shape[1]), ll(weights.shape[1]), ll(groups));
+  }
   Conv2d descriptor;
   descriptor.in_channels = x.shape[1];
   descriptor.out_channels = weights.shape[0];

@@ -197,6 +197,10 @@ Status check_memory(const char* argument, const float* data, const std::int64_t*
                 static_cast<int>(alignof(float)));
   }
   if (extent_begin == nullptr && extent_size == -1) return {};
+  if (extent_begin == nullptr) {
+    return fail(StatusCode::out_of_bounds, "%s: its extent of %lld elements is null", argument,
+                ll(extent_size));
+  }
   const Span span = span_of(shape, strides, rank);
   // Addresses as integers: the view may lie in another object than its stated extent.
   const auto begin = reinterpret_cast<std::uintptr_t>(extent_begin);

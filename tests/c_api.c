@@ -327,6 +327,7 @@ const char* c_refuses(void) {
   EXPECT(fastconv_layer_run(layer, &plan, &x, &out, NULL, &status) == bad);
   EXPECT(strstr(status.message, "plan") != NULL);
   EXPECT(fastconv_layer_run(layer, NULL, &x, &out, NULL, NULL) == bad);
+  EXPECT(fastconv_layer_bytes(layer) > 0 && fastconv_layer_bytes(NULL) == 0);
   EXPECT(fastconv_layer_plan(layer, &x, &out, 0, &plan, NULL) == bad);
   EXPECT(fastconv_plan_workspace_bytes(&plan) == 0 && fastconv_plan_slots(NULL) == 1);
   EXPECT(fastconv_plan_explain(NULL).text[0] != '\0');

@@ -2,6 +2,7 @@
 // Every refusal: its code, a sentence with the argument and the numbers, and an untouched output.
 #include <doctest/doctest.h>
 
+#include <cstring>
 #include <fastconv/fastconv.hpp>
 #include <functional>
 #include <limits>
@@ -225,6 +226,7 @@ TEST_SUITE("bad_input") {
         {[](Call& c) { c.x = c.x.within(c.x.data + 1, 280); }, outside, {"x", "-1", "280"}},
         {[](Call& c) { c.x = c.x.within(c.x.data, 0); }, outside, {"x", "extent of 0"}},
         {[](Call& c) { c.x = c.x.within(c.x.data, -2); }, outside, {"x", "extent of -2"}},
+        {[](Call& c) { c.x = c.x.within(nullptr, 99); }, outside, {"x", "extent of 99", "null"}},
         {[](Call& c) { c.x = c.x.within(c.x.data, 280).flip(3), c.x.data += 7; },
          outside,
          {"x", "280"}},
@@ -253,6 +255,35 @@ TEST_SUITE("bad_input") {
       check_refusal(call.run(), StatusCode::invalid_argument, {"isa", std::to_string(value)});
       CHECK(call.y_tensor.is_untouched());
     }
+  }
+
+  TEST_CASE("an algorithm by name says what of a layer it does not take") {
+    const auto refusal = [](Algorithm algorithm, Conv2d conv) {
+      const std::vector<float> weights(16 * 16 * 9 * 4);
+      LayerOptions options;
+      options.algorithm = algorithm;
+      options.isa = Isa::generic;
+      const std::int64_t in = conv.in_channels / conv.groups;
+      Layer layer;
+      const Status status = Layer::create(conv, oihw(weights.data(), conv.out_channels, in, 3, 3),
+                                          nullptr, options, layer);
+      CHECK(std::strlen(status.message()) < Status::kMessageCapacity - 1);
+      return status;
+    };
+    Conv2d conv;
+    conv.in_channels = conv.out_channels = 64;
+    conv.groups = 4;
+    conv.kernel_size = 3;
+    conv.stride = 2;
+    conv.padding = Padding(0, 0, 3, 1);
+    conv.padding_mode = PaddingMode::reflect;
+    check_refusal(refusal(Algorithm::depthwise, conv), StatusCode::unsupported,
+                  {"depthwise", "16 in, 16 out", "stride 2x2", "left 3, right 1"});
+    conv.dilation = 2;
+    check_refusal(refusal(Algorithm::winograd_f2, conv), StatusCode::unsupported,
+                  {"winograd_f2", "stride 2x2, dilation 2x2", "reflect"});
+    conv.padding_mode = PaddingMode::zeros;
+    CHECK(refusal(Algorithm::winograd_f2, conv).ok());
   }
 
   TEST_CASE("batch 0 does nothing, with null data") {

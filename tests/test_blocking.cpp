@@ -220,6 +220,22 @@ TEST_SUITE("blocking") {
     CHECK_FALSE(block_of("mb8ic32ih9oc40kh3sh2ph1", b));  // little depth, little padding
   }
 
+  TEST_CASE("a plan takes no longer for rows that all find the same ones of the image") {
+    Conv2d conv;
+    conv.in_channels = conv.out_channels = 1;
+    conv.kernel_size = {2, 4};
+    conv.dilation = {std::int64_t{1} << 40, 1};
+    conv.padding = {conv.dilation.h, conv.dilation.h, 1, 1};
+    const float weights[8] = {};
+    Layer layer;
+    REQUIRE(Layer::create(conv, oihw(weights, 1, 1, 2, 4), nullptr, {}, layer).ok());
+    Pair output;
+    REQUIRE(output_size(conv.window(), 1, 3, output).ok());
+    float* const none = nullptr;
+    Plan plan;
+    CHECK(layer.plan(nchw(none, 1, 1, 1, 3), nchw(none, 1, 1, output.h, output.w), plan).ok());
+  }
+
   TEST_CASE("tiles straddle output rows that leave them all but empty") {
     const Blocking wide = choose_blocking(problem_in(parsed("mb1ic64ih40oc64kh5sh2"), Layout::nchw),
                                           kLong, kLarge, true);

@@ -147,6 +147,14 @@ TEST_SUITE("helpers") {
           StatusCode::out_of_bounds);
     CHECK(weights == std::vector<float>(6, 2.0F));
     CHECK(bias == std::vector<float>(2, 3.0F));
+    // Outputs share memory with nothing, but an input may be the bias.
+    CHECK(fold(view, weights.data() + 4, mean.data(), variance.data()) == StatusCode::overlap);
+    CHECK(fold(view, bias.data(), weights.data(), variance.data()) == StatusCode::overlap);
+    std::vector<float> three(3, 1.0F);
+    CHECK(fold(view, three.data(), three.data() + 1, variance.data()) == StatusCode::overlap);
+    CHECK(three == std::vector<float>(3, 1.0F));
+    CHECK(weights == std::vector<float>(6, 2.0F));
+    CHECK(fold(view, three.data(), three.data(), variance.data()) == StatusCode::ok);
   }
 
   TEST_CASE("one row: 1-D convolution") {

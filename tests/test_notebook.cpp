@@ -214,12 +214,11 @@ TEST_SUITE("notebook") {
   TEST_CASE("channels must match, and both numbers are named") {
     const std::vector<float> x(5 * 16), weights(7 * 3 * 4);
     std::vector<float> y(7 * 9);
-    // conv2d takes the channels from x, so it is the weights that do not fit.
     const Status status = conv2d(nchw(x.data(), 1, 5, 4, 4), oihw(weights.data(), 7, 3, 2, 2),
                                  nullptr, nchw(y.data(), 1, 7, 3, 3));
     CHECK(status.code() == StatusCode::shape_mismatch);
-    CHECK(std::string(status.message()).find("7 x 3 x 2 x 2") != std::string::npos);
-    CHECK(std::string(status.message()).find("7 x 5 x 2 x 2") != std::string::npos);
+    CHECK(std::string(status.message()).find("x: has 5 channels") == 0);
+    CHECK(std::string(status.message()).find("for 3 in each of 1 groups") != std::string::npos);
   }
 }
 

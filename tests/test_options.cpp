@@ -156,6 +156,8 @@ TEST_SUITE("options") {
         // All of it: what the C library gave is the pool's own.
         if (counts_allocations()) CHECK(allocations() - before == 2 * pool.allocations);
         const std::size_t created = pool.live.size();
+        REQUIRE(created == 1);
+        CHECK(layer.bytes() == static_cast<std::int64_t>(pool.live.begin()->second));
         REQUIRE(layer.run(operands.x.view(), operands.y.view()).ok());  // a workspace of its own
         CHECK(pool.live.size() == created);
         Layer moved = std::move(layer);

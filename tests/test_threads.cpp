@@ -247,7 +247,7 @@ TEST_SUITE("threads") {
     }
   }
 
-  TEST_CASE("a task too many, another's or one left out is noticed") {
+  TEST_CASE("a task too many, another's, one left out or run twice is noticed") {
     Case c(kShapes[0], Layout::nhwc, {});
     c.plan_for(4);
     REQUIRE(c.plan.slots() > 1);
@@ -266,8 +266,19 @@ TEST_SUITE("threads") {
                {[](void*, std::int64_t tasks, int, ParallelFor::Body body, void* data) {
                   for (std::int64_t task = 1; task < tasks; ++task) body(data, task, 0);
                 },
-                "ran"},
-               {[](void*, std::int64_t, int, ParallelFor::Body, void*) {}, "ran 0 tasks"}};
+                "once"},
+               {[](void*, std::int64_t tasks, int, ParallelFor::Body body, void* data) {
+                  for (std::int64_t i = 0; i < tasks; ++i) body(data, 0, 0);
+                },
+                "once"},
+               {[](void*, std::int64_t tasks, int, ParallelFor::Body body, void* data) {
+                  // One for another, and that for the first: their numbers' sum is the same.
+                  for (std::int64_t i = 0; i < tasks; ++i) {
+                    body(data, i == 0 ? 1 : i == 3 ? 2 : i, 0);
+                  }
+                },
+                "once"},
+               {[](void*, std::int64_t, int, ParallelFor::Body, void*) {}, "once"}};
     for (const auto& one : bad) {
       const Status status = c.run(c.y, {one.run, nullptr});
       CHECK(status.code() == StatusCode::invalid_argument);

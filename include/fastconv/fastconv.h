@@ -226,6 +226,9 @@ int32_t fastconv_layer_create(const fastconv_descriptor* descriptor,
 /* Null is no layer and allowed. */
 void fastconv_layer_destroy(fastconv_layer* layer);
 
+/* Memory that it holds beside its handle; 0 for null. */
+int64_t fastconv_layer_bytes(const fastconv_layer* layer);
+
 /* A value that is copied freely and need not be destroyed. All zero is no plan. */
 typedef struct fastconv_plan {
   uint64_t opaque[160];
@@ -248,7 +251,7 @@ fastconv_explanation fastconv_plan_explain(const fastconv_plan* plan);
 
 /* Calls body(data, task, slot) exactly once for every task in [0, tasks), with different slots in
    [0, slots) for calls that overlap in time, and returns when all have ended. It must not throw or
-   jump out; a slot or task out of range, or more or fewer calls than tasks, are noticed when others
+   jump out; a slot or task out of range, and tasks left out or run twice, are noticed when others
    have run, the one refusal that may leave y written. */
 typedef void (*fastconv_body)(void* data, int64_t task, int slot);
 typedef struct fastconv_parallel_for {

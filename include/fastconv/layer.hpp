@@ -74,6 +74,7 @@ Status parse_activation(const char* text, Activation& activation) noexcept;
 struct Epilogue {
   Activation activation = Activation::none;
   float alpha = 0.0F;  // of clamp, below beta or refused; leaky_relu's slope, of which 0 is a relu
+                       // of all but -infinity
   float beta = 0.0F;   // of clamp; ReLU6 is clamp with 0 and 6: relu has no use for either
   bool residual_last = false;  // after the activation rather than before it
 };
@@ -113,7 +114,7 @@ class Plan {
  public:
   Plan() noexcept;  // belongs to no layer; Layer::run refuses it
 
-  // Scratch memory that Layer::run needs with this plan.
+  // Scratch memory that Layer::run needs with this plan; for more threads it may be less.
   std::int64_t workspace_bytes() const noexcept;
 
   // What will compute it; never `automatic` if it comes from Layer::plan.
@@ -135,8 +136,8 @@ class Plan {
 // The caller's threads. `run` calls body(data, task, slot) exactly once for every task in
 // [0, tasks), in any order, on any threads, one after the other if it likes, and returns when all
 // have ended. Calls that overlap in time have different slots, each in [0, slots). No task waits
-// for another. It must not throw; a slot or task out of range, or more or fewer calls than tasks,
-// are noticed when others have run, the one refusal that may leave y written.
+// for another. It must not throw; a slot or task out of range, and tasks left out or run twice, are
+// noticed when others have run, the one refusal that may leave y written.
 // fastconv/thread_pool.hpp and fastconv/openmp.hpp have ready ones.
 struct ParallelFor {
   using Body = void (*)(void* data, std::int64_t task, int slot);
@@ -187,6 +188,9 @@ class Layer {
   Status run(const Plan& plan, const ConstTensorView& x, const TensorView& y,
              const RunOptions& options = {}) const noexcept;
 
+  // Memory that it holds: packed weights, and those that are transformed beforehand.
+  std::int64_t bytes() const noexcept;
+
   // plan and run with a workspace of its own, allocated for this call.
   Status run(const ConstTensorView& x, const TensorView& y) const noexcept;
 
@@ -205,7 +209,8 @@ Status conv2d(const ConstTensorView& x, const ConstTensorView& weights, const fl
 // Batch normalisation y = gamma * (x - mean) / sqrt(variance + epsilon) + beta behind a
 // convolution, folded into its weights of shape (K, C/groups, R, S) and any strides and its bias of
 // K elements (zeros if it has none), both changed in place. All but epsilon have K elements; gamma
-// and beta may be null (1 and 0).
+// and beta may be null (1 and 0). Neither output shares memory with another argument, but an input
+// that is as a whole the bias.
 Status fold_batch_norm(const View<float, 4>& weights, float* bias, const float* gamma,
                        const float* beta, const float* mean, const float* variance,
                        float epsilon = 1e-5F) noexcept;
