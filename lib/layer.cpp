@@ -197,11 +197,12 @@ Status Layer::create(const Conv2d& descriptor, const ConstTensorView& weights, c
   const Dims<4>& shape = weights.shape;
   const std::int64_t groups = descriptor.groups;
   const bool panels = uses_panels(options.algorithm);
-  // One channel a group, or narrow groups: panels of one group each would be mostly empty.
-  const bool merged =
-      panels && groups > 1 && options.algorithm != Algorithm::gemm &&
-      winograd_size(options.algorithm) == 0 &&
-      (lies_in_lanes(descriptor, *table) || (shape[1] == 1 && shape[0] / groups < table->nr()));
+  // One channel a group, or narrow groups: panels of one group each would be mostly empty. Others
+  // have their own: 8 groups of 1 to 24 channels 1x1 at 56x56, NHWC, 234 -> 135 us (AVX-512).
+  const bool merged = panels && groups > 1 && options.algorithm != Algorithm::gemm &&
+                      winograd_size(options.algorithm) == 0 &&
+                      (lies_in_lanes(descriptor, *table) ||
+                       (shape[1] == 1 && 2 * (shape[0] / groups) <= table->nr()));
   const std::int64_t packed_groups = merged ? 1 : groups;
   const int nr = panels ? table->nr() : 1;
   std::int64_t elements = 0;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "../kernels/table.hpp"
 #include "check.hpp"
 
 namespace fastconv::testing {
@@ -130,6 +131,27 @@ TEST_SUITE("explain") {
       const std::string all = plan.explain().text;
       CAPTURE(all);
       CHECK(all.find(c.reason) != std::string::npos);
+    }
+  }
+
+  TEST_CASE(
+      "groups of one channel in have panels of their own where these are half full and more") {
+    const int nr = kernel_table(Isa::generic)->nr();
+    LayerOptions options;
+    options.isa = Isa::generic;
+    for (const std::int64_t out : {nr / 2 - 1, nr / 2 + 1}) {
+      const Conv2d conv = conv_of(4, 4 * out, 1, 0, 4);
+      const std::vector<float> weights(static_cast<std::size_t>(4 * out));
+      Layer layer;
+      Plan plan;
+      float* const none = nullptr;
+      REQUIRE(Layer::create(conv, oihw(weights.data(), 4 * out, 1, 1, 1), nullptr, options, layer)
+                  .ok());
+      REQUIRE(layer.plan(nhwc(none, 1, 4, 9, 9), nhwc(none, 1, 4 * out, 9, 9), plan).ok());
+      const std::string all = plan.explain().text;
+      CAPTURE(all);
+      CHECK((all.find("gemm, which would leave most lanes") != std::string::npos) ==
+            (2 * out < nr));
     }
   }
 }
