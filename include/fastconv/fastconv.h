@@ -287,7 +287,7 @@ int32_t fastconv_fold_batch_norm(const fastconv_view* weights, float* bias, cons
                                  const float* beta, const float* mean, const float* variance,
                                  float epsilon, fastconv_status* status);
 
-/* im2col: the notebook's functions */
+/* im2col */
 
 typedef struct fastconv_matrix_view {
   float* data;

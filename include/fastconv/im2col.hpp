@@ -7,16 +7,16 @@
 
 namespace fastconv {
 
-// The windows of x as a view without a copy: shape (N, C, OH, OW, R, S), the notebook's 6-D
-// as_strided view. Refuses padding, which no view can hold.
+// The windows of x as a view without a copy: shape (N, C, OH, OW, R, S), as
+// torch.as_strided makes it. Refuses padding, which no view can hold.
 Status window_view(const ConstTensorView& x, const Window& window,
                    View<const float, 6>& windows) noexcept;
 
 // The im2col matrix of x: shape (N, C*R*S, OH*OW), any strides; row (c*R + r)*S + s, column
-// i*OW + j. These two are the notebook's and exist as correctness baselines: convolving does not
-// need the matrix, and `Layer` never makes it unless asked to by the name of such an algorithm.
+// i*OW + j. These two exist as correctness baselines: convolving does not need the matrix, and
+// `Layer` never makes it unless asked to by the name of such an algorithm.
 //
-// One loop per index, in the notebook's order.
+// One loop for each of n, c, r, s, i and j.
 Status im2col(const ConstTensorView& x, const Window& window,
               const View<float, 3>& matrix) noexcept;
 

@@ -26,9 +26,10 @@ enum class Algorithm : std::int32_t {
   depthwise,
   // Winograd's minimal filtering for 3x3 kernels of stride 1, or one that divides the dilation
   // where padding is zeros, in tiles of 2x2, 4x4 or 6x6 outputs: 2.25, 4 and 5.06 times fewer
-  // multiplications, and about 0.7, 2 and 8 times the rounding error of `gemm`. f2 takes 5x5, too,
-  // in tiles of 2x2, and 1x5 and 5x1, in tiles of 2; f4 takes 1x3 and 3x1 in tiles of 4: 2.78, 1.67
-  // and 2 times fewer, about 1.5 times the error.
+  // multiplications, and from 16 channels on about 0.7, 2 and 8 times the rounding error of `gemm`
+  // (of one channel 2, 6 and 26 times). f2 takes 5x5, too, in tiles of 2x2, and 1x5 and 5x1, in
+  // tiles of 2; f4 takes 1x3 and 3x1 in tiles of 4: 2.78, 1.67 and 2 times fewer, about 1.5 times
+  // the error.
   // Refused with `strict`, and as unsupported for other kernels and for dilations from 2^30 on, and
   // by `plan` where a stride above 1 is larger than the image.
   // `automatic` takes f4, or f2, where it wins. (Lavin and Gray, Fast Algorithms for Convolutional
