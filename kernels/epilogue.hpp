@@ -56,7 +56,7 @@ FASTCONV_INLINE void add_residual(const float* residual, Offset offset, int last
     FASTCONV_UNROLL
     for (int v = 0; v < Vectors - 1; ++v, in += V::width) sum[m][v] = sum[m][v] + V::load(in);
     V& last = sum[m][Vectors - 1];
-    last = last + (V::has_masks ? V::load_first(in, last_lanes) : V::load(in));
+    last = last + (V::finishes_partial ? V::load_first(in, last_lanes) : V::load(in));
   }
 }
 
@@ -70,9 +70,11 @@ FASTCONV_INLINE void clamp_tile(const Epilogue& epilogue, V (&sum)[Rows][Vectors
   }
 }
 
+// What a row's last vector has beyond its outputs is written, too, but by the last `careful` rows:
+// by others where it becomes outputs of those that follow.
 template <class V, int Rows, int Vectors, class Offset>
 FASTCONV_INLINE void store_tile(const V (&sum)[Rows][Vectors], float* y, Offset y_offset,
-                                int last_lanes) noexcept {
+                                int last_lanes, int careful = Rows) noexcept {
   const bool partial = last_lanes < V::width;
   const auto store_rows = [&](auto is_partial) __attribute__((always_inline)) {
     FASTCONV_UNROLL
@@ -81,7 +83,8 @@ FASTCONV_INLINE void store_tile(const V (&sum)[Rows][Vectors], float* y, Offset 
       FASTCONV_UNROLL
       for (int v = 0; v < Vectors - 1; ++v, out += V::width) sum[m][v].store(out);
       const V& last = sum[m][Vectors - 1];
-      is_partial.value ? last.store_first(out, last_lanes) : last.store(out);
+      const bool exact = is_partial.value && m >= Rows - careful;
+      exact ? last.store_first(out, last_lanes) : last.store(out);
     }
   };
   partial ? store_rows(Constant<1>()) : store_rows(Constant<0>());
@@ -130,14 +133,14 @@ FASTCONV_INLINE void activate_tile(const Epilogue& epilogue, V (&sum)[Rows][Vect
 template <class Arch, class V, int Rows, int Vectors, class ResidualOffset, class Offset>
 FASTCONV_INLINE void finish_tile(const Epilogue& epilogue, const float* residual,
                                  ResidualOffset residual_offset, float* y, Offset y_offset,
-                                 int last_lanes, V (&sum)[Rows][Vectors],
-                                 int rows = Rows) noexcept {
+                                 int last_lanes, V (&sum)[Rows][Vectors], int rows = Rows,
+                                 int careful = Rows) noexcept {
   constexpr bool kReturns = Rows * Vectors > 8;
   const bool clamps = is_clamp(epilogue.activation);
   const bool partial = last_lanes < V::width;
   const bool left = !kReturns && ((!clamps && epilogue.activation != Activation::none) ||
                                   (residual != nullptr && epilogue.residual_last));
-  if (__builtin_expect(left || rows < Rows, 0) || (partial && !V::has_masks)) {
+  if (__builtin_expect(left || rows < Rows, 0) || (partial && !V::finishes_partial)) {
     alignas(64) float sums[Rows][Vectors * Vector<Arch>::width];
     const float* residual_rows[Rows];
     float* y_rows[Rows];
@@ -165,7 +168,7 @@ FASTCONV_INLINE void finish_tile(const Epilogue& epilogue, const float* residual
     if (residual != nullptr) add_residual(residual, residual_offset, last_lanes, sum);
     if (clamps) clamp_tile(epilogue, sum);
   }
-  store_tile(sum, y, y_offset, last_lanes);
+  store_tile(sum, y, y_offset, last_lanes, careful);
 }
 
 // Sums whose lanes lie apart in y or in the residual are transposed, a block of a vector by a

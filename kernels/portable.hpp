@@ -46,11 +46,12 @@ FASTCONV_INLINE LaneBits lane_bits(int begin, int end) noexcept {
 
 template <class V>
 __attribute__((noinline)) V load_lane_bits(const float* p, LaneBits bits) noexcept {
-  float lanes[V::width] = {};
+  typename V::Raw lanes{};  // in a register: memory would have them wait for each other
+  FASTCONV_UNROLL
   for (int i = 0; i < V::width; ++i) {
     if ((bits >> i & 1U) != 0) lanes[i] = p[i];
   }
-  return V::load(lanes);
+  return {typename V::Native(lanes)};
 }
 
 // The compiler's vectors, four wide, for whatever the platform has.
@@ -61,6 +62,7 @@ struct Vector<Portable> {
   static constexpr int width = 4;
   static constexpr int registers = 16;
   static constexpr bool has_masks = false;
+  static constexpr bool finishes_partial = false;
   static constexpr bool free_masks = false;
   static constexpr bool has_halves = false;
   static constexpr bool has_fma_lane = false;
@@ -82,11 +84,7 @@ struct Vector<Portable> {
   static FASTCONV_INLINE Vector broadcast_once(const float* p) noexcept { return broadcast(*p); }
   FASTCONV_INLINE void store(float* p) const noexcept { __builtin_memcpy(p, &value, sizeof value); }
   static FASTCONV_INLINE Vector load_first(const float* p, int count) noexcept {
-    float lanes[width] = {};
-    for (int i = 0; i < width; ++i) {
-      if (i < count) lanes[i] = p[i];
-    }
-    return load(lanes);
+    return load_lane_bits<Vector>(p, lane_bits(0, count));
   }
   FASTCONV_INLINE void store_first(float* p, int count) const noexcept {
     for (int i = 0; i < width; ++i) {

@@ -34,10 +34,13 @@ struct Vector {
 #else
   static constexpr int registers = 16;
 #endif
+  // Does a kernel finish a part of a vector by itself? Before AVX2 that is not worth the text.
 #if defined(__FMA__) || defined(__ARM_NEON)
   static constexpr bool fuses = true;
+  static constexpr bool finishes_partial = true;
 #else
   static constexpr bool fuses = false;
+  static constexpr bool finishes_partial = false;
 #endif
   using Raw = typename Native::register_type;  // the compiler's own type
   Native value;
@@ -70,7 +73,7 @@ struct Vector {
 #if defined(__AVX512F__)
   struct Half {
     static constexpr int width = Vector::width / 2;
-    static constexpr bool has_masks = true;
+    static constexpr bool finishes_partial = true;
     static constexpr bool has_fma_lane = false;
     static constexpr bool has_fma_broadcast = false;
     static constexpr bool has_fma_in_place = false;
@@ -109,37 +112,41 @@ struct Vector {
 #elif defined(__AVX2__)
     return {Native(_mm256_maskload_ps(p, first_mask(count)))};
 #else
-    float lanes[width] = {};
-    for (int i = 0; i < width; ++i) {
-      if (i < count) lanes[i] = p[i];
-    }
-    return load(lanes);
+    return load_lane_bits<Vector>(p, lane_bits(0, count));
 #endif
   }
   FASTCONV_INLINE void store_first(float* p, int count) const noexcept {
 #if defined(__AVX512F__)
     _mm512_mask_storeu_ps(p, first_mask(count), value);
-#elif defined(__AVX2__)
-    // In pieces of 8, 4, 2 and 1: a masked store takes Zen 4 twelve cycles.
+#else
+    // In pieces of 8, 4, 2 and 1: a masked store of AVX2's takes Zen 4 twelve cycles.
     if (count == width) return store(p);
+#if defined(__ARM_NEON)
+    float32x2_t rest = vget_low_f32(value);
+    if ((count & 2) != 0) {
+      vst1_f32(p, rest);
+      rest = vget_high_f32(value);
+      p += 2;
+    }
+    if ((count & 1) != 0) vst1_lane_f32(p, rest, 0);
+#else
+#if defined(__AVX2__)
     __m128 rest = _mm256_castps256_ps128(value);
     if ((count & 4) != 0) {
       _mm_storeu_ps(p, rest);
       rest = _mm256_extractf128_ps(value, 1);
       p += 4;
     }
+#else
+    __m128 rest = value;
+#endif
     if ((count & 2) != 0) {
       _mm_storel_pi(reinterpret_cast<__m64*>(p), rest);
       rest = _mm_movehl_ps(rest, rest);
       p += 2;
     }
     if ((count & 1) != 0) _mm_store_ss(p, rest);
-#else
-    float lanes[width];
-    store(lanes);
-    for (int i = 0; i < width; ++i) {
-      if (i < count) p[i] = lanes[i];
-    }
+#endif
 #endif
   }
 
@@ -175,6 +182,8 @@ struct Vector {
   using Mask = LaneBits;
   static FASTCONV_INLINE Mask mask(int begin, int end) noexcept { return lane_bits(begin, end); }
   static FASTCONV_INLINE Vector load_lanes(const float* p, Mask mask) noexcept {
+    // Most are whole. 144 channels 3x3 at 56x56, depthwise, NCHW: 1335 -> 467 us (Xeon, SSE4).
+    if (__builtin_expect(mask == lane_bits(0, width), 1)) return load(p);
     return load_lane_bits<Vector>(p, mask);
   }
 #endif
