@@ -338,6 +338,15 @@ DepthwiseBlocking choose_planes(const Problem& p, const Tile& tile,
   if (tall || b.paired) b.store_cycles += real(p.k * ceil_div(p.ow, 2 * tile.width)) * kTile;
   const bool masked = tile.width < kMaxWidth && p.ow % tile.width != 0;
   if (masked) b.store_cycles += real(p.k * p.oh * kernel.h) * kMaskedRow;
+  if (tile.width < 8) {
+    const std::int64_t tiles = ceil_div(p.oh, kRows);
+    const std::int64_t image_rows =
+        shared ? p.oh * stride.h + tiles * (kernel.h - stride.h) : p.oh * kernel.h;
+    const std::int64_t last = masked ? kernel.w : std::min(padding.right, kernel.w);
+    const std::int64_t loads = std::min(padding.left, kernel.w) + last;
+    b.store_cycles += real(p.k) * (real(image_rows * loads) * kLoadSome +
+                                   (masked ? real(p.oh) * kStoreSome : 0.0));
+  }
   const bool strips = p.ow > 2 * tile.width;  // side by side
   if (strips && is_far(p, p.n, 2, caches)) b.store_cycles += vectors * kPlaneFar * tile.stretch();
   return b;

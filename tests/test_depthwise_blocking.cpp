@@ -92,6 +92,18 @@ TEST_SUITE("blocking") {
     CHECK(planes("g128mb1ic128ih147oc128kh5ph2", kLong).rows == 112);
   }
 
+  TEST_CASE("depthwise: planes without masks, but for rows of whole vectors") {
+    const Tiles sse4{{4, 8, 6, 6, 3, 3, 8}, {4, 12, 4, 4, 0, 0}};
+    const auto lanes = [&](const char* descriptor) {
+      return blocking(problem_in(parsed(descriptor), Layout::nchw), sse4).lanes;
+    };
+    CHECK(lanes("g256mb1ic256ih28oc256kh3ph1") == Lanes::pixels);
+    CHECK(lanes("g144mb1ic144ih56oc144kh3ph1") == Lanes::pixels);
+    CHECK(lanes("g480mb1ic480ih14oc480kh3ph1") == Lanes::channels);
+    CHECK(lanes("g240mb1ic240ih28oc240kh3sh2ph1") == Lanes::channels);
+    CHECK(lanes("g1152mb1ic1152ih7oc1152kh5ph2") == Lanes::channels);
+  }
+
   TEST_CASE("depthwise: dilated pixels of a set are copied where it has no ways for a tile's row") {
     const std::string dilated = "g512mb1ic512ih33oc512kh3ph2dh1";
     for (const Tiles& tiles : {kShort, kLong, kHalves}) {
