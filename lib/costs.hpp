@@ -19,8 +19,12 @@ constexpr double kFmaStraddled = 1.2;   // of what is permuted from two vectors 
 // A tap's pixel under a vector of groups, to be found and loaded: 16 groups of 4 channels 5x5 at
 // 32x32, NHWC, by direct 162 -> 120 us, 3 of 3 3x3 at 28x28 9.1 -> 7.1 (Xeon, AVX-512).
 constexpr double kTapGroup = 1.0;
-constexpr double kTapAlone = 1.0;         // one vector FMA of a pixel loaded for it alone
-constexpr double kTapShared = 0.8;        // of pixels loaded for all rows, or for a row of taps
+constexpr double kTapAlone = 1.0;   // one vector FMA of a pixel loaded for it alone
+constexpr double kTapShared = 0.8;  // of pixels loaded for all rows, or for a row of taps
+// Of repeated pixels by 2 under wider filters than 3x3, which come from L2, beside two long FMAs a
+// cycle: 32 channels by 4, 5x5 by 2 at 56x56, NHWC, by direct 114 -> 70 us, 4x4 108 -> 67 (Xeon,
+// AVX-512).
+constexpr double kTapRepeated = 1.6;
 constexpr double kTapSeparated = 1.45;    // and separated into even and odd columns
 constexpr double kFmaRolled = 0.52;       // of pixels loaded once for all of five rows and more
 constexpr double kFmaRolledAlone = 0.85;  // where a row is one vector: 14 of its lanes, transposed,
@@ -55,6 +59,7 @@ constexpr double kLoadTile = 0.57;       // one load of a tile, which bind narro
 constexpr double kLoadLong = 0.5;
 constexpr double kCopyVector = 2.0;  // load and store while packing
 constexpr double kRepeat = 2.0;      // load, permutation and store
+constexpr double kRepeatLong = 3.5;  // the same of long vectors on their way to L2
 constexpr double kCopyScalar = 0.9;  // one element of a gather
 // Four channels of eight pixels to or from four rows; each of more pixels is a load or a store.
 constexpr double kQuads = 10.5;

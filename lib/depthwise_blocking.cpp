@@ -201,7 +201,9 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   // A few columns' sums wait for themselves: 12 groups of 8, 7x7 by 2 at 26x7, NHWC, by gemm 29.8
   // -> 13.1 us (Xeon, AVX-512).
   const double chained = p.ow < 4 ? kFmaLatency * tile.cycle / real(p.ow) : 0.0;
-  const double step = std::max(spreads ? spread : own || slides ? shared : kTapAlone, chained);
+  double step = std::max(spreads ? spread : own || slides ? shared : kTapAlone, chained);
+  const bool late_long = repeated && tile.two_long_fma();
+  if (late_long && stride.w == 2 && kernel.w > 3) step = std::max(step, kTapRepeated);
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
   b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * step;
   if (spreads && p.c_per_group() > 1 && !transposed) {
@@ -212,7 +214,10 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   b.pack_cycles = pointer_cycles(p, b);
   // Rows that strides leave out are not copied, those that blocks share once for each.
   const std::int64_t rows = row_blocks(p, b) * std::min(p.h, rows_of(p, b.rows));
-  if (repeated) b.pack_cycles += real(rows * p.w * ceil_div(p.k, tile.width)) * kRepeat;
+  if (repeated) {
+    b.pack_cycles +=
+        real(rows * p.w * ceil_div(p.k, tile.width)) * (late_long ? kRepeatLong : kRepeat);
+  }
   b.store_cycles = vectors * kStoreVector;
   if (transposed) {
     // Of groups, and of AVX2's vectors, that takes longer where a core permutes one vector a cycle,

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "../lib/depthwise.hpp"
+#include "../lib/direct.hpp"
 #include "problem_in.hpp"
 
 namespace fastconv::testing {
@@ -90,6 +91,19 @@ TEST_SUITE("blocking") {
       }
     }
     CHECK(planes("g128mb1ic128ih147oc128kh5ph2", kLong).rows == 112);
+  }
+
+  TEST_CASE("depthwise: pixels repeated for wide filters by 2 take longer than direct's planes") {
+    const auto is_direct = [](const char* descriptor) {
+      const fastconv::Problem problem = problem_in(parsed(descriptor), Layout::nhwc);
+      return choose_direct(problem, kLong.channels, kLarge).cycles() <
+             blocking(problem, kLong).cycles();
+    };
+    CHECK(is_direct("g32mb1ic32ih56oc128kh5sh2ph2"));
+    CHECK(is_direct("g32mb1ic32ih112oc128kh5sh2ph2"));
+    CHECK_FALSE(is_direct("g32mb1ic32ih56oc128kh5ph2"));
+    CHECK_FALSE(is_direct("g32mb1ic32ih56oc128kh3sh2ph1"));
+    CHECK_FALSE(is_direct("g64mb1ic64ih28oc128kh5sh2ph2"));
   }
 
   TEST_CASE("depthwise: planes without masks, but for rows of whole vectors") {
