@@ -51,7 +51,7 @@ __attribute__((noinline)) V load_lane_bits(const float* p, LaneBits bits) noexce
   for (int i = 0; i < V::width; ++i) {
     if ((bits >> i & 1U) != 0) lanes[i] = p[i];
   }
-  return {typename V::Native(lanes)};
+  return {static_cast<typename V::Native>(lanes)};
 }
 
 // The compiler's vectors, four wide, for whatever the platform has.

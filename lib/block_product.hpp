@@ -19,7 +19,8 @@ class BlockProduct {
  public:
   BlockProduct(const Operands& operands, const Blocking& blocking, std::int64_t n,
                std::int64_t group, void* workspace) noexcept
-      : g_(operands),
+      : output_(operands, blocking, n, group),
+        g_(operands),
         p_(operands.problem),
         b_(blocking),
         weight_nr_(operands.table.nr()),
@@ -31,8 +32,7 @@ class BlockProduct {
         sums_(pixels_ + blocking.buffer_elements()),
         x_(g_.x + n * p_.x_strides[0] + group * p_.c_per_group() * p_.x_strides[1]),
         weights_(g_.weights_of(group * g_.lanes_per_group, depth_)),
-        segments_(p_, skips_padding_, skips_columns_),
-        output_(operands, blocking, n, group) {
+        segments_(p_, skips_padding_, skips_columns_) {
     if (skips_columns_) column_cut_ = column_cut(p_, tile_.mr);
   }
 
@@ -348,12 +348,14 @@ class BlockProduct {
     }
   }
 
+  BlockOutput output_;
   const Operands& g_;
   const Problem& p_;
   const Blocking& b_;
-  int weight_nr_;       // lanes of a panel of weights, a power of two
-  bool skips_padding_;  // rows of taps
-  bool skips_columns_;  // and columns of taps
+  int weight_nr_;            // lanes of a panel of weights, a power of two
+  bool skips_padding_;       // rows of taps
+  bool skips_columns_;       // and columns of taps
+  bool rows_apart_ = false;  // tiles end with rows, whose windows lie apart
   std::int64_t depth_;
   float* pixels_;
   const Tile& tile_;
@@ -363,7 +365,6 @@ class BlockProduct {
   const float* windows_ = nullptr;
   std::int64_t in_place_ = 0;      // pixels of a pack block, of whole panels
   Pair output_stride_;             // floats from a window to the next one's
-  bool rows_apart_ = false;        // tiles end with rows, whose windows lie apart
   const float* next_ = nullptr;    // block's first pixel of x, to be fetched
   std::int64_t patch_pixels_ = 0;  // of x
   Pair tap_stride_;                // and within a window
@@ -375,7 +376,6 @@ class BlockProduct {
   Cut cuts_[2];
   std::int64_t column_cut_ = 0;
   WindowSegments segments_;
-  BlockOutput output_;
 };
 
 }  // namespace fastconv

@@ -110,6 +110,9 @@ class Candidate {
       b_.pack_cycles += real(ceil_div(pixels_, b_.tile.width) * depth_) * kVectorFar;
     }
     set_fetches(p_, weight_bytes, caches_, b_);
+    for (double* const cycles : {&b_.fma_cycles, &b_.pack_cycles, &b_.store_cycles}) {
+      *cycles *= real(p_.groups);
+    }
     return true;
   }
 

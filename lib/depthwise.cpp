@@ -11,7 +11,7 @@ namespace {
 
 // Do pixels of x and y agree in the address bits by which a CPU tells loads from stores before
 // them? Tensors often begin alike in their pages.
-bool aliases(const Problem& p, std::int64_t phases, const float* x, const float* y) noexcept {
+bool y_aliases_x(const Problem& p, std::int64_t phases, const float* x, const float* y) noexcept {
   constexpr std::int64_t kApart = 512;  // floats from one output's pixels to the next one's
   const std::int64_t stride = p.window.stride.w * phases;
   const auto bytes = reinterpret_cast<std::uintptr_t>(y) - reinterpret_cast<std::uintptr_t>(x);
@@ -240,7 +240,7 @@ class PixelBlocks {
     } else {
       d.y_row_stride = apart * p_.y_strides[2];
       d.y_pixel_stride = p_.y_strides[3];
-      d.y_aliases = !b_.copied && aliases(p_, phases, x, d.y);
+      d.y_aliases = !b_.copied && y_aliases_x(p_, phases, x, d.y);
       d.fetch = b_.fetch ? phases * p_.x_strides[3] : 0;
       d.x_crowds = crowds(p_, b_);
       if (t_.residual != nullptr) {

@@ -227,12 +227,10 @@ Cycles explain_algorithm(const PlanState& state, Writer& out) noexcept {
 
 // The others that `auto` looked at. Estimates of those that were not legal are zero.
 void explain_refused(const PlanState& state, double best, Writer& out) noexcept {
-  const double groups = real(state.asked.groups);  // gemm's cycles are of one
-  if (state.algorithm == Algorithm::gemm) best *= groups;
   const struct {
     Algorithm algorithm;
     double cycles;
-  } others[] = {{Algorithm::gemm, state.gemm.cycles() * groups},
+  } others[] = {{Algorithm::gemm, state.gemm.cycles()},
                 {Algorithm::direct, state.direct.cycles()},
                 {Algorithm::depthwise, state.depthwise.cycles()},
                 {state.winograd.variant < 0 ? Algorithm::winograd_f4

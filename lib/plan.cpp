@@ -67,7 +67,7 @@ Status choose(const Tiles& tiles, bool merged, bool whole, bool finite,
   const bool product = !merged || (whole && p.k_per_group() > 1);
   if ((any && product) || asked == Algorithm::gemm) {
     state.gemm = choose_blocking(p, tiles, caches, finite);
-    consider(Algorithm::gemm, state.gemm.cycles() * real(p.groups));
+    consider(Algorithm::gemm, state.gemm.cycles());
   }
   if (any || asked == Algorithm::direct) {
     state.direct = choose_direct(p, state.tile, caches);

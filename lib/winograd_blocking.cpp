@@ -16,7 +16,7 @@ constexpr double kLastBlock = 0.05;          // share of a block for which threa
 constexpr std::int64_t kFarBytes = 8 << 20;  // of V that L3 has room for
 // Of V. Where L2 has 2 MB, half of it takes longer: 64 channels 56x56 545 -> 520 us, groups of 48
 // 812 -> 737 (Xeon, AVX-512).
-constexpr std::int64_t kNearBytes = 512 << 10;
+constexpr std::int64_t kNearBlockBytes = 512 << 10;
 constexpr std::int64_t kLeastTiles = 28;  // that share a pass of the weights
 constexpr std::int64_t kSparse = 3;       // columns copied for each that is read
 
@@ -60,17 +60,17 @@ double product_cycles(const Problem& p, const WinogradBlocking& b, std::int64_t 
 }
 
 // Tiles of a block at most. V takes half of L2, where it is read once a panel, and no more than
-// kNearBytes, and M two thirds of that; or more, if it takes more tiles to pay for the weights,
-// which are read, and transformed unless the layer has done so, once a block. From L3 it comes as
-// fast, as long as that is not full of it. Groups that follow each other find each other's pixels
-// in half of L2.
+// kNearBlockBytes, and M two thirds of that; or more, if it takes more tiles to pay for the
+// weights, which are read, and transformed unless the layer has done so, once a block. From L3 it
+// comes as fast, as long as that is not full of it. Groups that follow each other find each other's
+// pixels in half of L2.
 std::int64_t most_tiles(const Problem& p, bool owned, const Tile& tile, const CacheSizes& caches,
                         const WinogradBlocking& b) noexcept {
   const std::int64_t least = owned ? kLeastTiles : 2 * kLeastTiles;
   const std::int64_t near = caches.l2 * 2;
   const std::int64_t room = owned ? near : std::max(near, std::min(caches.l2 * 8, kFarBytes));
   const std::int64_t of_m = b.points() * tile.nr * kFloat;
-  const std::int64_t near_bytes = std::min(caches.l2 / 2, kNearBytes);
+  const std::int64_t near_bytes = std::min(caches.l2 / 2, kNearBlockBytes);
   std::int64_t most = near_bytes / std::max(b.tile_bytes(), of_m * 3 / 2);
   if (groups_follow(p)) {
     most = std::min(most, caches.l2 / 2 / ((p.c + p.k) * b.rows.m * b.columns.m * kFloat));
@@ -107,7 +107,7 @@ void cut_patches(const Problem& p, const Tile& tile, const CacheSizes& caches,
 // How many times longer, less one, what fills L2 is on its way: one of 2 MB keeps short vectors
 // waiting as it does long ones.
 double late(const Tile& tile, const CacheSizes& caches) noexcept {
-  return std::max(std::min(real(caches.l2) / (2.2 * kNearBytes), 2.0), tile.stretch()) - 1;
+  return std::max(std::min(real(caches.l2) / (2.2 * kNearBlockBytes), 2.0), tile.stretch()) - 1;
 }
 
 // Vectors of a tile's channels in V or M, whose lines it has to itself.
@@ -146,7 +146,7 @@ double lines_of_image(const WinogradBlocking& b) noexcept {
 }
 
 // Tiles of an axis that lie in the image, a share of them.
-double share_inside(const WinogradAxis& axis, std::int64_t size) noexcept {
+double share_of_tiles_inside(const WinogradAxis& axis, std::int64_t size) noexcept {
   const std::int64_t places = size - (axis.side - 1) * axis.step;
   const double tiles = real(places) * real(axis.grids) / real(axis.m * axis.step);
   return std::clamp(tiles / real(axis.tiles), 0.0, 1.0);
@@ -160,7 +160,7 @@ double stored_cycles(const WinogradBlocking& b, std::int64_t tiles) noexcept {
     return std::max(0.0, 1.0 - real(near) / real(tiles)) * bytes;
   };
   return beyond(b.near_tiles) * kTileByteStored +
-         beyond(kNearBytes / b.tile_bytes()) * b.late * kTileByteLate;
+         beyond(kNearBlockBytes / b.tile_bytes()) * b.late * kTileByteLate;
 }
 
 // Of a group of an image, so many pixels of each tile with adjacent channels.
@@ -178,7 +178,8 @@ double input_cycles(const Problem& p, const Tile& tile, const CacheSizes& caches
   const double alone = adjacent ? alone_cycles(p, b.points(), b) : 0;
   double copied = 0;
   if (adjacent) {
-    const double inside = share_inside(b.rows, p.h) * share_inside(b.columns, p.w);
+    const double inside =
+        share_of_tiles_inside(b.rows, p.h) * share_of_tiles_inside(b.columns, p.w);
     copied = (1 - inside) * real(b.points()) * kCopyVector;
   } else {
     const double columns =
