@@ -303,7 +303,8 @@ void broadcast_groups(const DepthwiseArguments& d, std::int64_t pixel, int count
 template <class Arch, int Stride>
 void broadcast_rows(const DepthwiseArguments& d) noexcept {
   constexpr int Pixels = kBroadcastPixels[Vector<Arch>::registers == 32];
-  for (std::int64_t end = d.pixels; end > 0;) {
+  std::int64_t end = d.pixels;
+  while (end > 0) {
     const auto tile = [&](auto pixels) {
       constexpr int P = decltype(pixels)::value;
       const int count = end < P ? static_cast<int>(end) : P;

@@ -235,7 +235,8 @@ struct Vector {
   static FASTCONV_INLINE Vector permute(Vector x, Lanes lanes) noexcept {
     return {Native(_mm512_permutexvar_ps(lanes, x.value))};
   }
-  static FASTCONV_INLINE Vector permute(Vector a, Vector b, Lanes lanes, Mask kept = ~0) noexcept {
+  static FASTCONV_INLINE Vector permute(Vector a, Vector b, Lanes lanes,
+                                        Mask kept = 0xffff) noexcept {
     return {Native(_mm512_maskz_permutex2var_ps(kept, a.value, lanes, b.value))};
   }
 #elif defined(__AVX2__)
