@@ -35,7 +35,7 @@ struct Job {
   std::atomic<int> bad_slot;
   std::atomic<std::uint64_t> ended;  // the sum of their marks
 
-  // Of which no few sums are alike: a task that is run for another one is noticed.
+  // Mixed, so that tasks which ran in place of others do not have their sum.
   static std::uint64_t mark(std::int64_t task) noexcept {
     const std::uint64_t mixed = (static_cast<std::uint64_t>(task) + 1) * 0x9e3779b97f4a7c15U;
     return mixed ^ mixed >> 29;
