@@ -310,10 +310,14 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
   const std::int64_t out_rows = follow ? 1 : p.oh;
   const std::int64_t out_columns = follow ? p.oh * p.ow : p.ow;
   const double vectors = real(out_rows * ceil_div(out_columns, tile.width));
-  for (std::int64_t k = 0; k < p.k_per_group(); k += kTileChannels) {
-    const auto channels = static_cast<int>(std::min(kTileChannels, p.k_per_group() - k));
-    b.fma_cycles += groups * direct_tiles(p, b, tile, caches, channels, out_rows, out_columns);
-  }
+  const auto add_tiles = [&](std::int64_t count, std::int64_t channels) {
+    if (count == 0 || channels == 0) return;
+    b.fma_cycles +=
+        groups * real(count) *
+        direct_tiles(p, b, tile, caches, static_cast<int>(channels), out_rows, out_columns);
+  };
+  add_tiles(p.k_per_group() / kTileChannels, kTileChannels);
+  add_tiles(1, p.k_per_group() % kTileChannels);
   if (!b.in_place) b.pack_cycles = copy_cycles(p, tile, caches, b);
   const double outputs = groups * real(p.k_per_group()) * vectors;
   const std::int64_t together = p.y_strides[1] == 1 ? b.groups * p.k_per_group() : 1;

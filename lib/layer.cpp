@@ -98,9 +98,8 @@ Status check_algorithm(const Conv2d& descriptor, const LayerOptions& options,
     return fail(
         StatusCode::unsupported,
         "algorithm: depthwise takes groups of up to %d channels out%s and no more in, or from %d "
-        "on "
-        "dense 3x3 of stride 1%s, got %lld in, %lld out, %lldx%lld, stride %lldx%lld, dilation "
-        "%lldx%lld, padding left %lld, right %lld",
+        "on dense 3x3 of stride 1%s, got %lld in, %lld out, %lldx%lld, stride %lldx%lld, "
+        "dilation %lldx%lld, padding left %lld, right %lld",
         table.width / 2, is_long ? "" : " that divide a vector", table.width,
         is_long ? " (or 2, padded by 2 columns at most)" : "",
         ll(descriptor.in_channels / descriptor.groups),

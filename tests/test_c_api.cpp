@@ -7,7 +7,6 @@
 #include <fastconv/fastconv.hpp>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "c_api.h"
 #include "check.hpp"
@@ -41,14 +40,9 @@ TEST_SUITE("c_api") {
   }
 
   TEST_CASE("every field arrives: the bits of the same layer in C++") {
-    Conv2d conv;
-    conv.in_channels = 4;
-    conv.out_channels = 6;
-    conv.groups = 2;
-    conv.kernel_size = {3, 2};
+    Conv2d conv = conv_of(4, 6, {3, 2}, {1, 3, 0, 2}, 2);
     conv.stride = {1, 2};
     conv.dilation = {2, 1};
-    conv.padding = {1, 3, 0, 2};
     conv.padding_mode = PaddingMode::circular;
     fastconv_descriptor descriptor = fastconv_descriptor_default();
     descriptor.in_channels = 4;
@@ -75,16 +69,13 @@ TEST_SUITE("c_api") {
     for (const bool last : {false, true}) {
       LayerOptions options;
       options.epilogue = {Activation::leaky_relu, -0.5F, 0.0F, last};
-      Layer layer;
-      REQUIRE(Layer::create(conv, weights.view(), bias.view().data, options, layer).ok());
-      Plan plan;
-      REQUIRE(layer.plan(x.view(), expected.view(), plan).ok());
-      std::vector<char> workspace(static_cast<std::size_t>(plan.workspace_bytes()));
-      RunOptions run;
-      run.workspace = workspace.data();
-      run.workspace_bytes = plan.workspace_bytes();
-      run.residual = residual.view();
-      REQUIRE(layer.run(plan, x.view(), expected.view(), run).ok());
+      PlannedLayer planned;
+      REQUIRE(planned
+                  .create(conv, weights.view(), bias.view().data, options, x.view(),
+                          expected.view(), Guard::after)
+                  .ok());
+      planned.run_options.residual = residual.view();
+      REQUIRE(planned.run(x.view(), expected.view()).ok());
 
       fastconv_layer_options c_options{};
       c_options.epilogue.activation = FASTCONV_ACTIVATION_LEAKY_RELU;
@@ -100,9 +91,9 @@ TEST_SUITE("c_api") {
       REQUIRE(fastconv_layer_create(&descriptor, &c_weights, bias.view().data, &c_options, &c_layer,
                                     nullptr) == FASTCONV_OK);
       REQUIRE(fastconv_layer_plan(c_layer, &c_x, &c_y, 1, &c_plan, nullptr) == FASTCONV_OK);
-      c_run.workspace = workspace.data();
+      c_run.workspace = planned.run_options.workspace;
       c_run.workspace_bytes = fastconv_plan_workspace_bytes(&c_plan);
-      CHECK(c_run.workspace_bytes == plan.workspace_bytes());
+      CHECK(c_run.workspace_bytes == planned.plan.workspace_bytes());
       CHECK(fastconv_layer_run(c_layer, &c_plan, &c_x, &c_y, &c_run, nullptr) == FASTCONV_OK);
       fastconv_layer_destroy(c_layer);
       CHECK(compare_bits(y.view(), expected.view()).none());

@@ -80,11 +80,6 @@ TEST_SUITE("helpers") {
   }
 
   TEST_CASE("batch normalisation folded in equals batch normalisation behind") {
-    Conv2d conv;
-    conv.in_channels = 6;
-    conv.out_channels = 10;
-    conv.groups = 2;
-    conv.kernel_size = {3, 2};
     const Tensor x(Layout::nchw, {2, 6, 7, 8}), y(Layout::nchw, {2, 10, 5, 7});
     const Tensor plain(Layout::nchw, {2, 10, 5, 7});
     fill_floats(x.view(), 1);
