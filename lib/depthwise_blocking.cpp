@@ -203,7 +203,7 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   const double chained = p.ow < 4 ? kFmaLatency * tile.cycle / real(p.ow) : 0.0;
   double step = std::max(spreads ? spread : own || slides ? shared : kTapAlone, chained);
   const bool late_long = repeated && tile.two_long_fma();
-  if (late_long && stride.w == 2 && kernel.w > 3) step = std::max(step, kTapRepeated);
+  if (repeated && stride.w == 2 && kernel.w > 3) step = std::max(step, kTapRepeated);
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
   b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * step;
   if (spreads && p.c_per_group() > 1 && !transposed) {

@@ -264,11 +264,12 @@ double copy_cycles(const Problem& p, const Tile& tile, const CacheSizes& caches,
   const double ends = real(beside ? 2 : std::max<std::int64_t>(2, b.plane_columns - p.w)) * kRun +
                       (element_step == 2 ? real(tile.width / 2) * kCopyScalar : 0.0);
   // Copies of many adjacent channels wait for what comes from beyond L2 or goes beyond L1, and so
-  // do those of more than four where a core does two long FMAs a cycle. 256 to 3 channels 1x1 at
-  // 56x56, NHWC, by gemm: 258 -> 160 us, 72 to 10 62 -> 42, 768 to 8 at 2x24 14.2 -> 7.0 (Xeon,
-  // AVX-512).
+  // do those of more than four by 2, or where a core does two long FMAs a cycle. 256 to 3 channels
+  // 1x1 at 56x56, NHWC, by gemm: 258 -> 160 us, 72 to 10 62 -> 42, 768 to 8 at 2x24 14.2 -> 7.0
+  // (Xeon, AVX-512), 32 by 2, 3x3 by 2 at 112x112, by depthwise: 216 -> 171 (AVX2).
   const bool many = channels_in > 32;
-  const bool splits = adjacent && (many || (tile.two_long_fma() && channels_in > 4));
+  const bool some = channels_in > 4 && (tile.two_long_fma() || stride.w == 2);
+  const bool splits = adjacent && (many || some);
   const bool leaves = splits && b.plane_elements * kFloat > caches.l1;
   const bool far = bytes > kNearBytes;
   const bool late = adjacent && tile.two_long_fma();
@@ -278,7 +279,7 @@ double copy_cycles(const Problem& p, const Tile& tile, const CacheSizes& caches,
   } else if (far) {
     longer = 4.0;
   } else if (leaves || (splits && bytes > caches.l2)) {
-    longer = late ? 2.0 : 1.6;
+    longer = late ? 2.0 : many ? 1.6 : 1.3;
   }
   const bool at_once =
       element_step > 1 && goes_together(kSplit, tile, together, element_step, columns);
