@@ -105,22 +105,28 @@ FASTCONV_INLINE void sum_plane(const PlaneArguments& d, const PlaneStrip<V>& str
   }
 }
 
-// Asks for what a tile of the next strip reads and writes, `inputs` and `outputs` further on.
-// Strips go down a plane, and beside them nothing is that a CPU foresees.
+// Asks for what the next strip finds beside a row of this one, `floats` further on. Strips go down
+// a plane, where no CPU foresees that. The line that it begins in comes with this strip.
+template <bool IsOutput>
+FASTCONV_INLINE void fetch_beside(const float* row, int floats) noexcept {
+  row += floats + kLine - 1;
+  for (int i = 0; i < floats; i += kLine) __builtin_prefetch(row + i, IsOutput, IsOutput ? 3 : 2);
+}
+
+// The same of all rows of a tile.
 __attribute__((noinline)) inline void fetch_next_strip(const PlaneArguments& d,
                                                        const PlaneTile& tile, int inputs,
                                                        int outputs, int rows) noexcept {
   const Problem& p = *d.problem;
   const Window& window = p.window;
-  // The lines that they begin in come with this strip.
-  const float* x = tile.x + inputs + kLine - 1;
+  const float* x = tile.x;
   for (std::int64_t h = (rows - 1) * window.stride.h + window.kernel_size.h; h > 0; --h) {
-    for (int i = 0; i < inputs; i += kLine) __builtin_prefetch(x + i);
+    fetch_beside<false>(x, inputs);
     x += window.dilation.h * p.x_strides[2];
   }
-  const float* y = tile.y + outputs + kLine - 1;
+  const float* y = tile.y;
   for (; rows > 0; --rows) {
-    for (int i = 0; i < outputs; i += kLine) __builtin_prefetch(y + i, 1);
+    fetch_beside<true>(y, outputs);
     y += window.dilation.h * p.y_strides[2];
   }
   // GCC drops calls of a function that does nothing but fetch.
@@ -168,6 +174,7 @@ void rolling_strip(const PlaneArguments& d, const PlaneStrip<V>& strip,
       taps[c][i] = V::broadcast_once(tile.weights + c * tile.next_weights + i * NR);
     }
   }
+  const bool fetches = Form::Fetches && d.fetch;
   const float* in = tile.x;
   std::int64_t h = tile.top;
   const auto inside = [&](std::int64_t row) { return row >= 0 && row < p.h; };
@@ -207,6 +214,7 @@ void rolling_strip(const PlaneArguments& d, const PlaneStrip<V>& strip,
     }
   };
   const auto advance = [&]() __attribute__((always_inline)) {
+    if (fetches) fetch_beside<false>(in, Form::Inputs);
     in += step;
     h += apart;
   };
@@ -266,11 +274,7 @@ void plane_rows(const PlaneArguments& d, const PlaneStrip<V>& strip, std::int64_
   } else if constexpr (Form::Vectors == 1 && !Form::Packed) {
     flat = plane_tile<PlaneForm<typename Form::Arch, 0, 1, 1, Form::Stride>>;
   }
-  // Of strips of more lines a CPU does foresee the next.
-  constexpr int outputs = Form::Vectors * W, inputs = Form::Stride * outputs;
-  const bool fetches = !Form::Packed && inputs <= 32 && d.fetch;
-  // What is asked for at once is a tile's.
-  const int most = !Form::Rolls ? Form::Rows : fetches ? kPlaneRows : static_cast<int>(d.rows);
+  const bool fetches = !Form::Rolls && Form::Fetches && d.fetch;
   const std::int64_t multiplier = p.k_per_group();
   std::int64_t group = d.first_channel / multiplier, in_group = d.first_channel % multiplier;
   const std::int64_t end_channel = d.first_channel + d.channels;
@@ -300,8 +304,8 @@ void plane_rows(const PlaneArguments& d, const PlaneStrip<V>& strip, std::int64_
       if (dilation.h > 1) rows = (rows + dilation.h - 1) / dilation.h;
       for (std::int64_t row = phase; rows > 0;) {
         const std::int64_t sums = (rows + together - 1) / together;
-        const bool is_flat = flat != tall && 2 * sums < most;
-        const int height = is_flat ? 1 : most;
+        const bool is_flat = flat != tall && 2 * sums < Form::Rows;
+        const int height = Form::Rolls ? static_cast<int>(sums) : is_flat ? 1 : Form::Rows;
         tile.top = row * stride.h - padding.top;
         tile.x = x + tile.top * p.x_strides[2];
         tile.rows = static_cast<int>(sums < height ? sums : height);
@@ -311,7 +315,7 @@ void plane_rows(const PlaneArguments& d, const PlaneStrip<V>& strip, std::int64_
           tile.residual =
               d.residual + k * d.residual_channel_stride + row * d.residual_row_stride + output;
         }
-        if (fetches) fetch_next_strip(d, tile, inputs, outputs, height);
+        if (fetches) fetch_next_strip(d, tile, Form::Inputs, Form::Outputs, height);
         (is_flat ? flat : tall)(d, strip, tile);
         rows -= together * tile.rows;
         row += together * tile.rows * dilation.h;

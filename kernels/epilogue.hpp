@@ -216,13 +216,12 @@ void scatter(const ScatterArguments& s) {
         }
         const float* from = has_residual ? residual + j * s.residual_strides[2] : nullptr;
         if (columns_adjacent && lanes == W) {
+          V sum[W][1];
           FASTCONV_UNROLL
-          for (int q = 0; q < W; q += 4) {
-            V sum[4][1] = {{block[q]}, {block[q + 1]}, {block[q + 2]}, {block[q + 3]}};
-            finish_tile<Arch>(
-                *s.epilogue, from, [&](int r) { return (q + r) * s.residual_strides[0]; }, to,
-                [&](int r) { return (q + r) * s.y_strides[0]; }, columns, sum);
-          }
+          for (int q = 0; q < W; ++q) sum[q][0] = block[q];
+          finish_tile<Arch>(
+              *s.epilogue, from, [&](int q) { return q * s.residual_strides[0]; }, to,
+              [&](int q) { return q * s.y_strides[0]; }, columns, sum);
           continue;
         }
         float rows[W][W];

@@ -32,6 +32,10 @@ struct PlaneForm {
   static constexpr int RowsOfVector = Packed ? 2 : 1;
   static constexpr int Step = Packed ? 2 : Stride;  // image rows from a row of sums to the next
   static constexpr int Loads = Packed ? (Rows - 1) * Step + K : Stride * Vectors;
+  // Floats of a row, of y and of x, and whether the next strip's may be fetched: a CPU foresees
+  // those of more lines, and beside a single vector that goes down there is no more than the last.
+  static constexpr int Outputs = Vectors * Vector<Arch>::width, Inputs = Stride * Outputs;
+  static constexpr bool Fetches = !Packed && Inputs <= 32 && (!Rolls || Vectors > 1);
 
   // Is a load of a tap masked? Registers hold no masks for all of two vectors under five taps and
   // more: the first vector lies in the image but for the left half of a filter.

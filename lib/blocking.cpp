@@ -16,7 +16,7 @@ constexpr std::int64_t kShallow = 128;
 // Floats, 64 pages, of y that several sweeps over its channels go through, or of x and y that
 // groups do: prefetchers and TLBs follow as many. 10 to 512 1x1 at 56x56, 4 images, NHWC, 5870 ->
 // 2300 us, 16 groups of 32 at 26x26, 8 images, 5900 -> 4370 (Xeon, AVX2; the former with fetch_y).
-constexpr std::int64_t kSwept = 64 * 4096 / kFloat;
+constexpr std::int64_t kSwept = 64 * kPageBytes / kFloat;
 // Pixels in place that are at most this many pages take no longer than packed ones, with steps of
 // kStepInPlace; with longer ones as many more. Still longer ones hide what it takes.
 constexpr std::int64_t kFewPages = 32;
@@ -101,7 +101,7 @@ class Candidate {
       if (b_.has_border && bytes > kFarWeights * caches_.l2) b_.fma_cycles += read * kWeightByteFar;
       b_.fma_cycles = std::hypot(b_.fma_cycles, read * kWeightByte * cycle_);
     }
-    if (b_.lanes == Lanes::pixels && p_.y_strides[1] * kFloat >= 4096) {
+    if (b_.lanes == Lanes::pixels && p_.y_strides[1] * kFloat >= kPageBytes) {
       b_.store_cycles += real(ceil_div(pixels_, b_.tile.nr) * channels_) * kPage * cycle_;
     }
     // So do many planes from memory at a time.

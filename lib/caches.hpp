@@ -5,6 +5,8 @@
 
 namespace fastconv {
 
+constexpr std::int64_t kPageBytes = 4096;
+
 // Data caches of one core, in bytes.
 struct CacheSizes {
   std::int64_t l1 = 32 << 10;
@@ -12,7 +14,7 @@ struct CacheSizes {
 
   // Of L1: lines a page apart share a set.
   std::int64_t ways() const noexcept {
-    const std::int64_t pages = l1 / 4096;
+    const std::int64_t pages = l1 / kPageBytes;
     return pages < 8 ? 8 : pages > 12 ? 12 : pages;
   }
 };

@@ -315,18 +315,23 @@ bool pairs_planes(const Problem& p, const Tile& tile) noexcept {
 // A block's planes of x and y together fit L1; its rows are whole tiles.
 DepthwiseBlocking choose_planes(const Problem& p, const Tile& tile,
                                 const CacheSizes& caches) noexcept {
-  constexpr std::int64_t kOutputs = 4096, kTallRows = 112;
+  // What a strip goes down is as many streams as it finds pages: a CPU's prefetchers follow 32.
+  constexpr std::int64_t kOutputs = 4096, kTallRows = 112, kPages = 28;
   DepthwiseBlocking b;
   const bool tall = rolls_tall(p, tile);
   b.lanes = Lanes::pixels;
   b.pixels = p.ow;
-  b.rows = std::max(tall ? kTallRows : kRows, kOutputs / p.ow / kRows * kRows);
-  b.rows = std::min(p.oh, b.rows);
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  const std::int64_t most =
+      kPages * (kPageBytes / kFloat) / std::max<std::int64_t>(p.x_strides[2], 1);
+  const std::int64_t side_by_side = p.k > 1 && most >= 2 * kPages ? 2 : 1;
+  const std::int64_t tallest = std::clamp(most / side_by_side, kPages / stride.h, kTallRows);
+  b.rows = std::max(tall ? tallest : kRows, kOutputs / p.ow / kRows * kRows);
+  b.rows = std::min(p.oh, b.rows);
   const bool shared = kernel.h == kernel.w && stride.h == stride.w &&
                       (kernel.w == 3 || kernel.w == 5 || kernel.w == 7);
   b.paired = shared && pairs_planes(p, tile);
-  const std::int64_t together = tall || b.paired ? 2 : 1;
+  const std::int64_t together = b.paired ? 2 : tall ? side_by_side : 1;
   b.channels = std::max(kOutputs / (b.rows * p.ow) / together * together, together);
   b.channels = std::min(p.k, b.channels);
   const double stepped = tall && !b.paired && p.ow <= tile.width ? kFmaRolledAlone : kFmaRolled;
@@ -337,8 +342,11 @@ DepthwiseBlocking choose_planes(const Problem& p, const Tile& tile,
   const double vectors = real(channels * p.oh * ceil_div(p.ow, tile.width));
   b.fma_cycles = vectors * real(p.taps()) * tap;
   // 128 channels of 147x147: 6000 -> 3600 us (AVX2), 3450 -> 2900 (AVX-512). What is nearer takes
-  // 3 to 8 % longer for it, and with stride 2, whose streams are few, also what is twice as far.
-  b.fetch = !tall && fetches(p, 5 * stride.w, tile.width, caches);
+  // 3 to 8 % longer for it, and with stride 2, whose streams are few, also what is twice as far;
+  // tall strips less, of which long rows gain more: a channel of 1024x1024, 5x5, from memory 2200
+  // -> 750 us, from L3 745 -> 500, with fewer rows (Xeon, AVX-512).
+  b.fetch = tall ? 3 * tallest < 2 * kTallRows && is_far(p, 2 * p.n, 1, caches)
+                 : fetches(p, 5 * stride.w, tile.width, caches);
   b.store_cycles = vectors * (kStoreVector + (shared ? 0.0 : kTileApart * tile.cycle));
   if (tall || b.paired) b.store_cycles += real(p.k * ceil_div(p.ow, 2 * tile.width)) * kTile;
   const bool masked = tile.width < kMaxWidth && p.ow % tile.width != 0;
@@ -353,7 +361,7 @@ DepthwiseBlocking choose_planes(const Problem& p, const Tile& tile,
                                    (masked ? real(p.oh) * kStoreSome : 0.0));
   }
   const bool strips = p.ow > 2 * tile.width;  // side by side
-  if (strips && is_far(p, p.n, 2, caches)) b.store_cycles += vectors * kPlaneFar * tile.stretch();
+  if (strips && is_far(p, p.n, 2, caches)) b.store_cycles += vectors * kPlaneFar;
   return b;
 }
 

@@ -33,7 +33,7 @@ Tiles::Tiles(const KernelTable& table) noexcept {
 }
 
 int rows_beside(std::int64_t pitch, int most, const CacheSizes& caches) noexcept {
-  constexpr std::int64_t page = 4096 / kFloat;
+  constexpr std::int64_t page = kPageBytes / kFloat;
   const std::int64_t apart = page / std::gcd(pitch, page);
   return static_cast<int>(std::min<std::int64_t>(most, (caches.ways() - 1) * apart));
 }

@@ -90,7 +90,29 @@ TEST_SUITE("blocking") {
         CHECK(b.channels % 2 == 0);
       }
     }
-    CHECK(planes("g128mb1ic128ih147oc128kh5ph2", kLong).rows == 112);
+  }
+
+  TEST_CASE("depthwise: strips go down no more pages than prefetchers follow") {
+    const auto planes = [](const std::string& descriptor) {
+      return blocking(problem_in(parsed(descriptor), Layout::nchw), kLong);
+    };
+    const auto check = [&](const char* descriptor, std::int64_t rows, std::int64_t channels,
+                           bool fetches) {
+      CAPTURE(descriptor);
+      const DepthwiseBlocking b = planes(descriptor);
+      CHECK(b.lanes == Lanes::pixels);
+      CHECK(b.rows == rows);
+      CHECK(b.channels == channels);
+      CHECK(b.fetch == fetches);
+    };
+    check("g128mb1ic128ih112oc128kh5ph2", 112, 2, false);
+    check("g64mb1ic64ih208oc64kh5ph2", 68, 2, true);
+    check("g3mb1ic3ih512oc3kh7ph3", 28, 2, true);
+    check("g3mb1ic3ih1024oc3kh7ph3", 28, 1, true);
+    check("mb1ic1ih300oc1kh5ph2", 95, 1, false);
+    check("mb1ic1ih512oc1kh5ph2", 56, 1, true);
+    check("mb1ic1ih1024oc1kh5ph2", 28, 1, true);
+    check("mb1ic1ih2000oc1kh5sh2ph2", 14, 1, true);
   }
 
   TEST_CASE("depthwise: pixels repeated for wide filters by 2 take longer than direct's planes") {
