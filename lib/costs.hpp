@@ -21,8 +21,8 @@ constexpr double kFmaStraddled = 1.2;   // of what is permuted from two vectors 
 constexpr double kTapGroup = 1.0;
 constexpr double kTapAlone = 1.0;   // one vector FMA of a pixel loaded for it alone
 constexpr double kTapShared = 0.8;  // of pixels loaded for all rows, or for a row of taps
-// Of repeated pixels by 2 under wider filters than 3x3, which come from L2: 32 channels by 4, 5x5 by
-// 2 at 56x56, NHWC, by direct 114 -> 70 us (Xeon, AVX-512), 64 by 2 at 28x28 49 -> 32 (AVX2).
+// Of repeated pixels by 2 under wider filters than 3x3, which come from L2: 32 channels by 4, 5x5
+// by 2 at 56x56, NHWC, by direct 114 -> 70 us (Xeon, AVX-512), 64 by 2 at 28x28 49 -> 32 (AVX2).
 constexpr double kTapRepeated = 1.6;
 constexpr double kTapSeparated = 1.45;    // and separated into even and odd columns
 constexpr double kFmaRolled = 0.52;       // of pixels loaded once for all of five rows and more

@@ -312,10 +312,13 @@ bool pairs_planes(const Problem& p, const Tile& tile) noexcept {
          (stride.w == 2 ? kernel.w <= 5 : kernel.w == 3 && p.k > 1);
 }
 
-// A block's planes of x and y together fit L1; its rows are whole tiles.
+// A block's planes of x and y together fit L1, or those of a channel as far as strips go down them;
+// its rows are whole tiles.
 DepthwiseBlocking choose_planes(const Problem& p, const Tile& tile,
                                 const CacheSizes& caches) noexcept {
-  // What a strip goes down is as many streams as it finds pages: a CPU's prefetchers follow 32.
+  // What a strip goes down is as many streams as it finds pages: a CPU's prefetchers follow 32. Of
+  // fewer rows a strip finds too little of what it reads near: 2 channels of 256x256, 3x3, 61 -> 49
+  // us (AVX2), one of 320x320 20 -> 15 (Xeon, AVX-512).
   constexpr std::int64_t kOutputs = 4096, kTallRows = 112, kPages = 28;
   DepthwiseBlocking b;
   const bool tall = rolls_tall(p, tile);
@@ -324,14 +327,15 @@ DepthwiseBlocking choose_planes(const Problem& p, const Tile& tile,
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
   const std::int64_t most =
       kPages * (kPageBytes / kFloat) / std::max<std::int64_t>(p.x_strides[2], 1);
-  const std::int64_t side_by_side = p.k > 1 && most >= 2 * kPages ? 2 : 1;
-  const std::int64_t tallest = std::clamp(most / side_by_side, kPages / stride.h, kTallRows);
-  b.rows = std::max(tall ? tallest : kRows, kOutputs / p.ow / kRows * kRows);
+  const std::int64_t side_by_side = tall && p.k > 1 && most >= 2 * kPages ? 2 : 1;
+  const std::int64_t tallest =
+      std::clamp(most / side_by_side / kRows * kRows, kPages / stride.h, kTallRows);
+  b.rows = std::max(tallest, kOutputs / p.ow / kRows * kRows);
   b.rows = std::min(p.oh, b.rows);
   const bool shared = kernel.h == kernel.w && stride.h == stride.w &&
                       (kernel.w == 3 || kernel.w == 5 || kernel.w == 7);
   b.paired = shared && pairs_planes(p, tile);
-  const std::int64_t together = b.paired ? 2 : tall ? side_by_side : 1;
+  const std::int64_t together = b.paired ? 2 : side_by_side;
   b.channels = std::max(kOutputs / (b.rows * p.ow) / together * together, together);
   b.channels = std::min(p.k, b.channels);
   const double stepped = tall && !b.paired && p.ow <= tile.width ? kFmaRolledAlone : kFmaRolled;

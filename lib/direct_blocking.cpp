@@ -326,15 +326,17 @@ DirectBlocking choose_direct(const Problem& p, const Tile& tile,
       p.y_strides[3] == 1
           ? 0.0
           : apart_cycles(kJoin, tile, together, p.y_strides[3], real(p.ow)) / real(together * p.ow);
-  // Results that leave L1 meanwhile come back by as many streams as there are channels. Beside two
-  // long FMAs a cycle that takes the longer the more of y leaves L2: 3 to 12 channels 3x3 at
-  // 416x416, NHWC, by gemm: 1150 -> 930 us, 1 to 16 7x7 1980 -> 1570 (Xeon, AVX-512). With one
-  // channel in, depthwise's copies take as much longer than thought: 32 of 1 to 4 3x3 at 112x112
-  // 1080 us by this, 1430 by depthwise (AVX2).
+  // Results that leave L1 meanwhile come back by as many streams as there are channels, and nothing
+  // is computed while y's lines are waited for: beside two long FMAs a cycle the longer the more of
+  // it leaves L2, elsewhere at least as if all did. 3 to 12 channels 3x3 at 416x416, NHWC, by gemm:
+  // 1150 -> 930 us, 1 to 16 7x7 1980 -> 1570, 3 to 8 3x3 at 1080x1920 15.0 -> 10.5 ms (Xeon,
+  // AVX-512), 3 to 8 5x5 at 720x1280 15.2 -> 11.3 (AVX2). With one channel in, depthwise's copies
+  // take as much longer than thought: 32 of 1 to 4 3x3 at 112x112 1080 us by this, 1430 by
+  // depthwise (AVX2).
   const bool staged = tile.one_permutation() && b.output_elements * kFloat > caches.l1 &&
                       (p.groups == 1 || p.c_per_group() > 1);
-  const double share =
-      tile.two_long_fma() ? std::min(1.0, real(y_bytes(p)) / real(caches.l2)) : 1.0;
+  const double leaves = std::min(p.groups == 1 ? 3.0 : 1.0, real(y_bytes(p)) / real(caches.l2));
+  const double share = tile.two_long_fma() ? leaves : std::max(1.0, leaves);
   const double vector =
       kStoreVector + element * tile.width + (staged ? kVectorStaged * share : 0.0);
   // Those of kMaxWidth have masks that take no time.

@@ -106,10 +106,11 @@ TEST_SUITE("blocking") {
       CHECK(b.fetch == fetches);
     };
     check("g128mb1ic128ih112oc128kh5ph2", 112, 2, false);
-    check("g64mb1ic64ih208oc64kh5ph2", 68, 2, true);
+    check("g64mb1ic64ih208oc64kh5ph2", 56, 2, true);
+    check("g64mb1ic64ih208oc64kh3ph1", 112, 1, true);
     check("g3mb1ic3ih512oc3kh7ph3", 28, 2, true);
     check("g3mb1ic3ih1024oc3kh7ph3", 28, 1, true);
-    check("mb1ic1ih300oc1kh5ph2", 95, 1, false);
+    check("mb1ic1ih300oc1kh5ph2", 84, 1, false);
     check("mb1ic1ih512oc1kh5ph2", 56, 1, true);
     check("mb1ic1ih1024oc1kh5ph2", 28, 1, true);
     check("mb1ic1ih2000oc1kh5sh2ph2", 14, 1, true);
