@@ -11,58 +11,14 @@
 
 #include "../lib/direct.hpp"
 #include "../lib/gemm.hpp"
-#include "../lib/taps.hpp"
-#include "../lib/winograd.hpp"
 #include "problem_in.hpp"
 
 namespace fastconv::testing {
 namespace {
 
-// Over channels, over pixels.
-constexpr Tiles kTiles[] = {
-    {{4, 8, 6, 6, 3, 3, 8}, {4, 12, 4, 4, 0, 0}},
-    {{4, 8, 8, 8, 4, 4, 9, false, true}, {4, 8, 8, 8, 4, 4, 0, false, true}},
-    {{8, 16, 6, 10, 4, 3, 8, false, true}, {8, 24, 4, 4, 0, 0, 0, false, true}},
-    kLong,
-    kHalves,
-    // An Intel core's AVX2.
-    {{8, 16, 6, 10, 4, 3, 8, false, true, 1.0, kFma / 0.93},
-     {8, 24, 4, 4, 0, 0, 0, false, true, 1.0, kFma / 0.93}}};
-
-constexpr CacheSizes kCaches[] = {
-    {16 << 10, 128 << 10},  {32 << 10, 256 << 10}, {32 << 10, 512 << 10}, {32 << 10, 1 << 20},
-    {48 << 10, 1280 << 10}, {48 << 10, 2 << 20},   {64 << 10, 2 << 20},   {128 << 10, 16 << 20},
-};
-
 // What no machine reports, or only a broken one.
 constexpr CacheSizes kAbsurdCaches[] = {
     {0, 0}, {1, 1}, {-1, -1}, {4096, 64}, {1LL << 40, 1LL << 50}, {1 << 20, 0}, {0, 1 << 20},
-};
-
-constexpr const char* kProblems[] = {
-    "mb1ic1ih1oc1kh1",
-    "mb1ic3ih224oc64kh7sh2ph3",
-    "mb1ic64ih56oc64kh3ph1",
-    "mb1ic256ih56oc64kh1",
-    "mb1ic512ih7oc2048kh1",
-    "mb1ic2048ih7oc512kh1",
-    "mb1ic512ih7oc512kh3ph1",
-    "mb64ic512ih14oc512kh3sh2ph1",
-    "mb1g32ic256ih28oc256kh3ph1",
-    "mb1g64ic64ih112oc64kh3ph1",
-    "mb1ic16ih2000iw3oc24kh5kw3ph2pw1",
-    "mb1ic8ih3iw100000oc8kh3kw3ph1pw1",
-    "mb1ic1ih1000oc3kh31ph15",
-    "mb1ic4096ih64oc4096kh3ph12dh11",
-    "mb1ic100000ih3oc70kh3ph1",
-    "mb16ic1062ih2oc2kh7ph3",
-    "mb4ic185ih3oc63kh9ph4",
-    "mb1ic256ih14oc32kh13ph6",
-    "mb1ic64ih16oc288kh9ph4",
-    "mb8ic960ih19oc24kh3sh2ph1",
-    "mb4ic576ih40iw20oc32kh4kw4sh3sw3ph0pw1",
-    "mb1ic512ih3oc512kh3ph1",
-    "mb2ic96ih8oc160kh3sh2ph1",
 };
 
 std::int64_t round_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b * b; }
@@ -97,27 +53,6 @@ void check_blocks(const fastconv::Problem& p, const Tiles& tiles, const Blocking
   CHECK(b.cycles() > 0.0);
 }
 
-template <class Function>
-void for_each_blocking(const std::vector<CacheSizes>& all_caches, Function function) {
-  for (const char* const descriptor : kProblems) {
-    CAPTURE(std::string(descriptor));
-    const Problem parsed_problem = parsed(descriptor);
-    for (const Layout layout : {Layout::nchw, Layout::nhwc, Layout::every_second, Layout::crop,
-                                Layout::flipped, Layout::nhwc_flipped}) {
-      CAPTURE(std::string(name(layout)));
-      const fastconv::Problem p = problem_in(parsed_problem, layout);
-      for (const Tiles& tiles : kTiles) {
-        CAPTURE(tiles.channels.nr);
-        for (const CacheSizes& caches : all_caches) {
-          CAPTURE(caches.l1);
-          CAPTURE(caches.l2);
-          function(p, tiles, caches);
-        }
-      }
-    }
-  }
-}
-
 // Of windows or pixels that are read in place, in the layout that allows it.
 Blocking in_place(const Tiles& tiles, Lanes lanes, const char* descriptor) {
   const Layout layout = lanes == Lanes::pixels ? Layout::nchw : Layout::nhwc;
@@ -143,6 +78,32 @@ std::int64_t workspace_bound(const Tiles& tiles, const CacheSizes& caches) {
 }  // namespace
 
 TEST_SUITE("blocking") {
+  TEST_CASE("tiles of cores that this machine need not have are those of the levels") {
+    const struct {
+      Isa isa;
+      const Tiles& tiles;
+    } kLevels[] = {{Isa::generic, kFours}, {Isa::sse4, kFours},    {Isa::avx2, kShort},
+                   {Isa::avx512, kLong},   {Isa::avx512, kHalves}, {Isa::neon, kNeon}};
+    for (const auto& level : kLevels) {
+      const KernelTable* const table = kernel_table(level.isa);
+      if (table == nullptr) continue;  // of another architecture
+      CAPTURE(std::string(name(level.isa)));
+      const Tiles tiles(*table);
+      for (const Lanes lanes : {Lanes::pixels, Lanes::channels}) {
+        const Tile &is = tiles.over(lanes), &says = level.tiles.over(lanes);
+        CHECK(is.width == says.width);
+        CHECK(is.nr == says.nr);
+        CHECK(is.mr == says.mr);
+        CHECK(is.narrow_mr == says.narrow_mr);
+        CHECK(is.joined_mr == says.joined_mr);
+        CHECK(is.wide_mr == says.wide_mr);
+        CHECK(is.straddling == says.straddling);
+        CHECK(is.halves == says.halves);
+        CHECK(is.fuses == says.fuses);
+      }
+    }
+  }
+
   TEST_CASE("blocks are within bounds for caches from small to large") {
     for_each_blocking(
         {std::begin(kCaches), std::end(kCaches)},
@@ -220,22 +181,6 @@ TEST_SUITE("blocking") {
     CHECK_FALSE(block_of("mb8ic32ih9oc40kh3sh2ph1", b));  // little depth, little padding
   }
 
-  TEST_CASE("a plan takes no longer for rows that all find the same ones of the image") {
-    Conv2d conv;
-    conv.in_channels = conv.out_channels = 1;
-    conv.kernel_size = {2, 4};
-    conv.dilation = {std::int64_t{1} << 40, 1};
-    conv.padding = {conv.dilation.h, conv.dilation.h, 1, 1};
-    const float weights[8] = {};
-    Layer layer;
-    REQUIRE(Layer::create(conv, oihw(weights, 1, 1, 2, 4), nullptr, {}, layer).ok());
-    Pair output;
-    REQUIRE(output_size(conv.window(), 1, 3, output).ok());
-    float* const none = nullptr;
-    Plan plan;
-    CHECK(layer.plan(nchw(none, 1, 1, 1, 3), nchw(none, 1, 1, output.h, output.w), plan).ok());
-  }
-
   TEST_CASE("tiles straddle output rows that leave them all but empty") {
     const Blocking wide = choose_blocking(problem_in(parsed("mb1ic64ih40oc64kh5sh2"), Layout::nchw),
                                           kLong, kLarge, true);
@@ -250,125 +195,6 @@ TEST_SUITE("blocking") {
       CHECK(b.form == PixelForm::taps);
       CHECK(b.along == Along::area);
       CHECK(b.tile.straddles());
-    }
-  }
-
-  TEST_CASE("taps inside the image are those that a count finds") {
-    for (const std::int64_t w : {1, 2, 7, 20}) {
-      for (const std::int64_t kernel : {1, 2, 5}) {
-        for (const std::int64_t dilation : {1, 3, 9}) {
-          for (const std::int64_t stride : {1, 2, 5}) {
-            for (const std::int64_t before : {0, 1, 8, 40}) {
-              fastconv::Problem p;
-              p.window.kernel_size = {1, kernel};
-              p.window.dilation = {1, dilation};
-              p.window.stride = {1, stride};
-              p.window.padding.left = before;
-              p.h = p.oh = 1;
-              p.w = w;
-              p.ow = 30;
-              const auto inside = [&](std::int64_t output) {
-                std::vector<std::int64_t> taps;
-                for (std::int64_t s = 0; s < kernel; ++s) {
-                  const std::int64_t i = output * stride - before + s * dilation;
-                  if (i >= 0 && i < w) taps.push_back(s);
-                }
-                return taps;
-              };
-              for (std::int64_t output = 0; output < p.ow; ++output) {
-                const TapRange range = tap_columns_inside(p, output);
-                std::vector<std::int64_t> taps;
-                for (std::int64_t s = range.begin; s < range.end; ++s) taps.push_back(s);
-                CHECK(taps == inside(output));
-                CHECK(range.until > output);
-                CHECK(range.until <= p.ow);
-                for (std::int64_t next = output; next < range.until; ++next) {
-                  CHECK(inside(next) == taps);
-                }
-              }
-            }
-          }
-        }
-      }
-    }
-  }
-
-  TEST_CASE("Winograd's workspace is bounded by the caches") {
-    for_each_blocking(
-        {std::begin(kCaches), std::end(kCaches)},
-        [](const fastconv::Problem& p, const Tiles& tiles, const CacheSizes& caches) {
-          const Pair kernel = p.window.kernel_size;
-          // Of transformed tiles: near ones, or what L3 has room for.
-          const std::int64_t room =
-              std::max(2 * caches.l2, std::min<std::int64_t>(8 * caches.l2, 8 << 20));
-          for (int variant = 0; variant < kWinogradCount; ++variant) {
-            CAPTURE(variant);
-            Conv2d conv;
-            conv.kernel_size = kernel;
-            if (!is_winograd(kWinogradVariants[variant], conv.window())) continue;
-            for (const bool owned : {false, true}) {
-              CAPTURE(owned);
-              const WinogradBlocking b = choose_winograd(p, variant, owned, tiles.channels, caches);
-              // One tile at the least; sums, weights on their way and a patch.
-              const std::int64_t tile =
-                  b.points() * (p.c_per_group() + 32) * static_cast<std::int64_t>(sizeof(float));
-              CHECK(winograd_workspace_bytes(b) <= room + room / 4 + 2 * tile + (2 << 20));
-            }
-          }
-        });
-  }
-
-  TEST_CASE("Winograd costs an image the same in any batch") {
-    // Or the bits would depend on the batch.
-    for (const char* const descriptor :
-         {"mb1ic47ih4iw48oc13kh3kw3ph1pw0dh0dw6", "mb1ic64ih56oc64kh3ph1", "mb1ic40ih7oc512kh3ph1",
-          "mb1ic64ih33oc24kh3ph5dh4", "mb1ic16ih9iw200oc33kh3kw3ph0pw2dh1dw0"}) {
-      CAPTURE(std::string(descriptor));
-      for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
-        for (const Tiles& tiles : kTiles) {
-          for (const CacheSizes& caches : kCaches) {
-            for (int variant = 0; variant < kWinogradCount; ++variant) {
-              const Problem one = parsed(descriptor);
-              if (!is_winograd(kWinogradVariants[variant], one.conv.window())) continue;
-              Problem many = one;
-              for (const bool owned : {false, true}) {
-                const auto cycles = [&](const Problem& p) {
-                  return choose_winograd(problem_in(p, layout), variant, owned, tiles.channels,
-                                         caches)
-                      .cycles();
-                };
-                for (const std::int64_t n : {2, 5, 64}) {
-                  many.mb = n;
-                  CHECK(cycles(many) == cycles(one));
-                }
-              }
-            }
-          }
-        }
-      }
-    }
-  }
-
-  TEST_CASE("Winograd's blocks leave no thread long without one") {
-    for (const char* const descriptor :
-         {"mb1ic64ih56oc64kh3ph1", "mb1ic128ih28oc128kh3ph1", "mb1ic256ih14oc256kh3ph1",
-          "mb1ic512ih7oc512kh3ph1", "mb5ic96ih13oc160kh3ph1", "mb1_g2ic256ih14oc256kh3ph1"}) {
-      CAPTURE(std::string(descriptor));
-      const fastconv::Problem p = problem_in(parsed(descriptor), Layout::nhwc);
-      for (const Tiles& tiles : kTiles) {
-        for (const int threads : {2, 3, 4}) {
-          CAPTURE(threads);
-          WinogradBlocking b = choose_winograd(p, 1, true, tiles.channels, kCaches[0]);
-          const std::int64_t work = p.groups * p.n * b.tiles_of_image() * b.panels;
-          const std::int64_t most = b.tiles;
-          split_for_threads(p, tiles.channels, threads, b);
-          CHECK(b.tiles <= most);
-          const std::int64_t blocks = winograd_blocks(p, tiles.channels.nr, b);
-          const std::int64_t longest = ceil_div(blocks, threads) * b.tiles * b.panels;
-          // 224 for 196 where setting up a block takes long beside its FMAs.
-          CHECK(static_cast<double>(longest * threads) <= 1.15 * static_cast<double>(work));
-        }
-      }
     }
   }
 
@@ -389,7 +215,7 @@ TEST_SUITE("blocking") {
   }
 
   TEST_CASE("narrow groups have narrow tiles") {
-    const Tiles& tiles = kTiles[2];
+    const Tiles& tiles = kShort;
     const CacheSizes& caches = kCaches[3];
     const fastconv::Problem p =
         problem_in(parsed("mb1g16ic128ih112oc128oh56kh3sh2ph1"), Layout::nhwc);
@@ -399,7 +225,7 @@ TEST_SUITE("blocking") {
   }
 
   TEST_CASE("narrow tiles are tall where rows of the output are cut so and deep enough") {
-    const Tiles& tiles = kTiles[2];
+    const Tiles& tiles = kShort;
     const auto rows_of = [&](const char* descriptor) {
       return in_place(tiles, Lanes::channels, descriptor).tile.mr;
     };
@@ -429,7 +255,7 @@ TEST_SUITE("blocking") {
     };
     CHECK(copies(kLong, "mb1ic480ih14oc80kh1"));
     CHECK_FALSE(copies(kLong, "mb1ic480ih14oc33kh1"));
-    CHECK(copies(kTiles[2], "mb1ic480ih14oc33kh1"));
+    CHECK(copies(kShort, "mb1ic480ih14oc33kh1"));
     // More planes than L1 has room for, but of an image from memory; of one in L2 for many
     // channels.
     CHECK(copies(kLong, "mb1ic64ih80oc48kh1"));

@@ -12,9 +12,6 @@
 namespace fastconv::testing {
 namespace {
 
-// With 16 registers.
-constexpr Tiles kShort{{8, 16, 6, 6, 3, 3, 8, false, true}, {8, 24, 4, 4, 0, 0, 0, false, true}};
-
 constexpr CacheSizes kMedium{32 << 10, 1 << 20};
 constexpr CacheSizes kSmall{32 << 10, 512 << 10};
 
@@ -130,9 +127,8 @@ TEST_SUITE("blocking") {
   }
 
   TEST_CASE("depthwise: planes without masks, but for rows of whole vectors") {
-    const Tiles sse4{{4, 8, 6, 6, 3, 3, 8}, {4, 12, 4, 4, 0, 0}};
     const auto lanes = [&](const char* descriptor) {
-      return blocking(problem_in(parsed(descriptor), Layout::nchw), sse4).lanes;
+      return blocking(problem_in(parsed(descriptor), Layout::nchw), kFours).lanes;
     };
     CHECK(lanes("g256mb1ic256ih28oc256kh3ph1") == Lanes::pixels);
     CHECK(lanes("g144mb1ic144ih56oc144kh3ph1") == Lanes::pixels);
