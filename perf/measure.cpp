@@ -90,8 +90,11 @@ Measurement measure(const std::vector<Candidate>& candidates, const MeasureOptio
     if (round == 0) {
       for (auto& warm_up : samples) warm_up.clear();
     }
-    for (std::size_t turn = 0; turn < candidates.size(); ++turn) {
-      const std::size_t i = (round + turn) % candidates.size();
+    const std::size_t count = candidates.size();
+    for (std::size_t turn = 0; turn < count; ++turn) {
+      // Every second round backwards, or each would always find the caches as the same one left
+      // them.
+      const std::size_t i = (round / 2 + (round % 2 == 0 ? turn : count - 1 - turn)) % count;
       const auto turn_start = Clock::now();
       if (options.settles) candidates[i].run();
       samples[i].push_back(sample(candidates[i], calls[i]));

@@ -37,8 +37,8 @@ struct MeasureOptions {
 
 // Runs the candidates turn and turn about, so that a change of clock or a busy neighbour hits all
 // of them: in each round each runs once, or as often as it takes to fill 50 microseconds, and who
-// begins changes from round to round. Bursts of FMA peak lie in between, one every 20 ms.
-// The first round warms up; it counts only if there is time for no other.
+// begins, and who follows whom, changes from round to round. Bursts of FMA peak lie in between, one
+// every 20 ms. The first round warms up; it counts only if there is time for no other.
 Measurement measure(const std::vector<Candidate>& candidates, const MeasureOptions& options);
 
 // The smallest and the middle one of `samples`, which must not be empty.
