@@ -114,16 +114,18 @@ TEST_SUITE("blocking") {
   }
 
   TEST_CASE("depthwise: pixels repeated for wide filters by 2 take longer than direct's planes") {
-    const auto is_direct = [](const char* descriptor) {
+    const auto is_direct = [](const char* descriptor, const Tiles& tiles = kLong) {
       const fastconv::Problem problem = problem_in(parsed(descriptor), Layout::nhwc);
-      return choose_direct(problem, kLong.channels, kLarge).cycles() <
-             blocking(problem, kLong).cycles();
+      return choose_direct(problem, tiles.channels, kLarge).cycles() <
+             blocking(problem, tiles).cycles();
     };
     CHECK(is_direct("g32mb1ic32ih56oc128kh5sh2ph2"));
     CHECK(is_direct("g32mb1ic32ih112oc128kh5sh2ph2"));
     CHECK_FALSE(is_direct("g32mb1ic32ih56oc128kh5ph2"));
     CHECK_FALSE(is_direct("g32mb1ic32ih56oc128kh3sh2ph1"));
     CHECK_FALSE(is_direct("g64mb1ic64ih28oc128kh5sh2ph2"));
+    CHECK(is_direct("g64mb1ic64ih28oc128kh5sh2ph2", kShortIntel));
+    CHECK_FALSE(is_direct("g32mb1ic32ih112oc64kh3sh2ph1", kShortIntel));
   }
 
   TEST_CASE("depthwise: planes without masks, but for rows of whole vectors") {

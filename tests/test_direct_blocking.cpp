@@ -61,13 +61,13 @@ TEST_SUITE("blocking") {
 
   TEST_CASE("adjacent channels: direct is for a few outputs, narrow tiles for more") {
     for (const char* few : {"mb1ic3ih224oc3kh3ph1", "mb1ic1ih224oc2kh5ph2", "mb1ic4ih56oc4kh7ph3",
-                            "mb1ic3ih416oc4kh3ph1"}) {
+                            "mb1ic3ih416oc4kh3ph1", "mb1ic3ih224oc8kh3ph1"}) {
       CAPTURE(few);
       CHECK(direct(few, Layout::nhwc).cycles() < gemm(few, Layout::nhwc).cycles());
     }
-    for (const char* more :
-         {"mb1ic3ih416oc12kh3ph1", "mb1ic1ih416oc16kh7ph3", "mb1ic3ih112oc16kh7ph3",
-          "mb1ic160ih56oc6kh1", "mb1ic3ih28oc12kh3ph1", "mb1ic3ih416oc8kh3sh2ph1"}) {
+    for (const char* more : {"mb1ic3ih416oc12kh3ph1", "mb1ic1ih416oc16kh7ph3",
+                             "mb1ic3ih112oc16kh7ph3", "mb1ic160ih56oc6kh1", "mb1ic3ih28oc12kh3ph1",
+                             "mb1ic3ih416oc8kh3sh2ph1", "mb1ic3ih1000oc8kh3ph1"}) {
       CAPTURE(more);
       CHECK(gemm(more, Layout::nhwc).cycles() < direct(more, Layout::nhwc).cycles());
     }
