@@ -15,6 +15,7 @@ namespace {
 
 // Of kernels/direct.hpp's largest tiles.
 constexpr std::int64_t kTileRows = 4, kTileChannels = 4;
+constexpr std::int64_t kLeastPixels = 1024;   // of a block of some planes in place
 constexpr std::int64_t kNearBytes = 8 << 20;  // of x that memory does not keep waiting for
 
 // Sizes of the planes under a block of output rows and columns.
@@ -203,6 +204,13 @@ void cut_blocks(const Problem& p, const Tile& tile, const CacheSizes& caches,
   // If not even a tile's fit half of L2, as many as fit all of it.
   if (rows == 0) rows = std::min(p.oh, kTileRows);
   while (rows > 1 && !b.in_place && !fits(rows, caches.l2)) --rows;
+  // Planes that L2 does not hold beside y come anew for every few channels, from near by blocks: 3
+  // to 32 channels 1x1 at 512x512, NCHW, 2270 -> 1495 us, 16 to 16 1630 -> 1450 (Xeon, AVX-512).
+  if (b.in_place && p.taps() == 1 && p.k_per_group() > kTileChannels &&
+      2 * image_bytes(p) >= caches.l2) {
+    const std::int64_t row = p.c_per_group() * p.w * stride.h * kFloat;
+    rows = std::min(rows, std::max(caches.l2 / 16 / row, ceil_div(kLeastPixels, p.w)));
+  }
   b.rows = rows;
 }
 

@@ -54,6 +54,19 @@ TEST_SUITE("blocking") {
     }
   }
 
+  TEST_CASE("direct: planes in place that come anew are blocks, unless L2 holds all of them") {
+    const auto rows = [](const char* descriptor) {
+      const DirectBlocking b = direct(descriptor, Layout::nchw);
+      REQUIRE(b.in_place);
+      return b.rows;
+    };
+    CHECK(rows("mb1ic3ih512oc32kh1") == 21);
+    CHECK(rows("mb1ic64ih128oc8kh1") == 8);  // pixels enough for tiles
+    CHECK(rows("mb1ic3ih512oc4kh1") == 164);
+    CHECK(rows("mb1ic12ih128oc56kh1") == 128);
+    CHECK(rows("mb1ic3ih514oc32kh3") == 160);
+  }
+
   TEST_CASE("gemm: taps of a dilated row do not touch") {
     const double dense = gemm("mb1ic8ih42oc12kh5", Layout::nhwc).fma_cycles;
     CHECK(gemm("mb1ic8ih50oc12kh5dh2", Layout::nhwc).fma_cycles > 1.05 * dense);
