@@ -440,7 +440,13 @@ void split_for_threads(const Problem& p, int threads, DepthwiseBlocking& b) noex
     b.channels = round_up(ceil_div(b.channels, 2), whole);
   }
   while (depthwise_blocks(p, b) < least && b.images > 1) b.images = ceil_div(b.images, 2);
-  if (b.lanes == Lanes::pixels || b.listed) return;
+  if (b.listed) return;
+  if (b.lanes == Lanes::pixels) {
+    while (depthwise_blocks(p, b) < least && b.rows > kRows) {
+      b.rows = round_up(ceil_div(b.rows, 2), kRows);
+    }
+    return;
+  }
   while (depthwise_blocks(p, b) < least && b.rows > kLeastRows) b.rows = ceil_div(b.rows, 2);
   // Wide rows of short images.
   while (depthwise_blocks(p, b) < least && b.pixels > 2 * kPixels) {

@@ -113,6 +113,19 @@ TEST_SUITE("blocking") {
     check("mb1ic1ih2000oc1kh5sh2ph2", 14, 1, true);
   }
 
+  TEST_CASE("depthwise: planes are cut into whole tiles until every thread has work") {
+    for (const Tiles& tiles : {kLong, kShort}) {
+      for (const char* descriptor : {"mb1ic1ih320oc1kh3ph1", "mb1ic1ih1024oc1kh5ph2"}) {
+        const fastconv::Problem p = problem_in(parsed(descriptor), Layout::nchw);
+        DepthwiseBlocking b = blocking(p, tiles);
+        REQUIRE(b.lanes == Lanes::pixels);
+        split_for_threads(p, 4, b);
+        CHECK(depthwise_blocks(p, b) >= 12);
+        CHECK(b.rows % 7 == 0);
+      }
+    }
+  }
+
   TEST_CASE("depthwise: pixels repeated for wide filters by 2 take longer than direct's planes") {
     const auto is_direct = [](const char* descriptor, const Tiles& tiles = kLong) {
       const fastconv::Problem problem = problem_in(parsed(descriptor), Layout::nhwc);
