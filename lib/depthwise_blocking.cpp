@@ -202,7 +202,6 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   // -> 13.1 us (Xeon, AVX-512).
   const double chained = p.ow < 4 ? kFmaLatency * tile.cycle / real(p.ow) : 0.0;
   double step = std::max(spreads ? spread : own || slides ? shared : kTapAlone, chained);
-  const bool late_long = repeated && tile.two_long_fma();
   if (repeated && stride.w == 2 && kernel.w > 3) step = std::max(step, kTapRepeated);
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
   b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * step;
@@ -215,8 +214,8 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   // Rows that strides leave out are not copied, those that blocks share once for each.
   const std::int64_t rows = row_blocks(p, b) * std::min(p.h, rows_of(p, b.rows));
   if (repeated) {
-    b.pack_cycles +=
-        real(rows * p.w * ceil_div(p.k, tile.width)) * (late_long ? kRepeatLong : kRepeat);
+    b.pack_cycles += real(rows * p.w * ceil_div(p.k, tile.width)) *
+                     (tile.two_long_fma() ? kRepeatLong : kRepeat);
   }
   b.store_cycles = vectors * kStoreVector;
   if (transposed) {
@@ -441,13 +440,12 @@ void split_for_threads(const Problem& p, int threads, DepthwiseBlocking& b) noex
   }
   while (depthwise_blocks(p, b) < least && b.images > 1) b.images = ceil_div(b.images, 2);
   if (b.listed) return;
-  if (b.lanes == Lanes::pixels) {
-    while (depthwise_blocks(p, b) < least && b.rows > kRows) {
-      b.rows = round_up(ceil_div(b.rows, 2), kRows);
-    }
-    return;
+  const bool planes = b.lanes == Lanes::pixels;
+  const std::int64_t unit = planes ? kRows : 1;  // whole tiles
+  while (depthwise_blocks(p, b) < least && b.rows > (planes ? kRows : kLeastRows)) {
+    b.rows = round_up(ceil_div(b.rows, 2), unit);
   }
-  while (depthwise_blocks(p, b) < least && b.rows > kLeastRows) b.rows = ceil_div(b.rows, 2);
+  if (planes) return;
   // Wide rows of short images.
   while (depthwise_blocks(p, b) < least && b.pixels > 2 * kPixels) {
     b.pixels = ceil_div(b.pixels, 2);
