@@ -84,12 +84,6 @@ bool make_blocking(const Problem& problem, const Tiles& tiles, const CacheSizes&
 // The same of the form `taps`, for tiles and blocks of channels that are set.
 bool block_taps(const Problem& problem, const CacheSizes& caches, Blocking& blocking) noexcept;
 
-// Cycles of tiles over windows that end at multiples of `panel`, and where other columns of taps
-// are in the padding if they are cut there, with the taps that are multiplied if the weights are
-// finite. A window's depth is so many stretches of memory.
-double window_cycles(const Problem& problem, const Blocking& blocking, std::int64_t panel,
-                     std::int64_t stretches) noexcept;
-
 // What its tiles fetch. The weights are those of all groups.
 void set_fetches(const Problem& problem, std::int64_t weight_bytes, const CacheSizes& caches,
                  Blocking& blocking) noexcept;

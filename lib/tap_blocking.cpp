@@ -198,29 +198,4 @@ bool block_taps(const Problem& p, const CacheSizes& caches, Blocking& b) noexcep
   return true;
 }
 
-double window_cycles(const Problem& p, const Blocking& b, std::int64_t panel,
-                     std::int64_t stretches) noexcept {
-  const bool zeros = p.window.padding_mode == PaddingMode::zeros;
-  const bool alike = tap_columns_inside(p, 0).until >= p.ow;
-  const Pair kernel = p.window.kernel_size;
-  const std::int64_t least = b.cuts_columns ? column_cut(p, b.tile.mr) : p.ow;
-  double cycles = 0;
-  for (std::int64_t column = 0, next = p.ow; column < p.ow; column = next) {
-    std::int64_t taps = kernel.w;
-    if (zeros && (b.cuts_columns || alike)) {
-      const TapRange first = tap_columns_inside(p, column);
-      next = std::min(p.ow, std::max(first.until, column + least));
-      taps = std::max<std::int64_t>(0, first.end - tap_columns_inside(p, next - 1).begin);
-    }
-    const std::int64_t columns = next - column;
-    const bool part = columns < p.ow;
-    cycles += tile_cycles(p.c_per_group() * kernel.h * taps, p.oh * columns, p.k_per_group(),
-                          part ? columns : panel, b.tile, part ? kernel.h * taps : stretches);
-  }
-  if (!zeros) return cycles;
-  const bool together = panel == p.oh * p.ow || b.tile.straddles();  // tiles over short rows
-  const std::int64_t height = together ? cut(panel, b.tile.mr).height : 1;
-  return cycles * share_of_rows_inside(p, (height - 1) / p.ow + 1);
-}
-
 }  // namespace fastconv
