@@ -10,6 +10,35 @@
 
 namespace fastconv {
 
+// Output rows and pixels of a block: bound the pointers, of which neighbouring output rows share
+// most. Multiples of seven, as most networks' sizes and the kernel's tiles are.
+constexpr std::int64_t kRows = kMaxDepthwiseRows;
+constexpr std::int64_t kPixels = 56;  // that are copied, transposed or of groups that fill vectors
+constexpr std::int64_t kLeastRows = 4;   // of blocks of whole rows, and of those cut for threads
+constexpr std::int64_t kChannels = 512;  // 240 in parts of 128 take 5 to 9 % longer
+
+// Whole groups, at most so many channels of them if that is any, that end with a panel of weights.
+std::int64_t block_channels(const Problem& problem, std::int64_t panel, std::int64_t most) noexcept;
+
+// Cycles to lay out the pointers of all blocks of an image, and to begin each of them.
+double pointer_cycles(const Problem& problem, const DepthwiseBlocking& blocking) noexcept;
+double block_cycles(const Problem& problem, const Tile& tile,
+                    const DepthwiseBlocking& blocking) noexcept;
+
+// Do x and y take so many times L2 that kernels ask for them ahead?
+bool fetches(const Problem& problem, std::int64_t times, int width,
+             const CacheSizes& caches) noexcept;
+
+// Pixels of adjacent channels: in place, transposed, or an input channel repeated for each of its
+// output channels.
+DepthwiseBlocking choose_pixels(const Problem& problem, const Tile& tile, const CacheSizes& caches,
+                                bool finite, bool transposed, bool repeated) noexcept;
+
+// Planes of adjacent columns, if the kernel for them serves the problem.
+bool has_planes(const Problem& problem) noexcept;
+DepthwiseBlocking choose_planes(const Problem& problem, const Tile& tile,
+                                const CacheSizes& caches) noexcept;
+
 // The same sums without the taps that a blocking leaves out. Padding before the image may be
 // negative, and behind it be more than windows reach.
 Problem found_taps(const Problem& problem, const DepthwiseBlocking& blocking) noexcept;

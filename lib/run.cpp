@@ -114,6 +114,40 @@ Status check_residual(const Problem& p, const ConstTensorView& residual, const F
   return check_disjoint(from, workspace);
 }
 
+Status check_workspace(const RunOptions& options, std::int64_t bytes) noexcept {
+  if (bytes == 0) return {};
+  if (options.workspace == nullptr) {
+    return fail(StatusCode::workspace_too_small, "workspace: is null, %lld bytes are needed",
+                ll(bytes));
+  }
+  if (options.workspace_bytes < bytes) {
+    return fail(StatusCode::workspace_too_small, "workspace: %lld bytes are needed, got %lld",
+                ll(bytes), ll(options.workspace_bytes));
+  }
+  return {};
+}
+
+void run_baseline(Algorithm algorithm, const BaselineArguments& arguments,
+                  char* workspace) noexcept {
+  auto* const matrix = reinterpret_cast<float*>(workspace);
+  switch (algorithm) {
+    case Algorithm::naive:
+      naive(arguments);
+      break;
+    case Algorithm::strided:
+      strided(arguments);
+      break;
+    case Algorithm::im2col:
+      im2col_matmul(arguments, im2col_loops, matrix);
+      break;
+    case Algorithm::strided_im2col:
+      im2col_matmul(arguments, im2col_gather, matrix);
+      break;
+    default:  // the engine's
+      break;
+  }
+}
+
 }  // namespace
 
 Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& y,
@@ -134,13 +168,7 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
   FASTCONV_TRY(check_memory("x", x));
   FASTCONV_TRY(check_memory("y", y));
   const std::int64_t bytes = fastconv::workspace_bytes(state);
-  if (bytes > 0 && (options.workspace == nullptr || options.workspace_bytes < bytes)) {
-    return options.workspace == nullptr
-               ? fail(StatusCode::workspace_too_small, "workspace: is null, %lld bytes are needed",
-                      ll(bytes))
-               : fail(StatusCode::workspace_too_small, "workspace: %lld bytes are needed, got %lld",
-                      ll(bytes), ll(options.workspace_bytes));
-  }
+  FASTCONV_TRY(check_workspace(options, bytes));
   const ConstTensorView written = y;
   const Footprint from("x", x), to("y", written);
   const Footprint scratch("workspace", options.workspace, bytes);
@@ -193,23 +221,7 @@ Status Layer::run(const Plan& plan, const ConstTensorView& x, const TensorView& 
                                     options.residual.data,
                                     residual_strides,
                                     state.epilogue};
-  auto* matrix = reinterpret_cast<float*>(workspace);
-  switch (state.algorithm) {
-    case Algorithm::naive:
-      naive(arguments);
-      break;
-    case Algorithm::strided:
-      strided(arguments);
-      break;
-    case Algorithm::im2col:
-      im2col_matmul(arguments, im2col_loops, matrix);
-      break;
-    case Algorithm::strided_im2col:
-      im2col_matmul(arguments, im2col_gather, matrix);
-      break;
-    default:  // the engine's, above
-      break;
-  }
+  run_baseline(state.algorithm, arguments, workspace);
   return {};
 }
 
