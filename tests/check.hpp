@@ -41,10 +41,10 @@ std::vector<Isa> all_isas();  // `automatic` left out
 // FASTCONV_TEST_ISA names.
 std::vector<Isa> tested_isas();
 // A sweep over shapes takes one of so many steps: as the environment variable FASTCONV_TEST_EVERY
-// says, where another run sweeps the same code whole, else 1. A prime takes every layout, place and
-// end of memory in turn, as the steps go through them in pairs.
+// says, where another run sweeps the same code whole, else 1.
 int sweep_step();
-// Does it take its next one?
+// Does it take its next one? Drawn, always the same: every so many would take the same layouts,
+// strides and ends of memory again and again, as the steps go through them in turn.
 bool takes_next();
 // Whether running `algorithm` at `isa` differs from running it at another level: the baselines are
 // the same code at all of them.
