@@ -92,10 +92,13 @@ void Candidate::add_stores() noexcept {
   }
 }
 
-// Weights from beyond L2 are waited for, the more the longer they take beside the FMAs.
+// Weights from beyond L2 are waited for, the more the longer they take beside the FMAs. Lines that
+// panels leave empty take its room, too, as prefetchers bring them in pairs, and so does a patch.
 void Candidate::add_far_weights() noexcept {
   const std::int64_t bytes = depth_ * channels_ * kFloat;
-  if (bytes <= caches_.l2 || b_.form == PixelForm::taps) return;
+  const std::int64_t patch = b_.form == PixelForm::patch ? b_.pack_elements * kFloat : 0;
+  const bool near = depth_ * round_up(channels_, weight_nr_) * kFloat + patch <= caches_.l2;
+  if (near || b_.form == PixelForm::taps) return;
   const double read =
       real(bytes) * (b_.has_border ? passes_ : real(ceil_div(pixels_, b_.pixel_block)));
   if (b_.has_border && bytes > kFarWeights * caches_.l2) b_.fma_cycles += read * kWeightByteFar;

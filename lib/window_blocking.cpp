@@ -16,6 +16,10 @@ namespace {
 // 2300 us, 16 groups of 32 at 26x26, 8 images, 5900 -> 4370 (Xeon, AVX2; the former with fetch_y).
 constexpr std::int64_t kSwept = 64 * kPageBytes / kFloat;
 
+// A line of a patch that leaves L2 no room for weights. 300 to 16 channels 7x7 by 2 at 120x120,
+// NCHW, 24.5 -> 16.7 ms, 512 to 8 63 -> 32 (Xeon, AVX-512).
+constexpr double kLinePatched = 3.0;
+
 // Cycles of tiles over windows that end at multiples of `panel`, and where other columns of taps
 // are in the padding if they are cut there, with the taps that are multiplied if the weights are
 // finite. A window's depth is so many stretches of memory.
@@ -86,15 +90,18 @@ void Candidate::rows() noexcept {
 
 // Whole output rows while a quarter of L2 holds what lies under them, else parts of one row; more
 // of few pixels, which would read weights from beyond L2 too often. In place, a k-block reads its
-// own rows of taps alone while a block has fewer than lie between them, and may have half of L2
-// with such weights: 512 to 256 by 18 at 33x33, NHWC, 8600 -> 7000 us (Xeon, AVX-512).
+// own rows of taps alone: so do all while a block has fewer than lie between them, and those of
+// such weights, which may have half of L2. NHWC, Xeon, AVX-512: 512 to 256 by 18 at 33x33 8600 ->
+// 7000 us, 300 to 16 7x7 at 45x240 38 -> 27 ms, 512 to 8 7x7 by 2 at 60x60 10.0 -> 5.5.
 bool Candidate::block_rows(std::int64_t pitch) noexcept {
   b_.pitch = pitch;
   b_.whole_rows = true;
-  const bool far_weights = depth_ * channels_ * kFloat > caches_.l2 / 2;
+  // Of lanes that a panel leaves empty as well: prefetchers bring lines in pairs.
+  const bool far_weights = depth_ * round_up(channels_, weight_nr_) * kFloat > caches_.l2 / 2;
   const std::int64_t unit = std::max<std::int64_t>(1, std::abs(pitch));
   const std::int64_t tap_rows = std::min(
       p_.window.kernel_size.h, ceil_div(b_.kc, p_.c_per_group() * p_.window.kernel_size.w));
+  const Pair stride = p_.window.stride, dilation = p_.window.dilation;
   const bool skips = b_.form == PixelForm::in_place && p_.window.padding_mode == PaddingMode::zeros;
   const auto fits = [&](std::int64_t rows, std::int64_t columns) {
     const Patch patch(p_, rows, columns);
@@ -102,9 +109,10 @@ bool Candidate::block_rows(std::int64_t pitch) noexcept {
     std::int64_t limit = few ? 2 * caches_.l2 : caches_.l2 / 4;
     std::int64_t pixels = patch.rows * patch.columns;
     std::int64_t channels = unit;
-    if (skips && rows < p_.window.dilation.h) {
+    if (skips && (far_weights || rows < dilation.h)) {
       if (far_weights) limit = std::max(limit, caches_.l2 / 2);
-      pixels = std::min(rows * tap_rows, p_.h) * std::min(patch.columns, p_.w);
+      const std::int64_t reach = (rows - 1) * stride.h + (tap_rows - 1) * dilation.h + 1;
+      pixels = std::min({rows * tap_rows, reach, p_.h}) * std::min(patch.columns, p_.w);
       channels = std::min(unit, b_.kc);
     }
     return pixels <= limit / kFloat / channels && rows * columns <= sums_limit() &&
@@ -118,7 +126,7 @@ bool Candidate::block_rows(std::int64_t pitch) noexcept {
   const std::int64_t most =
       swept > 0 && is_shallow() ? std::max(kSwept / swept, kFewPixels) : pixels_;
   const auto near = [&](std::int64_t rows, std::int64_t columns) {
-    const std::int64_t read = std::min(p_.h, rows * p_.window.stride.h) * p_.w * p_.c;
+    const std::int64_t read = std::min(p_.h, rows * stride.h) * p_.w * p_.c;
     return fits(rows, columns) && rows * columns <= most &&
            (!share || rows == 1 || read <= caches_.l2 / 2 / kFloat);
   };
@@ -138,9 +146,8 @@ bool Candidate::block_rows(std::int64_t pitch) noexcept {
     return false;  // of far windows in place, of which a patch is never made
   }
   // Tiles end with an output row, unless the next one follows on.
-  const bool follow = p_.taps() == 1 &&
-                      (b_.form == PixelForm::patch ||
-                       p_.window.stride.h * p_.x_strides[2] == p_.ow * p_.window.stride.w * pitch);
+  const bool follow = p_.taps() == 1 && (b_.form == PixelForm::patch ||
+                                         stride.h * p_.x_strides[2] == p_.ow * stride.w * pitch);
   const bool together = follow || p_.ow == 1 || b_.tile.straddles();
   const std::int64_t panel = together ? b_.pixel_block : columns;
   b_.fma_cycles = window_cycles(p_, b_, panel, stretches());
@@ -164,6 +171,9 @@ bool Candidate::patch() noexcept {
   Patch patch(p_, output_rows, columns);
   const double blocks = real(ceil_div(p_.oh, output_rows) * ceil_div(p_.ow, columns));
   b_.pack_cycles = blocks * real(b_.pack_elements) * kCopyVector / 2 / b_.tile.width;  // zeros
+  if (b_.pack_elements > caches_.l2 / 4 / kFloat) {
+    b_.pack_cycles += blocks * real(b_.pack_elements / kLine) * kLinePatched;
+  }
   patch.rows = std::min(patch.rows, ceil_div(p_.h, step.h));
   patch.columns = std::min(patch.columns, ceil_div(p_.w, step.w));
   const double rows = real(patch.rows) * blocks;

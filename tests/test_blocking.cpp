@@ -181,6 +181,35 @@ TEST_SUITE("blocking") {
     CHECK_FALSE(block_of("mb8ic32ih9oc40kh3sh2ph1", b));  // little depth, little padding
   }
 
+  TEST_CASE("windows in place and far weights: blocks of what a k-block's rows of taps read") {
+    const auto block_of = [](const char* descriptor, const Tiles& tiles) {
+      Blocking b;
+      REQUIRE(make_blocking(problem_in(parsed(descriptor), Layout::nhwc), tiles, kLarge,
+                            Lanes::channels, PixelForm::in_place, b));
+      return b;
+    };
+    // A row of seven taps is two k-blocks, of 14 output rows or more. Half of a panel is empty.
+    CHECK(block_of("mb1ic300ih120oc16kh7sh2ph3", kLong).pixel_block >= 3 * 60);
+    CHECK(block_of("mb1ic512ih60oc8kh7sh2ph3", kLong).pixel_block >= 4 * 30);
+    // What is near is read from all rows under a block.
+    CHECK(block_of("mb1ic96ih120oc16kh7sh2ph3", kLong).pixel_block <= 2 * 60);
+    CHECK(block_of("mb1ic300ih120oc16kh7sh2ph3", kShort).pixel_block <= 60);
+  }
+
+  TEST_CASE("a patch and far weights leave each other no room in L2") {
+    const auto blocking_of = [](const char* descriptor) {
+      Blocking b;
+      REQUIRE(make_blocking(problem_in(parsed(descriptor), Layout::nchw), kLong, kLarge,
+                            Lanes::channels, PixelForm::patch, b));
+      return b;
+    };
+    const Blocking far = blocking_of("mb1ic300ih60oc16kh7sh2ph3");
+    const Blocking near = blocking_of("mb1ic150ih60oc16kh7sh2ph3");
+    // Twice the depth takes more than twice the time.
+    CHECK(far.pack_cycles > 3 * near.pack_cycles);
+    CHECK(far.fma_cycles > 2.03 * near.fma_cycles);
+  }
+
   TEST_CASE("tiles straddle output rows that leave them all but empty") {
     const Blocking wide = choose_blocking(problem_in(parsed("mb1ic64ih40oc64kh5sh2"), Layout::nchw),
                                           kLong, kLarge, true);
