@@ -214,6 +214,9 @@ void cut_blocks(const Problem& p, const Tile& tile, const CacheSizes& caches,
   b.rows = rows;
 }
 
+// Four channels of a vector of pixels that cross lines.
+constexpr double kQuadCrossed = 24.0;
+
 // How channels of adjacent pixels go to rows of their own, or come from them.
 struct Apart {
   std::int64_t least;  // channels that go together, where nothing lies between pixels
@@ -240,7 +243,12 @@ double apart_cycles(const Apart& way, const Tile& tile, std::int64_t channels, s
   const double quads = columns >= tile.width
                            ? std::ceil(columns / tile.width) * real(ceil_div(channels, 4))
                            : std::ceil(columns / 4) * real(ceil_div(channels, tile.width)) * kFours;
-  return quads * tile.quads() + unused;
+  // A last vector of pixels begins before the others end, and lies on two lines.
+  const std::int64_t last = static_cast<std::int64_t>(std::ceil(columns)) % kLine;
+  const bool crosses =
+      way.by_pixels && tile.width == kLine / 2 && columns > kLine && 0 < last && last < tile.width;
+  const double crossed = crosses ? real(ceil_div(channels, 4)) * kQuadCrossed : 0.0;
+  return quads * tile.quads() + crossed + unused;
 }
 
 // Of x to planes.
