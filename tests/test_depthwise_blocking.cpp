@@ -152,6 +152,32 @@ TEST_SUITE("blocking") {
     CHECK(lanes("g1152mb1ic1152ih7oc1152kh5ph2") == Lanes::channels);
   }
 
+  TEST_CASE("depthwise: parts of rows of groups that fill vectors are whole tiles") {
+    CHECK(blocking("g4mb1ic64ih60oc64kh3ph1", kLong).pixels == 35);
+    CHECK(blocking("g4mb1ic64ih120oc64kh3sh2ph1", kLong).pixels == 42);
+    CHECK(blocking("g4mb1ic64ih60oc64kh3ph1", kShort).pixels == 32);
+    CHECK(blocking("g4mb1ic64ih50oc64kh3ph1", kLong).pixels == 50);  // not in parts
+    for (const Tiles& tiles : {kShort, kLong}) {
+      const std::int64_t least = broadcast_pixels(tiles.channels);
+      for (int width = 57; width < 600; ++width) {
+        const std::int64_t pixels =
+            blocking("g4mb1ic64ih3iw" + std::to_string(width) + "oc64kh3kw3ph1pw1", tiles).pixels;
+        CHECK(pixels % least == 0);
+        CHECK((width - 1) % pixels + 1 >= least);
+      }
+    }
+  }
+
+  TEST_CASE("depthwise: short vectors of groups wait for weights that leave L1") {
+    const auto cycles = [](const char* descriptor, const Tiles& tiles) {
+      return blocking(descriptor, tiles).fma_cycles;
+    };
+    const char* const near = "mb1ic80ih28oc8kh3ph1";
+    const char* const far = "mb1ic160ih28oc8kh3ph1";
+    CHECK(cycles(far, kShort) > 2.2 * cycles(near, kShort));
+    CHECK(cycles("mb1ic160ih28oc16kh3ph1", kLong) < 2.01 * cycles("mb1ic80ih28oc16kh3ph1", kLong));
+  }
+
   TEST_CASE("depthwise: dilated pixels of a set are copied where it has no ways for a tile's row") {
     const std::string dilated = "g512mb1ic512ih33oc512kh3ph2dh1";
     for (const Tiles& tiles : {kShort, kLong, kHalves}) {
