@@ -196,6 +196,20 @@ TEST_SUITE("blocking") {
     CHECK(block_of("mb1ic300ih120oc16kh7sh2ph3", kShort).pixel_block <= 60);
   }
 
+  TEST_CASE("shallow windows in place are swept by blocks where y leaves L2") {
+    const auto pixels_of = [](const char* descriptor, const Tiles& tiles) {
+      return choose_blocking(problem_in(parsed(descriptor), Layout::nhwc), tiles, kLarge, true)
+          .pixel_block;
+    };
+    // 2 MB and more of y, and 4.
+    CHECK(pixels_of("mb1ic12ih80oc150kh1", kLong) < 500);
+    CHECK(pixels_of("mb1ic12ih80oc150kh1", kShort) < 500);
+    CHECK(pixels_of("mb1ic16ih80oc150kh1", kShort) > 3000);
+    CHECK(pixels_of("mb1ic32ih80oc150kh1", kLong) > 3000);
+    CHECK(pixels_of("mb1ic32ih90oc150kh1", kLong) < 500);
+    CHECK(pixels_of("mb1ic12ih50oc150kh1", kLong) == 2500);
+  }
+
   TEST_CASE("a patch and far weights leave each other no room in L2") {
     const auto blocking_of = [](const char* descriptor) {
       Blocking b;
