@@ -137,7 +137,7 @@ Layer::Packed::Packed(const Layout& layout, const Conv2d& of, const LayerOptions
   const std::int64_t per_group = of.out_channels / layout.groups;
   for (std::int64_t group = 0; group < layout.groups; ++group) {
     for (std::int64_t k = 0; k < layout.lanes; ++k) {
-      const bool given = has_bias && k < per_group;
+      const bool given = given_bias != nullptr && k < per_group;
       bias[group * layout.lanes + k] = given ? given_bias[group * per_group + k] + 0.0F : 0.0F;
     }
   }
