@@ -67,6 +67,21 @@ TEST_SUITE("blocking") {
     }
   }
 
+  TEST_CASE("along one axis Winograd waits for results that leave L2, on two long FMAs a cycle") {
+    const auto of_one = [](std::int64_t size, const Tiles& tiles) {
+      const std::string edge = std::to_string(size);
+      const Problem problem = parsed("mb1ic18ih" + edge + "iw" + edge + "oc448kh1kw5ph0pw2");
+      int variant = 0;
+      while (!is_winograd(kWinogradVariants[variant], problem.conv.window())) ++variant;
+      const WinogradBlocking b =
+          choose_winograd(problem_in(problem, Layout::nhwc), variant, true, tiles.channels, kLarge);
+      return b.store_cycles / real(b.tiles_of_image());
+    };
+    CHECK(of_one(112, kLong) > 1.3 * of_one(24, kLong));
+    CHECK(of_one(112, kShort) < 1.1 * of_one(24, kShort));
+    CHECK(of_one(112, kHalves) < 1.1 * of_one(24, kHalves));
+  }
+
   TEST_CASE("Winograd's blocks leave no thread long without one") {
     for (const char* const descriptor :
          {"mb1ic64ih56oc64kh3ph1", "mb1ic128ih28oc128kh3ph1", "mb1ic256ih14oc256kh3ph1",
