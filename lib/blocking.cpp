@@ -41,7 +41,7 @@ bool Candidate::build() noexcept {
   // for 1 to 64 channels 3x3 at 570x570. Two packed panels would leave L1.
   const std::int64_t rows_of_tiles = b_.lanes == Lanes::pixels ? channels_ : pixels_;
   b_.wide = b_.tile.wide_mr > 0 && (is_shallow() || rows_of_tiles <= b_.tile.wide_mr);
-  const std::int64_t weight_bytes = p_.groups * round_up(channels_, weight_nr_) * depth_ * kFloat;
+  const std::int64_t weight_bytes = p_.groups * panel_bytes();
   b_.groups_within = p_.groups > 1 && p_.x_strides[1] == 1 && weight_bytes <= caches_.l2 / 4;
   switch (b_.form) {
     case PixelForm::columns:
@@ -79,11 +79,11 @@ bool Candidate::build() noexcept {
 // Results, and sums that wait in L2 for the next k-block; those of taps are with their calls.
 void Candidate::add_stores() noexcept {
   const bool pixels = b_.lanes == Lanes::pixels;
-  const std::int64_t along = pixels ? pixels_ : channels_;  // the lanes
-  const std::int64_t across = pixels ? channels_ : pixels_;
-  b_.store_cycles = real(ceil_div(along, b_.tile.width) * across) * kStoreVector;
+  const std::int64_t lanes = pixels ? pixels_ : channels_;
+  const std::int64_t rows = pixels ? channels_ : pixels_;
+  b_.store_cycles = real(ceil_div(lanes, b_.tile.width) * rows) * kStoreVector;
   if (p_.y_strides[pixels ? 3 : 1] != 1) {
-    b_.store_cycles += scatter_cycles(across, along, b_.tile.width);
+    b_.store_cycles += scatter_cycles(rows, lanes, b_.tile.width);
   }
   const std::int64_t waits = b_.form == PixelForm::taps ? 0 : ceil_div(depth_, b_.kc) - 1;
   b_.store_cycles += real(waits * pixels_ * channels_) / b_.tile.width * kCopyVector;
@@ -97,12 +97,16 @@ void Candidate::add_stores() noexcept {
 void Candidate::add_far_weights() noexcept {
   const std::int64_t bytes = depth_ * channels_ * kFloat;
   const std::int64_t patch = b_.form == PixelForm::patch ? b_.pack_elements * kFloat : 0;
-  const bool near = depth_ * round_up(channels_, weight_nr_) * kFloat + patch <= caches_.l2;
+  const bool near = panel_bytes() + patch <= caches_.l2;
   if (near || b_.form == PixelForm::taps) return;
   const double read =
       real(bytes) * (b_.has_border ? passes_ : real(ceil_div(pixels_, b_.pixel_block)));
   if (b_.has_border && bytes > kFarWeights * caches_.l2) b_.fma_cycles += read * kWeightByteFar;
   b_.fma_cycles = std::hypot(b_.fma_cycles, read * kWeightByte * cycle_);
+}
+
+std::int64_t Candidate::panel_bytes() const noexcept {
+  return round_up(channels_, weight_nr_) * depth_ * kFloat;
 }
 
 bool Candidate::is_shallow() const noexcept {

@@ -4,7 +4,6 @@
 #include <cstdint>
 
 #include "blocking.hpp"
-#include "costs.hpp"
 
 namespace fastconv {
 
@@ -28,6 +27,7 @@ class Candidate {
  private:
   // Of every form, in blocking.cpp.
   bool is_shallow() const noexcept;
+  std::int64_t panel_bytes() const noexcept;  // of all weights, with the lanes that panels leave
   double step() const noexcept;  // cycles of the core for a step of depth of the tallest tile
   std::int64_t kc_limit() const noexcept;
   // Pixels of which the sums between k-blocks fit a quarter of L2; any number if there are none.

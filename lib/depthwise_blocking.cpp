@@ -34,9 +34,11 @@ DepthwiseBlocking choose_vectors(const Problem& p, const Tile& tile,
   b.lanes = Lanes::channels;
   b.rows = std::min(p.oh, kRows);
   const std::int64_t pixels = broadcast_pixels(tile);
-  for (std::int64_t parts = ceil_div(p.ow, kPixels), last = 0; last < pixels; --parts) {
-    b.pixels = round_up(ceil_div(p.ow, parts), parts > 1 ? p.window.stride.w * pixels : 1);
-    last = p.ow - (ceil_div(p.ow, b.pixels) - 1) * b.pixels;
+  b.pixels = p.ow;
+  if (p.ow > kPixels) {
+    const std::int64_t unit = p.window.stride.w * pixels;
+    b.pixels = round_up(ceil_div(p.ow, ceil_div(p.ow, kPixels)), unit);
+    while ((p.ow - 1) % b.pixels + 1 < pixels) b.pixels += unit;
   }
   b.channels = block_channels(p, tile.nr, kChannels);
   const double depth = real(p.c_per_group() * p.taps());

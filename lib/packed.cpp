@@ -7,11 +7,11 @@
 
 #include "../kernels/weights.hpp"
 #include "depthwise.hpp"
+#include "direct.hpp"
 #include "error.hpp"
 #include "integers.hpp"
 #include "memory.hpp"
 #include "plan.hpp"
-#include "views.hpp"
 
 namespace fastconv {
 namespace {

@@ -88,16 +88,16 @@ void Candidate::rows() noexcept {
   b_.pack_cycles += real(border * p_.taps()) * kTapSought * cycle_;
 }
 
-// Whole output rows while a quarter of L2 holds what lies under them, else parts of one row; more
-// of few pixels, which would read weights from beyond L2 too often. In place, a k-block reads its
-// own rows of taps alone: so do all while a block has fewer than lie between them, and those of
-// such weights, which may have half of L2. NHWC, Xeon, AVX-512: 512 to 256 by 18 at 33x33 8600 ->
-// 7000 us, 300 to 16 7x7 at 45x240 38 -> 27 ms, 512 to 8 7x7 by 2 at 60x60 10.0 -> 5.5.
+// Whole output rows while a quarter of L2 holds what lies under them, else parts of one row. Few
+// pixels may take more, as they would read weights that leave L2 too often. In place a k-block
+// reads no image rows but those of its own taps, which alone are counted where weights leave L2
+// (then they may take half of it), and where a block has fewer rows than lie between two taps.
+// NHWC, Xeon, AVX-512: 512 to 256 by 18 at 33x33 8600 -> 7000 us, 300 to 16 7x7 at 45x240 38 -> 27
+// ms, 512 to 8 7x7 by 2 at 60x60 10.0 -> 5.5.
 bool Candidate::block_rows(std::int64_t pitch) noexcept {
   b_.pitch = pitch;
   b_.whole_rows = true;
-  // Of lanes that a panel leaves empty as well: prefetchers bring lines in pairs.
-  const bool far_weights = depth_ * round_up(channels_, weight_nr_) * kFloat > caches_.l2 / 2;
+  const bool far_weights = panel_bytes() > caches_.l2 / 2;
   const std::int64_t unit = std::max<std::int64_t>(1, std::abs(pitch));
   const std::int64_t tap_rows = std::min(
       p_.window.kernel_size.h, ceil_div(b_.kc, p_.c_per_group() * p_.window.kernel_size.w));
@@ -120,8 +120,8 @@ bool Candidate::block_rows(std::int64_t pitch) noexcept {
   };
   // Groups find lines of x that they share in L2: 32 of 8 by 2 at 56x56 470 -> 330 us (AVX2).
   const bool share = b_.groups_within && 2 * p_.c_per_group() <= kLine;
-  // Where a step or so of a tile's takes as long as its stores, they wait for lines that L2 has,
-  // too: 12 to 150 1x1 at 80x80, NHWC, 370 -> 255 us (Xeon, AVX-512), 5 to 150 371 -> 261 (AVX2).
+  // Stores of tiles of a few steps are waited for as soon as L2 does not hold all of y: 12 to 150
+  // 1x1 at 80x80, NHWC, 370 -> 255 us (Xeon, AVX-512), 5 to 150 371 -> 261 (AVX2).
   const std::int64_t leaves = 2 * depth_ <= 3 * b_.tile.width ? caches_.l2 : 2 * caches_.l2;
   const bool is_swept = channels_ > b_.panels() * b_.tile.nr && y_bytes(p_) > leaves;
   const bool in_turn = b_.groups_within && p_.taps() == 1 && x_bytes(p_) > caches_.l2 - y_bytes(p_);

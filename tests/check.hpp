@@ -41,7 +41,7 @@ std::vector<Isa> all_isas();  // `automatic` left out
 // FASTCONV_TEST_ISA names.
 std::vector<Isa> tested_isas();
 // A sweep over shapes takes one of so many steps: as the environment variable FASTCONV_TEST_EVERY
-// says, where another run sweeps the same code whole, else 1.
+// says, where other runs sweep the same source whole, else 1.
 int sweep_step();
 // Does it take its next one? Drawn, always the same: every so many would take the same layouts,
 // strides and ends of memory again and again, as the steps go through them in turn.

@@ -198,8 +198,11 @@ TEST_SUITE("blocking") {
 
   TEST_CASE("shallow windows in place are swept by blocks where y leaves L2") {
     const auto pixels_of = [](const char* descriptor, const Tiles& tiles) {
-      return choose_blocking(problem_in(parsed(descriptor), Layout::nhwc), tiles, kLarge, true)
-          .pixel_block;
+      const Blocking b =
+          choose_blocking(problem_in(parsed(descriptor), Layout::nhwc), tiles, kLarge, true);
+      CHECK(b.form == PixelForm::in_place);
+      CHECK(b.lanes == Lanes::channels);
+      return b.pixel_block;
     };
     // 2 MB and more of y, and 4.
     CHECK(pixels_of("mb1ic12ih80oc150kh1", kLong) < 500);

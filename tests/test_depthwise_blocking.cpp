@@ -159,12 +159,16 @@ TEST_SUITE("blocking") {
     CHECK(blocking("g4mb1ic64ih50oc64kh3ph1", kLong).pixels == 50);  // not in parts
     for (const Tiles& tiles : {kShort, kLong}) {
       const std::int64_t least = broadcast_pixels(tiles.channels);
-      for (int width = 57; width < 600; ++width) {
+      const auto check = [&](std::int64_t width) {
+        CAPTURE(width);
         const std::int64_t pixels =
             blocking("g4mb1ic64ih3iw" + std::to_string(width) + "oc64kh3kw3ph1pw1", tiles).pixels;
         CHECK(pixels % least == 0);
         CHECK((width - 1) % pixels + 1 >= least);
-      }
+        CHECK(pixels <= 112);  // more would be halved for threads, which leaves parts of tiles
+      };
+      for (std::int64_t width = 57; width < 5000; ++width) check(width);
+      check(504 * std::int64_t{4000000} + 1);  // at once, too
     }
   }
 

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <iterator>
 #include <string>
 
 #include "../lib/winograd.hpp"
@@ -71,8 +72,11 @@ TEST_SUITE("blocking") {
     const auto of_one = [](std::int64_t size, const Tiles& tiles) {
       const std::string edge = std::to_string(size);
       const Problem problem = parsed("mb1ic18ih" + edge + "iw" + edge + "oc448kh1kw5ph0pw2");
-      int variant = 0;
-      while (!is_winograd(kWinogradVariants[variant], problem.conv.window())) ++variant;
+      const auto* const found =
+          std::find_if(std::begin(kWinogradVariants), std::end(kWinogradVariants),
+                       [&](const auto& v) { return is_winograd(v, problem.conv.window()); });
+      REQUIRE(found != std::end(kWinogradVariants));
+      const int variant = static_cast<int>(found - std::begin(kWinogradVariants));
       const WinogradBlocking b =
           choose_winograd(problem_in(problem, Layout::nhwc), variant, true, tiles.channels, kLarge);
       return b.store_cycles / real(b.tiles_of_image());
