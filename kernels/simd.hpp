@@ -247,6 +247,10 @@ struct Vector {
   static FASTCONV_INLINE Vector permute(Vector x, Lanes lanes) noexcept {
     return {Native(_mm256_permutevar8x32_ps(x.value, lanes))};
   }
+  // Within each half: of the lanes only what they are modulo four counts.
+  static FASTCONV_INLINE Vector permute_halves(Vector x, Lanes lanes) noexcept {
+    return {Native(_mm256_permutevar_ps(x.value, lanes))};
+  }
 #elif defined(__SSE4_1__)
   using Lanes = __m128i;  // byte i comes from byte lanes[i]
   static FASTCONV_INLINE Lanes lanes(const int* lane) noexcept {

@@ -68,6 +68,7 @@ struct Blocking {
   bool fetch_rows = false;         // of x, in place: what the next output row's windows find first
   bool fetch_patch = false;        // of the next block
   bool fetch_y = false;            // its lines are asked for before a tile is computed
+  bool reads_lines = false;        // of x, all that its groups find, before the first one does
   double fma_cycles = 0, pack_cycles = 0, store_cycles = 0;  // the cost model's terms
 
   double cycles() const noexcept { return fma_cycles + pack_cycles + store_cycles; }

@@ -27,14 +27,17 @@ TEST_SUITE("blocks") {
         problem(64, 24, 1, {3, 1}, {2, 1}, 0, {90, 45}),
         problem(128, 16, 1, {1, 3}, {1, 2}, {0, 1}, {2, 900}),
         problem(512, 20, 1, 3, 2, 1, {9, 11}),  // channels a power of two apart
-        problem(1030, 7, 1, {1, 2}, 1, 0, {5, 40}),
-        problem(3, 600, 1, 3, 1, 1, {5, 6}),
+        problem(1030, 7, 1, {1, 2}, 1, 0, {5, 40}), problem(3, 600, 1, 3, 1, 1, {5, 6}),
         problem(2, 3, 1, 3, 1, 1, {150, 160}, 2),
         problem(300, 280, 2, 3, 1, 1, {7, 9}),  // groups of many channels
         problem(16, 16, 16, 5, 1, 2, {70, 300}),
         problem(600, 2, 1, 5, 1, 0, {12, 13}, 2),  // few output channels of many
         problem(620, 6, 2, 3, 1, 1, {9, 20}),
         problem(1500, 1500, 500, {1, 3}, 1, 0, {3, 400}),  // all groups of a row are too many
+        // Of groups that take turns, lines of which the first reads all.
+        problem(768, 768, 32, 1, 1, 0, {9, 33}),
+        problem(480, 480, 20, {3, 2}, {2, 3}, {1, 2, 0, 1}, {33, 31}),
+        problem(320, 320, 10, 3, 1, 1, {2, 420}),
         problem(15000, 8, 1, 3, 1, 1, {2, 2}),  // whose weights are written past the caches
     };
     std::uint64_t seed = 0;

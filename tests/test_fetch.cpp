@@ -49,6 +49,24 @@ TEST_SUITE("fetch") {
     CHECK(blocking("mb1ic64ih4oc96kh1ph0", PixelForm::in_place, kLong).fetch_pixels == 0);
   }
 
+  TEST_CASE("lines of x, before the first group's channels, where prefetchers do not follow them") {
+    const auto block = [](const char* descriptor, const Tiles& tiles) {
+      return blocking(descriptor, PixelForm::in_place, tiles);
+    };
+    for (const Tiles& tiles : {kShort, kHalves}) {
+      CHECK(block("g32mb1ic768ih52oc768kh1ph0", tiles).reads_lines);
+      CHECK(!block("g32mb1ic768ih13oc768kh1ph0", tiles).reads_lines);  // near
+      CHECK(!block("mb1ic768ih52oc768kh1ph0", tiles).reads_lines);
+      CHECK(!block("g4mb1ic1024ih52oc1024kh3ph1", tiles).reads_lines);  // a group after the other
+      CHECK(block("g20mb1ic640ih100oc640kh3ph1", tiles).groups_within);
+      CHECK(!block("g20mb1ic640ih26oc640kh3ph1", tiles).groups_within);
+    }
+    for (const Tiles& tiles : {kShortIntel, kLong}) {
+      CHECK(!block("g32mb1ic768ih52oc768kh1ph0", tiles).reads_lines);
+      CHECK(!block("g20mb1ic640ih100oc640kh3ph1", tiles).groups_within);
+    }
+  }
+
   TEST_CASE("rows below windows that go down by more than one") {
     const auto rows = [](const char* descriptor, const Tiles& tiles) {
       return blocking(descriptor, PixelForm::in_place, tiles).fetch_rows;
