@@ -27,6 +27,10 @@ bool is_far(const Problem& p, std::int64_t images, std::int64_t times,
   return real(images) * real(p.image_elements()) * kFloat > real(times * caches.l2);
 }
 
+bool comes_from_memory(const Problem& p, const Tile& tile, const CacheSizes& caches) noexcept {
+  return tile.width < kMaxWidth && !tile.foresees_strides() && is_far(p, p.n, 10, caches);
+}
+
 std::int64_t kept_in_l1(const CacheSizes& caches) noexcept { return caches.l1 * 9 / 16; }
 
 bool goes_down(const Problem& p, const Tile& tile, const CacheSizes& caches,

@@ -15,6 +15,10 @@ namespace fastconv {
 bool is_far(const Problem& p, std::int64_t images, std::int64_t times,
             const CacheSizes& caches) noexcept;
 
+// Do short vectors come from memory, or from what of L3 a core has, where no prefetcher follows
+// strides?
+bool comes_from_memory(const Problem& p, const Tile& tile, const CacheSizes& caches) noexcept;
+
 // Bytes of a row that the next one finds in L1.
 std::int64_t kept_in_l1(const CacheSizes& caches) noexcept;
 

@@ -113,11 +113,13 @@ double tap_cycles(const Problem& p, const Tile& tile, const DepthwiseBlocking& b
 // that takes longer where a core permutes one vector a cycle, and beside two long FMAs a cycle from
 // beyond three quarters of L2, as of single channels: 16 of 8, NCHW, 1x1 by 2 at 28x28, by direct:
 // 30 -> 23 us, 21 of 8, 3x3 by 2 at 56x56, 616 -> 388, 128 of 1, 5x5 by 2 at 70x70, 240 -> 159
-// (Xeon, AVX-512).
+// (Xeon, AVX-512). What comes from memory takes longest: 32 of 1, 3x3 dilated by 2 at 224x224, by
+// direct 4440 -> 2840 (Zen 3).
 double transposed_pixel(const Problem& p, const Tile& tile, const CacheSizes& caches) noexcept {
   const bool grouped = p.k_per_group() > 1;
   const bool far = tile.two_long_fma() && is_far(p, 4 * p.n, 3, caches);
   const bool shuffles = grouped ? tile.one_permutation() : tile.fma > kFma;
+  if (comes_from_memory(p, tile, caches)) return kTransposePixel * 4.0;
   return kTransposePixel * (far ? (grouped ? 2.0 : 1.5) : shuffles ? 1.3 : 1.0);
 }
 

@@ -89,7 +89,10 @@ DepthwiseBlocking choose_planes(const Problem& p, const Tile& tile,
                                    (masked ? real(p.oh) * kStoreSome : 0.0));
   }
   const bool strips = p.ow > 2 * tile.width;  // side by side
-  if (strips && is_far(p, p.n, 2, caches)) b.store_cycles += vectors * kPlaneFar;
+  if (strips && is_far(p, p.n, 2, caches)) {
+    const bool waits = comes_from_memory(p, tile, caches);
+    b.store_cycles += vectors * (waits ? kPlaneMemory : kPlaneFar);
+  }
   return b;
 }
 
