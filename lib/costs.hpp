@@ -81,7 +81,8 @@ constexpr double kVectorFar = 4.0;    // and from memory
 constexpr double kPlane = 3.0;        // a step to the next of many planes
 constexpr double kWeightL3 = 6.0;     // and one whose weights come from there
 // Times kFmaLatency where a step of direct's has just as many sums as it asks for: 5.7 cycles
-// rather than 4.3 (Xeon, AVX2). 32 groups of 8 channels 3x3 at 14x14, NHWC, by gemm: 148 -> 120 us.
+// rather than 4.3 (Xeon, AVX2; a Zen 3 takes no longer). 32 groups of 8 channels 3x3 at 14x14,
+// NHWC, by gemm: 148 -> 120 us.
 constexpr double kChained = 1.3;
 // Bytes a cycle of planes that come anew for every few channels out, where L2 does not hold them
 // and y: 48 to 24 channels 1x1 at 112x112, NCHW, by gemm: 323 -> 270 us (Xeon, AVX-512). Two long
