@@ -45,7 +45,7 @@ bool Candidate::build() noexcept {
   // Lines that come one by one are worth half of L2: 16 groups of 16 3x3 by 3 at 128x128,
   // NHWC, 14.4
   // -> 4.7 ms (Zen 3).
-  const bool slow = !b_.tile.foresees_strides() && x_bytes(p_) > caches_.l2;
+  const bool slow = b_.tile.zen && x_bytes(p_) > caches_.l2;
   b_.groups_within =
       p_.groups > 1 && p_.x_strides[1] == 1 && weight_bytes <= caches_.l2 / (slow ? 2 : 4);
   switch (b_.form) {

@@ -28,7 +28,7 @@ bool is_far(const Problem& p, std::int64_t images, std::int64_t times,
 }
 
 bool comes_from_memory(const Problem& p, const Tile& tile, const CacheSizes& caches) noexcept {
-  return tile.width < kMaxWidth && !tile.foresees_strides() && is_far(p, p.n, 10, caches);
+  return tile.width < kMaxWidth && tile.zen && is_far(p, p.n, 10, caches);
 }
 
 std::int64_t kept_in_l1(const CacheSizes& caches) noexcept { return caches.l1 * 9 / 16; }

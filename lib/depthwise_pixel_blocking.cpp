@@ -93,7 +93,7 @@ double tap_cycles(const Problem& p, const Tile& tile, const DepthwiseBlocking& b
     const bool straddles = tile.width % p.k_per_group() != 0;
     // With 16 registers pixels come from memory again before they are spread: 32 groups of 4, 3x3
     // at 28x28, NHWC, by direct 190 -> 164 us (Zen 3).
-    const bool again = !tile.many_registers() && !tile.one_permutation();
+    const bool again = tile.zen && !tile.many_registers();
     const double alone = straddles ? kFmaStraddled : slow || again ? 2 * kFma : kFmaSpread;
     // Of one input a permutation for nine taps costs each of them as much as a load of its own: 33
     // channels by 7, 3x3 at 49x49, NHWC, by direct 389 -> 235 us (Xeon, AVX-512).
@@ -169,7 +169,7 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   const RowOfTaps row(p, tile, b);
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
   b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * tap_cycles(p, tile, b, row);
-  if (row.spreads && p.c_per_group() > 1 && !(transposed && tile.one_permutation())) {
+  if (row.spreads && p.c_per_group() > 1 && (tile.zen || !transposed)) {
     b.fma_cycles += vectors * real(p.taps()) * kTapGroup * tile.cycle;
   }
   const bool skips = finite && mode == PaddingMode::zeros && row.spreads;

@@ -138,7 +138,7 @@ double direct_tiles(const Problem& p, const DirectBlocking& b, const Tile& tile,
     const double far = waits.vector * cycle * loads * (finds ? found : anew);
     const double fma = taken * vector;
     const double latency = kFmaLatency * cycle;
-    const double least = tile.one_permutation() ? kChained * latency : latency;
+    const double least = tile.zen ? latency : kChained * latency;
     const double chained = fma < latency ? latency : std::max(fma, least);
     const double step = chained + taken * far + (kStep + waits.plane + waits.weights) * cycle;
     return real(channels_in * p.taps()) * std::max(step, taken * waits.least) + kTileDirect * cycle;

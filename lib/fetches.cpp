@@ -67,7 +67,7 @@ void set_fetches(const Problem& p, std::int64_t weight_bytes, const CacheSizes& 
   // A group's channels of a pixel and of the next may lie farther apart than prefetchers follow,
   // and what is asked for comes one by one. NHWC, Zen 3: 32 groups of 24 channels 1x1 at 52x52 7.2
   // -> 3.6 ms, 8 of 24 at 104x104 6.5 -> 2.4, 16 of 16 3x3 at 56x56 3.1 -> 2.9.
-  b.reads_lines = b.groups_within && !b.tile.foresees_strides() && p.x_strides[3] == p.c &&
+  b.reads_lines = b.groups_within && b.tile.zen && p.x_strides[3] == p.c &&
                   x_bytes(p) + y_bytes(p) > caches.l2 * 3 / 2;
 }
 

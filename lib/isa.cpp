@@ -55,13 +55,13 @@ IsaSet detected_isas() noexcept {
   return set;
 }
 
-bool splits_long_vectors() noexcept {
+bool is_zen() noexcept {
 #if defined(__x86_64__)
-  static const bool splits = [] {
+  static const bool zen = [] {
     __builtin_cpu_init();
-    return static_cast<bool>(__builtin_cpu_is("amdfam19h"));
+    return __builtin_cpu_is("amdfam19h") || __builtin_cpu_is("znver2");
   }();
-  return splits;
+  return zen;
 #else
   return false;
 #endif

@@ -16,8 +16,8 @@ constexpr IsaSet isa_bit(Isa isa) noexcept {
 // What this machine offers; detected once.
 IsaSet detected_isas() noexcept;
 
-// Does a vector of 512 bits take this CPU as long as two of 256? (AMD's Zen 4.)
-bool splits_long_vectors() noexcept;
+// Is it one of AMD's Zen 2 to Zen 4? A vector of 512 bits takes the last one as long as two of 256.
+bool is_zen() noexcept;
 
 // resolve_isa as a pure function: `cap` is the text of FASTCONV_ISA, or null.
 Status select_isa(Isa requested, IsaSet available, const char* cap, Isa& resolved) noexcept;

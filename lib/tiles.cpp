@@ -24,8 +24,9 @@ Tiles::Tiles(const KernelTable& table) noexcept {
     if (form == AForm::rows) result.straddling = table.straddling_rows;
     result.halves = form == AForm::rows && table.half_gemm[rows[0] - 1] != nullptr;
     result.fuses = table.fuses;
-    if (table.width > 8 && splits_long_vectors()) result.cycle = 0.5;
-    if (table.width == 8 && !splits_long_vectors()) result.fma = kFma / 0.93;
+    result.zen = is_zen();
+    if (table.width > 8 && result.zen) result.cycle = 0.5;
+    if (table.width == 8 && !result.zen) result.fma = kFma / 0.93;
     return result;
   };
   channels = tile(AForm::rows, table.vectors);

@@ -32,13 +32,12 @@ struct Tile {
   // Of one vector FMA of a tile: 6 by 2 vectors reach 90 to 93 % of a Xeon's peak with AVX2, 98 %
   // of a Zen 4's.
   double fma = kFma;
+  bool zen = false;  // its core is one of AMD's, whose prefetchers follow no large strides
 
   // Does its core two FMAs of long vectors a cycle?
   bool two_long_fma() const noexcept { return width > 8 && cycle >= 1.0; }
   // Does its core permute one vector a cycle, as Intel's do, rather than two?
   bool one_permutation() const noexcept { return two_long_fma() || fma > kFma; }
-  // Do its core's prefetchers follow lines that lie far apart, as Intel's do and AMD's do not?
-  bool foresees_strides() const noexcept { return one_permutation(); }
   // How many times longer a vector is on its way to and from L2 than one of eight floats is, in the
   // model's cycles. Winograd's transforms are bound by that: of 64 channels, 7x7, long vectors took
   // 2.3 times as long as thought where a core does two FMA of them a cycle (Xeon, AVX-512), but no

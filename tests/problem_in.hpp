@@ -14,19 +14,19 @@
 namespace fastconv::testing {
 
 // Tiles of the levels, over channels and over pixels (test_blocking.cpp holds them against these),
-// of cores that do two FMAs of a vector a cycle. One splits long vectors, another's short FMAs are
-// an Intel's.
+// of cores that do two FMAs of a vector a cycle: short and long ones of AMD's, which splits these,
+// and of Intel's.
 inline constexpr Tiles kFours{{4, 8, 6, 6, 3, 3, 8}, {4, 12, 4, 4, 0, 0}};
 inline constexpr Tiles kNeon{{4, 8, 8, 8, 4, 4, 9, false, true},
                              {4, 8, 8, 8, 4, 4, 0, false, true}};
-inline constexpr Tiles kShort{{8, 16, 6, 10, 4, 3, 8, false, true},
-                              {8, 24, 4, 4, 0, 0, 0, false, true}};
+inline constexpr Tiles kShort{{8, 16, 6, 10, 4, 3, 8, false, true, 1.0, kFma, true},
+                              {8, 24, 4, 4, 0, 0, 0, false, true, 1.0, kFma, true}};
 inline constexpr Tiles kShortIntel{{8, 16, 6, 10, 4, 3, 8, false, true, 1.0, kFma / 0.93},
                                    {8, 24, 4, 4, 0, 0, 0, false, true, 1.0, kFma / 0.93}};
 inline constexpr Tiles kLong{{16, 32, 14, 14, 6, 6, 9, true, true},
                              {16, 32, 14, 14, 6, 6, 0, false, true}};
-inline constexpr Tiles kHalves{{16, 32, 14, 14, 6, 6, 9, true, true, 0.5},
-                               {16, 32, 14, 14, 6, 6, 0, false, true, 0.5}};
+inline constexpr Tiles kHalves{{16, 32, 14, 14, 6, 6, 9, true, true, 0.5, kFma, true},
+                               {16, 32, 14, 14, 6, 6, 0, false, true, 0.5, kFma, true}};
 inline constexpr Tiles kTiles[] = {kFours, kNeon, kShort, kLong, kHalves, kShortIntel};
 
 inline constexpr CacheSizes kLarge{48 << 10, 2 << 20};  // a Xeon's

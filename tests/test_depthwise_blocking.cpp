@@ -182,6 +182,30 @@ TEST_SUITE("blocking") {
     CHECK(cycles("mb1ic160ih28oc16kh3ph1", kLong) < 2.01 * cycles("mb1ic80ih28oc16kh3ph1", kLong));
   }
 
+  TEST_CASE("depthwise: groups of AMD's short vectors are spread from memory, in either layout") {
+    for (const Layout layout : {Layout::nhwc, Layout::nchw}) {
+      const fastconv::Problem p = problem_in(parsed("g16mb1ic64ih28oc64kh5ph2"), layout);
+      CHECK(blocking(p, kShort).fma_cycles > 1.2 * blocking(p, kShortIntel).fma_cycles);
+    }
+  }
+
+  TEST_CASE(
+      "depthwise: planes and transposed pixels from memory take longer than direct on AMD's") {
+    const auto is_direct = [](const char* descriptor, const Tiles& tiles) {
+      const fastconv::Problem problem = problem_in(parsed(descriptor), Layout::nchw);
+      return choose_direct(problem, tiles.channels, kSmall).cycles() <
+             blocking(problem, tiles, kSmall).cycles();
+    };
+    for (const char* descriptor : {"mb1ic1ih1024oc1kh3ph1", "g12mb1ic12ih320oc12kh3ph2dh1",
+                                   "g32mb1ic32ih224oc32kh3ph2dh1"}) {
+      CAPTURE(descriptor);
+      CHECK(is_direct(descriptor, kShort));
+      CHECK_FALSE(is_direct(descriptor, kShortIntel));
+    }
+    CHECK_FALSE(is_direct("g32mb1ic32ih112oc32kh3ph1", kShort));  // L3 holds them
+    CHECK_FALSE(is_direct("g96mb1ic96ih112oc96kh3sh2ph1", kShort));
+  }
+
   TEST_CASE("depthwise: dilated pixels of a set are copied where it has no ways for a tile's row") {
     const std::string dilated = "g512mb1ic512ih33oc512kh3ph2dh1";
     for (const Tiles& tiles : {kShort, kLong, kHalves}) {

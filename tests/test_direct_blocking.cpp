@@ -67,6 +67,17 @@ TEST_SUITE("blocking") {
     CHECK(rows("mb1ic3ih514oc32kh3") == 160);
   }
 
+  TEST_CASE("direct: as many sums as a step waits for wait longer on Intel's cores") {
+    const auto cycles = [](const char* descriptor, const Tiles& tiles) {
+      return choose_direct(problem_in(parsed(descriptor), Layout::nchw), tiles.channels, kLarge)
+          .fma_cycles;
+    };
+    const char* const nine = "mb1ic8ih56oc8kh3ph1";  // sums, on average
+    const char* const twelve = "mb1ic8ih48oc8kh3ph1";
+    CHECK(cycles(nine, kShort) < 0.95 * cycles(nine, kShortIntel));
+    CHECK(cycles(twelve, kShort) == cycles(twelve, kShortIntel));
+  }
+
   TEST_CASE("gemm: taps of a dilated row do not touch") {
     const double dense = gemm("mb1ic8ih42oc12kh5", Layout::nhwc).fma_cycles;
     CHECK(gemm("mb1ic8ih50oc12kh5dh2", Layout::nhwc).fma_cycles > 1.05 * dense);
