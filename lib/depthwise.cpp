@@ -217,6 +217,7 @@ class PixelBlocks {
     } else {
       point(part, phases, p_.x_strides[3], dilation.h * p_.x_strides[2], x + top * p_.x_strides[2]);
     }
+    if (b_.reads_lines) read_lines(t_, part.n, {part.oh, part.ow}, {part.rows, part.pixels});
     DepthwiseArguments d = arguments(part);
     d.row_step = columns;
     d.end_row = rows_of(p_, part.rows);

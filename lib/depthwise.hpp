@@ -21,9 +21,10 @@ struct DepthwiseBlocking {
   bool repeated = false;    // there, an input channel for each of its output channels
   // Or else pixels of all rows of `images`, each with pointers of its own to all its taps.
   bool listed = false;
-  bool paired = false;  // planes of two channels share vectors
-  bool down = false;    // a vector's rows follow each other, not a row's vectors
-  bool fetch = false;   // x and y lie beyond near caches
+  bool paired = false;       // planes of two channels share vectors
+  bool down = false;         // a vector's rows follow each other, not a row's vectors
+  bool fetch = false;        // x and y lie beyond near caches
+  bool reads_lines = false;  // of x, all that its groups find, before the first one does
   // Rows and columns of taps that no output finds in the image: the first ones, and all.
   Pair first_tap = 0, unfound = 0;
   std::int64_t images = 1;

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a gemm's tiles ask for before it is read.
+// What is asked for before it is read.
+#include <algorithm>
+
 #include "blocking.hpp"
 #include "costs.hpp"
+#include "operands.hpp"
 #include "taps.hpp"
 
 namespace fastconv {
@@ -69,6 +72,25 @@ void set_fetches(const Problem& p, std::int64_t weight_bytes, const CacheSizes& 
   // -> 3.6 ms, 8 of 24 at 104x104 6.5 -> 2.4, 16 of 16 3x3 at 56x56 3.1 -> 2.9.
   b.reads_lines = b.groups_within && b.tile.zen && p.x_strides[3] == p.c &&
                   x_bytes(p) + y_bytes(p) > caches.l2 * 3 / 2;
+}
+
+void read_lines(const Operands& operands, std::int64_t n, const Pair& first,
+                const Pair& outputs) noexcept {
+  const Problem& p = operands.problem;
+  const auto& [kernel, stride, padding, dilation, mode] = p.window;
+  const auto clamp = [](std::int64_t at, std::int64_t size) {
+    return std::clamp<std::int64_t>(at, 0, size);
+  };
+  const Pair last{(first.h + outputs.h - 1) * stride.h + (kernel.h - 1) * dilation.h,
+                  (first.w + outputs.w - 1) * stride.w + (kernel.w - 1) * dilation.w};
+  const std::int64_t end = clamp(last.h - padding.top + 1, p.h);
+  const std::int64_t column = clamp(first.w * stride.w - padding.left, p.w);
+  const std::int64_t floats = (clamp(last.w - padding.left + 1, p.w) - column) * p.c;
+  for (std::int64_t row = clamp(first.h * stride.h - padding.top, p.h); row < end; ++row) {
+    const volatile float* const line =
+        operands.x + n * p.x_strides[0] + row * p.x_strides[2] + column * p.x_strides[3];
+    for (std::int64_t i = 0; i < floats; i += kLine) static_cast<void>(line[i]);
+  }
 }
 
 }  // namespace fastconv

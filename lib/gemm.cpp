@@ -162,30 +162,6 @@ const float* first_pixel(const Operands& operands, const Block& block) noexcept 
          std::clamp<std::int64_t>(row, 0, p.h - 1) * p.x_strides[2];
 }
 
-// One float of each line of x under a block of pixels, all groups' channels, in their order.
-void read_lines(const Operands& operands, std::int64_t n, std::int64_t pixel,
-                std::int64_t pixels) noexcept {
-  const Problem& p = operands.problem;
-  const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  const std::int64_t row = pixel / p.ow, column = pixel % p.ow;
-  const auto place = [](std::int64_t output, std::int64_t by, std::int64_t before,
-                        std::int64_t size) {
-    return std::clamp<std::int64_t>(output * by - before, 0, size);
-  };
-  const std::int64_t last_row = row + ceil_div(pixels, p.ow) - 1;
-  const std::int64_t last_column = column + std::min(pixels, p.ow) - 1;
-  const std::int64_t end =
-      place(last_row, stride.h, padding.top - (kernel.h - 1) * dilation.h - 1, p.h);
-  const std::int64_t first = place(column, stride.w, padding.left, p.w);
-  const std::int64_t behind =
-      place(last_column, stride.w, padding.left - (kernel.w - 1) * dilation.w - 1, p.w);
-  const float* const image = operands.x + n * p.x_strides[0];
-  for (std::int64_t r = place(row, stride.h, padding.top, p.h); r < end; ++r) {
-    const volatile float* const line = image + r * p.x_strides[2] + first * p.c;
-    for (std::int64_t i = 0; i < (behind - first) * p.c; i += kLine) static_cast<void>(line[i]);
-  }
-}
-
 }  // namespace
 
 void gemm(const Operands& operands, const Blocking& b, std::int64_t begin, std::int64_t end,
@@ -197,7 +173,10 @@ void gemm(const Operands& operands, const Blocking& b, std::int64_t begin, std::
     const auto [n, group, pixel, pixels, channel, channels] = next;
     const bool is_last = index + 1 == end;
     if (!is_last) next = grid[index + 1];
-    if (b.reads_lines && group == 0 && channel == 0) read_lines(operands, n, pixel, pixels);
+    if (b.reads_lines && group == 0 && channel == 0) {
+      read_lines(operands, n, {pixel / p.ow, pixel % p.ow},
+                 {ceil_div(pixels, p.ow), std::min(pixels, p.ow)});
+    }
     if (b.form == PixelForm::taps) {
       const std::int64_t images = std::min(b.images, p.n - n);
       TapProduct(operands, b, {n, n + images}, {pixel / p.ow, (pixel + pixels) / p.ow}, group,

@@ -172,6 +172,22 @@ TEST_SUITE("blocking") {
     }
   }
 
+  TEST_CASE("depthwise: lines that groups share are read first on AMD's cores, and stay in L2") {
+    const auto block = [](const char* descriptor, const Tiles& tiles) {
+      return blocking(descriptor, tiles, kSmall);
+    };
+    const DepthwiseBlocking far = block("g32mb1ic256ih56oc256kh3ph1", kShort);
+    CHECK(far.reads_lines);
+    CHECK(far.rows == 9);
+    CHECK(block("g32mb1ic256ih28oc256kh3ph1", kShort).rows == 14);
+    CHECK(block("g128mb1ic1024ih56oc1024kh3ph1", kShort).reads_lines == false);  // in two blocks
+    CHECK(block("g64mb1ic512ih56oc512kh3ph1", kShort).rows == 4);
+    CHECK(block("g64mb1ic512ih2iw56oc512kh3kw3ph1pw1", kShort).rows == 2);
+    CHECK_FALSE(block("g32mb1ic256ih14oc256kh3ph1", kShort).reads_lines);  // near
+    CHECK_FALSE(block("g32mb1ic256ih56oc256kh3ph1", kShortIntel).reads_lines);
+    CHECK_FALSE(block("g16mb1ic256ih56oc256kh3ph1", kLong).reads_lines);
+  }
+
   TEST_CASE("depthwise: short vectors of groups wait for weights that leave L1") {
     const auto cycles = [](const char* descriptor, const Tiles& tiles) {
       return blocking(descriptor, tiles).fma_cycles;
