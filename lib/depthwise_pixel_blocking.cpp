@@ -166,6 +166,14 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   if (!b.down && kernel.w == 3 && tile.two_long_fma()) {
     b.channels = std::min(b.channels, block_channels(p, tile.nr, kAcross));
   }
+  // Lines come in their order. 128 channels of 28x28, 32 images, 4230 -> 3140 us, 96 by 2 of
+  // 224x224 3990 -> 2820, though what L3 holds takes up to a fifth longer (Zen 3).
+  b.reads_lines = comes_from_memory(p, tile, caches) && is_far(p, p.n, 20, caches) &&
+                  b.in_place() && p.x_strides[3] == p.c && b.channels == p.k && dilation.h == 1;
+  if (b.reads_lines) {
+    b.rows = std::clamp<std::int64_t>(caches.l2 / 2 / (p.w * stride.h * p.c * kFloat),
+                                      std::min<std::int64_t>(b.rows, 2), b.rows);
+  }
   const RowOfTaps row(p, tile, b);
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
   b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * tap_cycles(p, tile, b, row);

@@ -39,6 +39,7 @@ TEST_SUITE("blocks") {
         problem(480, 480, 20, {3, 2}, {2, 3}, {1, 2, 0, 1}, {33, 31}),
         problem(320, 320, 10, 3, 1, 1, {2, 420}), problem(256, 256, 32, 3, 1, 1, {31, 33}),
         problem(128, 128, 8, 3, 1, {0, 1, 2, 0}, {9, 190}),
+        problem(97, 97, 97, 3, {2, 1}, {0, 1, 2, 0}, {91, 180}, 2),
         problem(15000, 8, 1, 3, 1, 1, {2, 2}),  // whose weights are written past the caches
     };
     std::uint64_t seed = 0;

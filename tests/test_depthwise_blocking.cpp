@@ -186,6 +186,12 @@ TEST_SUITE("blocking") {
     CHECK_FALSE(block("g32mb1ic256ih14oc256kh3ph1", kShort).reads_lines);  // near
     CHECK_FALSE(block("g32mb1ic256ih56oc256kh3ph1", kShortIntel).reads_lines);
     CHECK_FALSE(block("g16mb1ic256ih56oc256kh3ph1", kLong).reads_lines);
+    // Single channels from memory.
+    CHECK(block("g128mb32ic128ih28oc128kh3ph1", kShort).reads_lines);
+    CHECK(block("g96mb1ic96ih224oc96kh3sh2ph1", kShort).rows == 2);
+    CHECK_FALSE(block("g96mb1ic96ih112oc96kh3sh2ph1", kShort).reads_lines);
+    CHECK_FALSE(block("g96mb1ic96ih224oc96kh3ph2dh1", kShort).reads_lines);  // of every second row
+    CHECK_FALSE(block("g128mb32ic128ih28oc128kh3ph1", kShortIntel).reads_lines);
   }
 
   TEST_CASE("depthwise: short vectors of groups wait for weights that leave L1") {
