@@ -42,9 +42,8 @@ bool Candidate::build() noexcept {
   const std::int64_t rows_of_tiles = b_.lanes == Lanes::pixels ? channels_ : pixels_;
   b_.wide = b_.tile.wide_mr > 0 && (is_shallow() || rows_of_tiles <= b_.tile.wide_mr);
   const std::int64_t weight_bytes = p_.groups * panel_bytes();
-  // Lines that come one by one are worth half of L2: 16 groups of 16 3x3 by 3 at 128x128,
-  // NHWC, 14.4
-  // -> 4.7 ms (Zen 3).
+  // Lines that come one by one are worth half of L2: 16 groups of 16 3x3 by 3 at 128x128, NHWC,
+  // 14.4 -> 4.7 ms (Zen 3).
   const bool slow = b_.tile.zen && x_bytes(p_) > caches_.l2;
   b_.groups_within =
       p_.groups > 1 && p_.x_strides[1] == 1 && weight_bytes <= caches_.l2 / (slow ? 2 : 4);

@@ -16,7 +16,8 @@ constexpr double kFmaSpread = 0.75;     // the same of what is permuted first
 constexpr double kFmaSpreadOnce = 0.6;  // and that for nine of them
 constexpr double kTapSpread = 1.9;      // and loaded and permuted for it alone
 constexpr double kFmaStraddled = 1.2;   // of what is permuted from two vectors first
-// A tap's pixel under a vector of groups, to be found and loaded: 16 groups of 4 channels 5x5 at
+// A tap's pixel under a vector of groups, to be found and loaded (of transposed ones on AMD's cores
+// alone, as elsewhere the transposition takes as much longer): 16 groups of 4 channels 5x5 at
 // 32x32, NHWC, by direct 162 -> 120 us, 3 of 3 3x3 at 28x28 9.1 -> 7.1 (Xeon, AVX-512).
 constexpr double kTapGroup = 1.0;
 constexpr double kTapAlone = 1.0;   // one vector FMA of a pixel loaded for it alone

@@ -221,6 +221,7 @@ void split_for_threads(const Problem& p, int threads, DepthwiseBlocking& b) noex
     b.rows = round_up(ceil_div(b.rows, 2), unit);
   }
   if (planes) return;
+  b.reads_lines = b.reads_lines && b.channels == p.k;  // or several would read the same ones
   // Wide rows of short images.
   while (depthwise_blocks(p, b) < least && b.pixels > 2 * kPixels) {
     b.pixels = ceil_div(b.pixels, 2);

@@ -15,8 +15,8 @@ namespace fastconv {
 bool is_far(const Problem& p, std::int64_t images, std::int64_t times,
             const CacheSizes& caches) noexcept;
 
-// Do short vectors come from memory, or from what of L3 a core has, where no prefetcher follows
-// strides?
+// Are short vectors of x and y more than a core of AMD's has of L3, so that it waits for each line
+// that is far from the last?
 bool comes_from_memory(const Problem& p, const Tile& tile, const CacheSizes& caches) noexcept;
 
 // Bytes of a row that the next one finds in L1.

@@ -46,8 +46,8 @@ TEST_SUITE("blocking") {
     }
     // Wider filters: where a row is more than L1 holds beside the next one.
     CHECK(!blocking("g128mb1ic128ih56oc128kh5sh2ph2", kShort).down);
-    CHECK(blocking("g128mb1ic128ih56oc128kh5sh2ph2", kShort, kMedium).down);
-    CHECK(!blocking("g128mb1ic128ih56oc128kh5sh2ph2", kShort, kSmall).down);
+    CHECK(blocking("g120mb1ic120ih56oc120kh5sh2ph2", kShort, kMedium).down);
+    CHECK(!blocking("g144mb1ic144ih56oc144kh5sh2ph2", kShort, kSmall).down);
     CHECK(!blocking("g32mb1ic32ih28oc32kh5ph2", kShort).down);
     CHECK(blocking("g32mb1ic32ih28oc32kh5ph2", kLong).down);
     CHECK(blocking("g256mb1ic256ih28oc256kh5ph2", kLong).down);
@@ -61,7 +61,7 @@ TEST_SUITE("blocking") {
     CHECK(blocking("g480mb1ic480ih14oc480kh3ph1", kLong).channels == 480);
     // Of five taps, from beyond L2.
     CHECK(blocking("g192mb1ic192ih95oc192kh5sh2ph2", kShort).channels == 128);
-    CHECK(blocking("g128mb1ic128ih56oc128kh5sh2ph2", kShort, kSmall).channels == 80);
+    CHECK(blocking("g144mb1ic144ih56oc144kh5sh2ph2", kShort, kSmall).channels == 80);
     CHECK(blocking("g192mb1ic192ih95oc192kh5sh2ph2", kLong).channels == 192);
   }
 
@@ -186,6 +186,12 @@ TEST_SUITE("blocking") {
     CHECK_FALSE(block("g32mb1ic256ih14oc256kh3ph1", kShort).reads_lines);  // near
     CHECK_FALSE(block("g32mb1ic256ih56oc256kh3ph1", kShortIntel).reads_lines);
     CHECK_FALSE(block("g16mb1ic256ih56oc256kh3ph1", kLong).reads_lines);
+    const fastconv::Problem p = problem_in(parsed("g32mb1ic256ih28oc256kh3ph1"), Layout::nhwc);
+    DepthwiseBlocking parts = blocking(p, kShort, kSmall);
+    CHECK(parts.reads_lines);
+    split_for_threads(p, 4, parts);
+    CHECK(parts.channels < 256);
+    CHECK_FALSE(parts.reads_lines);  // or each part would read all of them
     // Single channels from memory.
     CHECK(block("g128mb32ic128ih28oc128kh3ph1", kShort).reads_lines);
     CHECK(block("g96mb1ic96ih224oc96kh3sh2ph1", kShort).rows == 2);
@@ -234,6 +240,16 @@ TEST_SUITE("blocking") {
       CHECK(!blocking(dilated, tiles).copied);
       CHECK(blocking(dilated, tiles, kSmall).copied);
     }
+  }
+
+  TEST_CASE("depthwise: lines under wide filters are copied where eight ways lose their halves") {
+    const char* const crowded = "g128mb1ic128ih56oc128kh5sh2ph2";
+    CHECK(blocking(crowded, kShort, kSmall).copied);
+    CHECK(blocking(crowded, kShortIntel, kMedium).copied);
+    CHECK_FALSE(blocking(crowded, kShort).copied);  // twelve ways
+    CHECK_FALSE(blocking(crowded, kHalves, kMedium).copied);
+    CHECK_FALSE(blocking("g144mb1ic144ih56oc144kh5sh2ph2", kShort, kSmall).copied);
+    CHECK_FALSE(blocking("g128mb1ic128ih112oc128kh5sh2ph2", kShort, kSmall).copied);  // far
   }
 
   TEST_CASE("depthwise: taps that no output finds in the image are left out") {
