@@ -2,6 +2,7 @@
 #pragma once
 
 #include "depthwise.hpp"
+#include "depthwise_interleaved.hpp"
 #include "depthwise_planes.hpp"
 #include "direct.hpp"
 #include "micro_gemm.hpp"
@@ -83,6 +84,7 @@ constexpr KernelTable make_table(Isa isa) noexcept {
   table.pack_planes = pack_planes<Arch>;
   table.copy_planes = copy_planes<Arch>;
   table.depthwise = depthwise<Arch>;
+  if constexpr (Vector<Arch>::fuses) table.depthwise_interleaved = depthwise_interleaved<Arch>;
   table.repeat_channels = repeat_channels<Arch>;
   table.depthwise_planes = depthwise_planes<Arch>;
   fill_winograd<Arch>(table);

@@ -179,6 +179,32 @@ struct DepthwiseArguments {
   const float* bias = nullptr;  // or null
 };
 
+constexpr int kInterleavedRows =
+    6;  // of a tile in a patch, which has as many more for the last one
+
+// A part of a few output rows whose few channels are interleaved in x, y and the residual, with no
+// floats between pixels. No float of x is read that an output does not need.
+struct InterleavedArguments {
+  // Rows of x under the part's first output, or null where they are zeros and may be left out. In
+  // place the last one is null, and rows follow each other.
+  const float* const* inputs = nullptr;
+  std::int64_t patch_pitch = 0;  // floats from each of them to the next, or 0 in place
+  std::int64_t column_step = 0;  // and from a column of the filter to the next
+  std::int64_t kernel_h = 0, kernel_w = 0, stride_h = 0;
+  // Floats of a row of outputs, in place a multiple of `period`, of vectors and channels.
+  std::int64_t count = 0, period = 0, channels = 0;
+  // Of each tap a line of its channels' weights over and over, channels and a vector long.
+  const float* weights = nullptr;
+  std::int64_t weights_pitch = 0;
+  std::int64_t rows = 0;
+  float* y = nullptr;
+  std::int64_t y_row_stride = 0;
+  const float* residual = nullptr;  // or null
+  std::int64_t residual_row_stride = 0;
+  const Epilogue* epilogue = nullptr;
+  const float* bias = nullptr;  // a line like those of the weights, or null
+};
+
 constexpr std::int64_t kMaxPlaneTaps = 16;    // of a filter's height and of its width
 constexpr std::int64_t kMaxPlaneReach = 128;  // columns from its first tap to its last
 
@@ -295,6 +321,8 @@ struct KernelTable {
   void (*copy_planes)(const PlaneCopy& copy);
 
   void (*depthwise)(const DepthwiseArguments& arguments);
+  // Null where a multiply-add is two operations, which bind it.
+  void (*depthwise_interleaved)(const InterleavedArguments& arguments);
   // Of pixels `pitch` apart, to `channels` of them. The multiplier divides the width.
   void (*repeat_channels)(float* pixels, std::int64_t count, std::int64_t pitch, int channels,
                           int multiplier);

@@ -5,6 +5,8 @@
 
 #include "../kernels/padding.hpp"
 #include "depthwise_blocks.hpp"
+#include "depthwise_interleaved.hpp"
+#include "depthwise_part.hpp"
 
 namespace fastconv {
 namespace {
@@ -19,37 +21,9 @@ bool y_aliases_x(const Problem& p, std::int64_t phases, const float* x, const fl
          bytes % 1024 < 64;
 }
 
-// Output pixels of some channels, in one image or all of several.
-struct Part {
-  std::int64_t n, channel, oh, ow, images, channels, rows, pixels;
-};
-
-std::int64_t offset(const Part& part, const Dims<4>& s) noexcept {
-  return part.n * s[0] + part.channel * s[1] + part.oh * s[2] + part.ow * s[3];
-}
-
-// What a kernel adds to a part: the residual, or y, where it was copied to from other strides than
-// the kernel can read.
-struct Addend {
-  const float* data;
-  const Dims<4>& strides;
-};
-Addend addend(const Operands& t, const Part& part, bool readable, std::int64_t apart = 1) noexcept {
-  const Dims<4>& rs = t.residual_strides;
-  const Dims<4>& ys = t.problem.y_strides;
-  if (readable) return {t.residual, rs};
-  for (Part image = part; image.n < part.n + part.images; ++image.n) {
-    t.table.copy_planes({{part.channels, part.rows, part.pixels},
-                         t.residual + offset(image, rs),
-                         {rs[1], apart * rs[2], rs[3]},
-                         t.y + offset(image, ys),
-                         {ys[1], apart * ys[2], ys[3]}});
-  }
-  return {t.y, ys};
-}
-
 // A block of an image's channels and rows, in whole rows.
-void planes_block(const Operands& t, const DepthwiseBlocking& b, const Part& part) noexcept {
+void planes_block(const Operands& t, const DepthwiseBlocking& b,
+                  const DepthwisePart& part) noexcept {
   const Problem& p = t.problem;
   PlaneArguments d;
   d.problem = &p;
@@ -89,7 +63,7 @@ class PixelBlocks {
     std::fill(zeros_, zeros_ + scratch_.zeros / kFloat, 0.0F);
   }
 
-  void run(const Part& part) noexcept {
+  void run(const DepthwisePart& part) noexcept {
     const float* x =
         t_.x + part.n * p_.x_strides[0] + inputs_of(p_, part.channel) * p_.x_strides[1];
     b_.listed ? run_listed(part, x) : run_rows(part, x);
@@ -97,7 +71,7 @@ class PixelBlocks {
 
  private:
   // What any pixels of some channels have in common.
-  DepthwiseArguments arguments(const Part& part) const noexcept {
+  DepthwiseArguments arguments(const DepthwisePart& part) const noexcept {
     DepthwiseArguments d;
     d.inputs = pointers_;
     d.shift = shift_;
@@ -128,7 +102,7 @@ class PixelBlocks {
     return image;
   }
 
-  void run_listed(const Part& part, const float* x) noexcept {
+  void run_listed(const DepthwisePart& part, const float* x) noexcept {
     if (b_.transposed) {
       // To the copy images are rows, and their rows one.
       Problem image = pixels_of_x();
@@ -164,7 +138,7 @@ class PixelBlocks {
       d.y_pixel_stride = scratch_.output_pitch;
       t_.table.depthwise(d);
       const float* sums = outputs_;
-      for (Part image = part; image.n < part.n + part.images; ++image.n) {
+      for (DepthwisePart image = part; image.n < part.n + part.images; ++image.n) {
         scatter(image, sums);
         sums += part.rows * part.pixels * scratch_.output_pitch;
       }
@@ -182,7 +156,7 @@ class PixelBlocks {
 
   // Lays out [rows of the filter][pixels][columns of the filter] pointers to the pixels of images,
   // rows and columns so many floats apart.
-  void list(const Part& part, const float* x, const Dims<3>& steps) noexcept {
+  void list(const DepthwisePart& part, const float* x, const Dims<3>& steps) noexcept {
     if (x == origin_ && part.images == pointed_.images) return;
     pointed_.images = part.images;
     origin_ = x;
@@ -206,7 +180,7 @@ class PixelBlocks {
     }
   }
 
-  void run_rows(const Part& part, const float* x) noexcept {
+  void run_rows(const DepthwisePart& part, const float* x) noexcept {
     const auto& [kernel, stride, padding, dilation, mode] = p_.window;
     const std::int64_t columns = columns_of(p_, part.pixels);
     const std::int64_t apart = row_phases(p_, b_);  // output rows of a block
@@ -271,8 +245,8 @@ class PixelBlocks {
   // Lays out the pointers to the pixels under a part, which are `step` apart, and the rows that a
   // filter visits `row_step`, of which the first has column 0 at `origin`. Pointers into the image
   // also serve parts of other rows, channels and images, shifted as a whole.
-  void point(const Part& part, std::int64_t phases, std::int64_t step, std::int64_t row_step,
-             const float* origin) noexcept {
+  void point(const DepthwisePart& part, std::int64_t phases, std::int64_t step,
+             std::int64_t row_step, const float* origin) noexcept {
     if (part.ow != pointed_.ow) {
       origin_ = origin;
       end_kept_ = 0;
@@ -315,7 +289,7 @@ class PixelBlocks {
   }
 
   // Copies what lies under a part to the patch, channels adjacent.
-  void read_patch(const Part& part, const float* x, std::int64_t phases) noexcept {
+  void read_patch(const DepthwisePart& part, const float* x, std::int64_t phases) noexcept {
     const Window& window = p_.window;
     const std::int64_t apart = window.dilation.h;
     const std::int64_t top = part.oh * window.stride.h - window.padding.top;
@@ -347,7 +321,7 @@ class PixelBlocks {
           patch_ - (first * region.columns + column) * region.pitch);
   }
 
-  void scatter(const Part& part, const float* sums) noexcept {
+  void scatter(const DepthwisePart& part, const float* sums) noexcept {
     const Dims<4>& ys = p_.y_strides;
     const Dims<4>& rs = t_.residual_strides;
     const std::int64_t apart = row_phases(p_, b_);
@@ -383,24 +357,22 @@ class PixelBlocks {
   const float** pointers_;
   float* patch_;
   float* outputs_;
-  Part pointed_{0, 0, -1, -1, 0, 0, 0, 0};      // the part that the pointers are for
-  const float* origin_ = nullptr;               // of the first part of these pixels
-  std::int64_t shift_ = 0;                      // from there
-  std::int64_t first_kept_ = 0, end_kept_ = 0;  // rows of pointers inside the image
+  DepthwisePart pointed_{0, 0, -1, -1, 0, 0, 0, 0};  // the part that the pointers are for
+  const float* origin_ = nullptr;                    // of the first part of these pixels
+  std::int64_t shift_ = 0;                           // from there
+  std::int64_t first_kept_ = 0, end_kept_ = 0;       // rows of pointers inside the image
 };
 
-}  // namespace
-
-void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin, std::int64_t end,
-               void* workspace) noexcept {
-  const Problem& p = t.problem;
+// Calls run(part) for the blocks [begin, end).
+template <class Run>
+void each_part(const Problem& p, const DepthwiseBlocking& b, std::int64_t begin, std::int64_t end,
+               Run run) noexcept {
   const std::int64_t channel_blocks = ceil_div(p.k, b.channels);
   const std::int64_t pixel_blocks = ceil_div(p.ow, b.pixels);
   const std::int64_t blocks_of_rows = row_blocks(p, b);
   const std::int64_t apart = row_phases(p, b);  // output rows of a block
-  PixelBlocks pixels(t, b, workspace);
   for (std::int64_t block = begin; block < end; ++block) {
-    Part part;
+    DepthwisePart part;
     std::int64_t rest = block;
     part.channel = rest % channel_blocks * b.channels;
     part.channels = std::min(b.channels, p.k - part.channel);
@@ -413,8 +385,23 @@ void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin
     part.pixels = std::min(b.pixels, p.ow - part.ow);
     part.n = rest / pixel_blocks * b.images;
     part.images = std::min(b.images, p.n - part.n);
-    if (part.rows <= 0) continue;
-    b.lanes == Lanes::pixels ? planes_block(t, b, part) : pixels.run(part);
+    if (part.rows > 0) run(part);
+  }
+}
+
+}  // namespace
+
+void depthwise(const Operands& t, const DepthwiseBlocking& b, std::int64_t begin, std::int64_t end,
+               void* workspace) noexcept {
+  const auto parts = [&](auto run) { each_part(t.problem, b, begin, end, run); };
+  if (b.lanes == Lanes::pixels) {
+    parts([&](const DepthwisePart& part) { planes_block(t, b, part); });
+  } else if (b.interleaved) {
+    InterleavedBlocks blocks(t, b, workspace);
+    parts([&](const DepthwisePart& part) { blocks.run(part); });
+  } else {
+    PixelBlocks blocks(t, b, workspace);
+    parts([&](const DepthwisePart& part) { blocks.run(part); });
   }
 }
 

@@ -21,6 +21,7 @@ struct DepthwiseBlocking {
   bool repeated = false;    // there, an input channel for each of its output channels
   // Or else pixels of all rows of `images`, each with pointers of its own to all its taps.
   bool listed = false;
+  bool interleaved = false;  // channels too few for vectors, which take parts of pixels in place
   bool paired = false;       // planes of two channels share vectors
   bool down = false;         // a vector's rows follow each other, not a row's vectors
   bool fetch = false;        // x and y lie beyond near caches

@@ -3,6 +3,7 @@
 
 #include "costs.hpp"
 #include "depthwise_blocks.hpp"
+#include "depthwise_interleaved.hpp"
 #include "depthwise_order.hpp"
 #include "geometry.hpp"
 
@@ -200,6 +201,7 @@ bool choose_depthwise(const Problem& p, const Tile& tile, const CacheSizes& cach
                    : choose_pixels(found, tile, caches, finite, !adjacent, repeated));
     }
   }
+  if (interleaves(found, tile, finite)) consider(choose_interleaved(found, tile));
   b.first_tap = taps.first_tap;
   b.unfound = taps.unfound;
   if ((!adjacent || is_plane(p)) && has_planes(p)) consider(choose_planes(p, tile, caches));
@@ -239,7 +241,8 @@ Problem found_taps(const Problem& p, const DepthwiseBlocking& b) noexcept {
 }
 
 std::int64_t depthwise_workspace_bytes(const Problem& p, const DepthwiseBlocking& b) noexcept {
-  return Scratch(found_taps(p, b), b).bytes();
+  const Problem found = found_taps(p, b);
+  return b.interleaved ? InterleavedScratch(found, b).bytes() : Scratch(found, b).bytes();
 }
 
 std::int64_t depthwise_blocks(const Problem& p, const DepthwiseBlocking& b) noexcept {

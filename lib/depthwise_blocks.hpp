@@ -35,6 +35,11 @@ bool fetches(const Problem& problem, std::int64_t times, int width,
 DepthwiseBlocking choose_pixels(const Problem& problem, const Tile& tile, const CacheSizes& caches,
                                 bool finite, bool transposed, bool repeated) noexcept;
 
+// Few channels of pixels that follow each other in x and in y, if the kernel for them serves the
+// problem.
+bool interleaves(const Problem& problem, const Tile& tile, bool finite) noexcept;
+DepthwiseBlocking choose_interleaved(const Problem& problem, const Tile& tile) noexcept;
+
 // Planes of adjacent columns, if the kernel for them serves the problem.
 bool has_planes(const Problem& problem) noexcept;
 DepthwiseBlocking choose_planes(const Problem& problem, const Tile& tile,

@@ -196,6 +196,7 @@ Cycles explain_blocks(const PlanState& state, const DepthwiseBlocking& b, Writer
            b.transposed ? ", transposed on their way in and out"
            : b.copied   ? ", copied on their way in"
                         : "");
+  if (b.interleaved) out.line(", interleaved in the lanes");
   if (b.listed) out.line(", all pixels of %lld images as one row", ll(b.images));
   out.line("\n");
   return Cycles(b);
