@@ -77,19 +77,22 @@ void set_fetches(const Problem& p, std::int64_t weight_bytes, const CacheSizes& 
 void read_lines(const Operands& operands, std::int64_t n, const Pair& first,
                 const Pair& outputs) noexcept {
   const Problem& p = operands.problem;
-  const auto& [kernel, stride, padding, dilation, mode] = p.window;
-  const auto clamp = [](std::int64_t at, std::int64_t size) {
-    return std::clamp<std::int64_t>(at, 0, size);
-  };
-  const Pair last{(first.h + outputs.h - 1) * stride.h + (kernel.h - 1) * dilation.h,
-                  (first.w + outputs.w - 1) * stride.w + (kernel.w - 1) * dilation.w};
-  const std::int64_t end = clamp(last.h - padding.top + 1, p.h);
-  const std::int64_t column = clamp(first.w * stride.w - padding.left, p.w);
-  const std::int64_t floats = (clamp(last.w - padding.left + 1, p.w) - column) * p.c;
-  for (std::int64_t row = clamp(first.h * stride.h - padding.top, p.h); row < end; ++row) {
-    const volatile float* const line =
-        operands.x + n * p.x_strides[0] + row * p.x_strides[2] + column * p.x_strides[3];
-    for (std::int64_t i = 0; i < floats; i += kLine) static_cast<void>(line[i]);
+  const Window& window = p.window;
+  const Patch patch(p, outputs.h, outputs.w);
+  const std::int64_t top = first.h * window.stride.h - window.padding.top;
+  const std::int64_t left = first.w * window.stride.w - window.padding.left;
+  // Pixels that follow each other are one run.
+  const std::int64_t runs = patch.step.w == 1 ? 1 : patch.columns;
+  const std::int64_t pixels = patch.step.w == 1 ? patch.columns : 1;
+  for (std::int64_t i = 0; i < patch.rows; ++i) {
+    const std::int64_t h = top + i * patch.step.h;
+    if (h < 0 || h >= p.h) continue;
+    const volatile float* const row = operands.x + n * p.x_strides[0] + h * p.x_strides[2];
+    for (std::int64_t j = 0; j < runs; ++j) {
+      const std::int64_t at = left + j * patch.step.w;
+      const std::int64_t begin = std::max<std::int64_t>(at, 0), end = std::min(at + pixels, p.w);
+      for (std::int64_t f = begin * p.c; f < end * p.c; f += kLine) static_cast<void>(row[f]);
+    }
   }
 }
 
