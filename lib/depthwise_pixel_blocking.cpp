@@ -54,7 +54,8 @@ bool gains_by_copying(const Problem& p, const Tile& tile, const CacheSizes& cach
   if (span <= real(caches.l1 * 3 / 2)) return false;
   // Of eight ways, lines under a tile of short vectors leave L1 before their second half is read
   // (NHWC, 128 channels, 56x56, 7x7 1050 -> 626 us, by 2 351 -> 208, 5x5 by 2 197 -> 146, Zen 3).
-  const bool few_ways = tile.width < kMaxWidth && caches.ways() < 9;
+  // Groups of several channels take longer with each of them: 32 of 4, 7x7 at 14x14 160 -> 210.
+  const bool few_ways = tile.width < kMaxWidth && caches.ways() < 9 && p.k_per_group() == 1;
   const std::int64_t fewest = is_far(p, p.n, 7, caches) ? 8 * tile.width : few_ways ? 16 : 32;
   const std::int64_t crowd = wide ? fewest * tile.width : 1024;
   return p.x_strides[3] % crowd * column_phases(p, pixels) % crowd == 0;

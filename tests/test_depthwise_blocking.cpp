@@ -249,6 +249,7 @@ TEST_SUITE("blocking") {
     CHECK_FALSE(blocking(crowded, kShort).copied);  // twelve ways
     CHECK_FALSE(blocking(crowded, kHalves, kMedium).copied);
     CHECK_FALSE(blocking("g144mb1ic144ih56oc144kh5sh2ph2", kShort, kSmall).copied);
+    CHECK_FALSE(blocking("g32mb1ic128ih14oc128kh7ph3", kShort, kSmall).copied);  // groups of four
     CHECK_FALSE(blocking("g128mb1ic128ih112oc128kh5sh2ph2", kShort, kSmall).copied);  // far
   }
 
