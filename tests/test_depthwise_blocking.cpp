@@ -74,6 +74,20 @@ TEST_SUITE("blocking") {
     }
   }
 
+  TEST_CASE("depthwise: lines from beyond L2 come in their order, down few rows") {
+    const auto rows = [](const char* descriptor, const Tiles& tiles) {
+      return blocking(descriptor, tiles, kSmall).rows;
+    };
+    const char* const by_two = "g48mb1ic48ih112oc48kh3sh2ph1";
+    CHECK(rows(by_two, kShort) == 2);
+    CHECK(rows("g64mb1ic64ih56oc64kh3ph1", kShort) == 4);
+    CHECK(rows(by_two, kShortIntel) == 14);
+    CHECK(rows(by_two, kHalves) == 14);
+    CHECK(rows("g48mb1ic48ih28oc48kh3sh2ph1", kShort) == 14);     // near
+    CHECK(rows("g256mb1ic256ih56oc256kh3sh2ph1", kShort) == 14);  // many lines to a pixel
+    CHECK(rows("g48mb1ic48ih112oc48kh5sh2ph2", kShort) == 14);
+  }
+
   TEST_CASE("depthwise: planes of five and seven rows are not transposed") {
     const auto planes = [](const std::string& descriptor, const Tiles& tiles) {
       return blocking(problem_in(parsed(descriptor), Layout::nchw), tiles);
