@@ -36,7 +36,7 @@ void interleaved_tile(const InterleavedArguments& d, const InterleavedTile& tile
   for (auto& of_vector : sum) of_vector[0] = V::zero();
   const std::int64_t row_taps = d.kernel_w * d.weights_pitch;
   const float* weights = d.weights + tile.phase;
-  const float* const* in = d.inputs + tile.row * d.stride_h;
+  const float* const* in = d.inputs + tile.row;
   // An image row under rows [First, Last] of the tile, the first of which has it under `weights`.
   const auto add_row = [&](auto first, auto last) __attribute__((always_inline)) {
     constexpr int First = decltype(first)::value, Last = decltype(last)::value;
@@ -105,8 +105,7 @@ void interleaved_rows(const InterleavedArguments& d, std::int64_t row) noexcept 
 template <class Arch>
 void interleaved_patch(const InterleavedArguments& d) noexcept {
   constexpr int W = Vector<Arch>::width, Rows = kInterleavedRows;
-  InterleavedTile tile{
-      0, 0, 0, 0, W, d.patch_pitch * d.stride_h, d.y_row_stride, d.residual_row_stride};
+  InterleavedTile tile{0, 0, 0, 0, W, d.patch_pitch, d.y_row_stride, d.residual_row_stride};
   for (; tile.at < d.count; tile.at += W, tile.phase = tile.at % d.channels) {
     if (d.count - tile.at < W) tile.lanes = static_cast<int>(d.count - tile.at);
     for (tile.row = 0; tile.row < d.rows; tile.row += Rows) {

@@ -185,12 +185,12 @@ constexpr int kInterleavedRows =
 // A part of a few output rows whose few channels are interleaved in x, y and the residual, with no
 // floats between pixels. No float of x is read that an output does not need.
 struct InterleavedArguments {
-  // Rows of x under the part's first output, or null where they are zeros and may be left out. In
-  // place the last one is null, and rows follow each other.
+  // Rows of x from the one under the part's first output and the filter's first tap on, null where
+  // they are zeros and may be left out. In place another null stands behind the last one.
   const float* const* inputs = nullptr;
   std::int64_t patch_pitch = 0;  // floats from each of them to the next, or 0 in place
   std::int64_t column_step = 0;  // and from a column of the filter to the next
-  std::int64_t kernel_h = 0, kernel_w = 0, stride_h = 0;
+  std::int64_t kernel_h = 0, kernel_w = 0;
   // Floats of a row of outputs, in place a multiple of `period`, of vectors and channels.
   std::int64_t count = 0, period = 0, channels = 0;
   // Of each tap a line of its channels' weights over and over, channels and a vector long.

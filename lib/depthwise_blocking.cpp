@@ -33,22 +33,22 @@ DepthwiseBlocking choose_vectors(const Problem& p, const Tile& tile,
                                  const CacheSizes& caches) noexcept {
   DepthwiseBlocking b;
   b.lanes = Lanes::channels;
-  b.rows = std::min(p.oh, kRows);
+  b.rows = std::min(p.oh, kDepthwiseRows);
   const std::int64_t pixels = broadcast_pixels(tile);
   b.pixels = p.ow;
-  if (p.ow > kPixels) {
+  if (p.ow > kDepthwisePixels) {
     const std::int64_t unit = p.window.stride.w * pixels;
-    b.pixels = round_up(ceil_div(p.ow, ceil_div(p.ow, kPixels)), unit);
+    b.pixels = round_up(ceil_div(p.ow, ceil_div(p.ow, kDepthwisePixels)), unit);
     while ((p.ow - 1) % b.pixels + 1 < pixels) b.pixels += unit;
   }
-  b.channels = block_channels(p, tile.nr, kChannels);
+  b.channels = block_channels(p, tile.nr, kDepthwiseChannels);
   // Lines of x that groups share come in their order, and stay in L2: 32 groups of 8 at 56x56,
   // NHWC, 3150 -> 2120 us, 16 of 16 at 28x28 966 -> 741 (Zen 3).
   b.reads_lines =
       tile.zen && p.x_strides[3] == p.c && b.channels == p.k && is_far(p, 2 * p.n, 3, caches);
   if (b.reads_lines) {
     const std::int64_t row = b.pixels * p.window.stride.h * p.c * kFloat;
-    b.rows = std::clamp(caches.l2 / row, std::min(p.oh, kLeastRows), b.rows);
+    b.rows = std::clamp(caches.l2 / row, std::min(p.oh, kLeastDepthwiseRows), b.rows);
   }
   const double depth = real(p.c_per_group() * p.taps());
   const std::int64_t vectors = p.groups * ceil_div(p.k_per_group(), tile.width);
@@ -105,7 +105,7 @@ DepthwiseBlocking choose_list(const Problem& p, const Tile& tile, bool transpose
   b.pixels = p.ow;
   const std::int64_t pixels = transposed ? std::max(p.h * p.w, p.oh * p.ow) : p.oh * p.ow;
   b.images = std::clamp<std::int64_t>(kListed / pixels, 1, p.n);
-  b.channels = block_channels(p, tile.nr, transposed ? tile.nr : kChannels);
+  b.channels = block_channels(p, tile.nr, transposed ? tile.nr : kDepthwiseChannels);
   const double vectors = real(p.oh * p.ow * ceil_div(p.k, tile.width));
   const double step = p.k_per_group() == 1 ? kTapAlone : kFmaSpread;
   b.fma_cycles = vectors * real(p.c_per_group() * p.taps()) * step;
@@ -218,14 +218,15 @@ void split_for_threads(const Problem& p, int threads, DepthwiseBlocking& b) noex
   while (depthwise_blocks(p, b) < least && b.images > 1) b.images = ceil_div(b.images, 2);
   if (b.listed) return;
   const bool planes = b.lanes == Lanes::pixels;
-  const std::int64_t unit = planes ? kRows : 1;  // whole tiles
-  while (depthwise_blocks(p, b) < least && b.rows > (planes ? kRows : kLeastRows)) {
+  const std::int64_t unit = planes ? kDepthwiseRows : 1;  // whole tiles
+  while (depthwise_blocks(p, b) < least &&
+         b.rows > (planes ? kDepthwiseRows : kLeastDepthwiseRows)) {
     b.rows = round_up(ceil_div(b.rows, 2), unit);
   }
   if (planes) return;
   b.reads_lines = b.reads_lines && b.channels == p.k;  // or several would read the same ones
   // Wide rows of short images.
-  while (depthwise_blocks(p, b) < least && b.pixels > 2 * kPixels) {
+  while (depthwise_blocks(p, b) < least && b.pixels > 2 * kDepthwisePixels) {
     b.pixels = ceil_div(b.pixels, 2);
   }
 }

@@ -13,10 +13,12 @@ namespace fastconv {
 
 // Output rows and pixels of a block: bound the pointers, of which neighbouring output rows share
 // most. Multiples of seven, as most networks' sizes and the kernel's tiles are.
-constexpr std::int64_t kRows = kMaxDepthwiseRows;
-constexpr std::int64_t kPixels = 56;  // that are copied, transposed or of groups that fill vectors
-constexpr std::int64_t kLeastRows = 4;   // of blocks of whole rows, and of those cut for threads
-constexpr std::int64_t kChannels = 512;  // 240 in parts of 128 take 5 to 9 % longer
+constexpr std::int64_t kDepthwiseRows = kMaxDepthwiseRows;
+// Of blocks that are copied, transposed or of groups that fill vectors.
+constexpr std::int64_t kDepthwisePixels = 56;
+// Of blocks of whole rows, and of those cut for threads.
+constexpr std::int64_t kLeastDepthwiseRows = 4;
+constexpr std::int64_t kDepthwiseChannels = 512;  // 240 in parts of 128 take 5 to 9 % longer
 
 // Whole groups, at most so many channels of them if that is any, that end with a panel of weights.
 std::int64_t block_channels(const Problem& problem, std::int64_t panel, std::int64_t most) noexcept;

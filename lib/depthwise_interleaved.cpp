@@ -37,22 +37,22 @@ void InterleavedBlocks::repeat_weights() noexcept {
 }
 
 void InterleavedBlocks::run(const DepthwisePart& part) noexcept {
-  const Beside beside(p_, period_, part.ow, part.pixels);
+  const InterleavedRow row(p_, period_, part.ow, part.pixels);
   DepthwisePart some = part;
-  some.pixels = beside.left;
+  some.pixels = row.left;
   if (some.pixels > 0) multiply_patch(some);
   some.ow += some.pixels;
-  some.pixels = beside.inside;
+  some.pixels = row.inside;
   if (some.pixels > 0) multiply_in_place(some);
   some.ow += some.pixels;
-  some.pixels = beside.right;
+  some.pixels = row.right;
   if (some.pixels > 0) multiply_patch(some);
 }
 
 void InterleavedBlocks::multiply_in_place(const DepthwisePart& part) noexcept {
   const auto& [kernel, stride, padding, dilation, mode] = p_.window;
   const float* x = t_.x + part.n * p_.x_strides[0] + (part.ow - padding.left) * p_.c;
-  const std::int64_t top = part.oh * stride.h - padding.top, rows = rows_of(p_, part.rows);
+  const std::int64_t top = part.oh - padding.top, rows = rows_of(p_, part.rows);
   for (std::int64_t i = 0; i < rows; ++i) {
     const std::int64_t h = source_index(top + i * dilation.h, p_.h, mode);
     inputs_[i] = h < 0 ? nullptr : x + h * p_.x_strides[2];
@@ -89,7 +89,6 @@ void InterleavedBlocks::multiply(const DepthwisePart& part, std::int64_t patch_p
   d.column_step = window.dilation.w * p_.c;
   d.kernel_h = window.kernel_size.h;
   d.kernel_w = window.kernel_size.w;
-  d.stride_h = window.stride.h;
   d.count = part.pixels * p_.c;
   d.period = period_ * p_.c;
   d.channels = p_.c;

@@ -23,11 +23,12 @@ inline std::int64_t interleaved_line(const Problem& p, int width) noexcept {
 
 // Outputs of a part of a row: whole periods whose windows lie inside the image, and those beside
 // them. Few are all beside.
-struct Beside {
+struct InterleavedRow {
   static constexpr std::int64_t kFewPeriods = 2;
   std::int64_t left, inside, right;
 
-  Beside(const Problem& p, std::int64_t period, std::int64_t ow, std::int64_t pixels) noexcept {
+  InterleavedRow(const Problem& p, std::int64_t period, std::int64_t ow,
+                 std::int64_t pixels) noexcept {
     const auto& [kernel, stride, padding, dilation, mode] = p.window;
     const std::int64_t end = p.w - (kernel.w - 1) * dilation.w + padding.left - ow;
     left = std::clamp<std::int64_t>(padding.left - ow, 0, pixels);
@@ -60,9 +61,9 @@ struct InterleavedScratch {
     weights = p.taps() * line;
     bias = line;
     inputs = round_up((rows + 1) * static_cast<std::int64_t>(sizeof(const float*)), 64);
-    const std::int64_t columns = columns_of(p, Beside::most(p, kMaxWidth, b.pixels));
+    const std::int64_t columns = columns_of(p, InterleavedRow::most(p, kMaxWidth, b.pixels));
     // Packing may write up to a vector behind its end.
-    patch = ((rows + kInterleavedRows * p.window.stride.h) * columns * p.c + kMaxWidth) * kFloat;
+    patch = ((rows + kInterleavedRows) * columns * p.c + kMaxWidth) * kFloat;
   }
 
   std::int64_t bytes() const noexcept { return weights + bias + inputs + patch; }

@@ -33,9 +33,9 @@ bool spreads_once(const Problem& p, const Tile& tile, const DepthwiseBlocking& b
 
 // Whole rows, or equal parts, as many as bound the pointers.
 void set_whole_rows(const Problem& p, DepthwiseBlocking& b) noexcept {
-  const std::int64_t most = std::max(kRowPixels / p.window.stride.w, kPixels);
+  const std::int64_t most = std::max(kRowPixels / p.window.stride.w, kDepthwisePixels);
   b.pixels = ceil_div(p.ow, ceil_div(p.ow, most));
-  b.rows = std::min(b.rows, std::max(kBlockPixels / b.pixels, kLeastRows));
+  b.rows = std::min(b.rows, std::max(kBlockPixels / b.pixels, kLeastDepthwiseRows));
 }
 
 // Do pixels crowd in L1, so that what is under a tile would not stay there until all of its lines
@@ -135,8 +135,8 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   b.lanes = Lanes::channels;
   b.transposed = transposed;
   b.repeated = repeated;
-  b.rows = std::min(ceil_div(p.oh, row_phases(p, b)), kRows);
-  b.pixels = std::min(p.ow, kPixels);
+  b.rows = std::min(ceil_div(p.oh, row_phases(p, b)), kDepthwiseRows);
+  b.pixels = std::min(p.ow, kDepthwisePixels);
   const auto& [kernel, stride, padding, dilation, mode] = p.window;
   b.copied =
       !transposed &&
@@ -155,12 +155,12 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
   // 1, 64 at 56x56 76 -> 69, 36 at 112x112 338 -> 209 (Zen 3).
   if (tile.zen && tile.width < kMaxWidth && b.in_place() && kernel.h == 3 && kernel.w == 3 &&
       dilation.h == 1 && p.x_strides[3] < 16 * kLine && is_far(p, p.n, 1, caches)) {
-    b.rows = std::min(b.rows, stride.h == 1 ? kLeastRows : 2);
+    b.rows = std::min(b.rows, stride.h == 1 ? kLeastDepthwiseRows : 2);
   }
   // Strides leave out some of what would be fetched: 192 channels 3x1 by 4 at 224x224 1965 -> 815
   // us, 5x5 by 2 at 96x96, 672 channels, 4.6 -> 3.6 ms (Xeon, AVX-512).
   b.fetch = b.in_place() && stride.w == 1 && fetches(p, 14, tile.width, caches);
-  b.channels = block_channels(p, tile.nr, transposed || b.copied ? tile.nr : kChannels);
+  b.channels = block_channels(p, tile.nr, transposed || b.copied ? tile.nr : kDepthwiseChannels);
   // Lines from beyond L2 come faster in their order, where L1 holds what two rows share: 5x5 by 2,
   // 192 channels of 95x95 940 -> 740 us, of 75x75 550 -> 460, by 1, 144 of 80x80 880 -> 780 (Xeon,
   // AVX2).
@@ -171,7 +171,8 @@ DepthwiseBlocking choose_pixels(const Problem& p, const Tile& tile, const CacheS
     b.channels = std::min(b.channels, block_channels(p, tile.nr, most));
   }
   b.down = goes_down(p, tile, caches, b);
-  if (b.rows > kRows / 2 && rolls(p, tile, b) && !stays_down(p, caches, b)) b.rows = kRows / 2;
+  if (b.rows > kDepthwiseRows / 2 && rolls(p, tile, b) && !stays_down(p, caches, b))
+    b.rows = kDepthwiseRows / 2;
   // The next row finds in L1 what it shares with the last: 384 channels of 28x28 111 -> 91 us, 768
   // of 14x14 36 -> 32.
   if (!b.down && kernel.w == 3 && tile.two_long_fma()) {

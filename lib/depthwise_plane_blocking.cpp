@@ -52,9 +52,9 @@ DepthwiseBlocking choose_planes(const Problem& p, const Tile& tile,
   const std::int64_t most =
       kPages * (kPageBytes / kFloat) / std::max<std::int64_t>(p.x_strides[2], 1);
   const std::int64_t side_by_side = tall && p.k > 1 && most >= 2 * kPages ? 2 : 1;
-  const std::int64_t tallest =
-      std::clamp(most / side_by_side / kRows * kRows, kPages / stride.h, kTallRows);
-  b.rows = std::max(tallest, kOutputs / p.ow / kRows * kRows);
+  const std::int64_t tallest = std::clamp(most / side_by_side / kDepthwiseRows * kDepthwiseRows,
+                                          kPages / stride.h, kTallRows);
+  b.rows = std::max(tallest, kOutputs / p.ow / kDepthwiseRows * kDepthwiseRows);
   b.rows = std::min(p.oh, b.rows);
   const bool shared = kernel.h == kernel.w && stride.h == stride.w &&
                       (kernel.w == 3 || kernel.w == 5 || kernel.w == 7);
@@ -80,7 +80,7 @@ DepthwiseBlocking choose_planes(const Problem& p, const Tile& tile,
   const bool masked = tile.width < kMaxWidth && p.ow % tile.width != 0;
   if (masked) b.store_cycles += real(p.k * p.oh * kernel.h) * kMaskedRow;
   if (tile.width < 8) {
-    const std::int64_t tiles = ceil_div(p.oh, kRows);
+    const std::int64_t tiles = ceil_div(p.oh, kDepthwiseRows);
     const std::int64_t image_rows =
         shared ? p.oh * stride.h + tiles * (kernel.h - stride.h) : p.oh * kernel.h;
     const std::int64_t last = masked ? kernel.w : std::min(padding.right, kernel.w);

@@ -99,6 +99,9 @@ class CommandLine {
     if (options_.problems.empty() && !options_.help && !own_problems) {
       return "no problem given; see --help";
     }
+    if (own_problems && !options_.problems.empty()) {
+      return "--features, --accuracy and --overhead have problems of their own";
+    }
     for (testing::Problem& problem : options_.problems) {
       if (mb_ >= 0) problem.mb = mb_;
       problem.conv.padding_mode = mode_;

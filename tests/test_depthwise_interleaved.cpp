@@ -28,7 +28,7 @@ TEST_SUITE("tiles") {
   TEST_CASE("depthwise interleaved: channels x width x height") {
     Sweep sweep;
     std::uint64_t seed = 0;
-    for (const std::int64_t channels : {2, 3, 4, 5, 6, 7, 8, 12, 15, 20, 31}) {
+    for (const std::int64_t channels : {2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 20}) {
       for (const std::int64_t width : {2, 7, 16, 17, 24, 33, 48, 49, 63, 100, 115, 145}) {
         const std::int64_t height = 1 + static_cast<std::int64_t>(++seed % 16);
         Conv2d conv = conv_of(channels, channels, 3, 1, channels);
