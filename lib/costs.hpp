@@ -20,11 +20,11 @@ constexpr double kFmaStraddled = 1.2;   // of what is permuted from two vectors 
 // alone, as elsewhere the transposition takes as much longer): 16 groups of 4 channels 5x5 at
 // 32x32, NHWC, by direct 162 -> 120 us, 3 of 3 3x3 at 28x28 9.1 -> 7.1 (Xeon, AVX-512).
 constexpr double kTapGroup = 1.0;
-constexpr double kTapAlone = 1.0;  // one vector FMA of a pixel loaded for it alone
+constexpr double kTapAlone = 1.0;   // one vector FMA of a pixel loaded for it alone
+constexpr double kTapShared = 0.8;  // of pixels loaded for all rows, or for a row of taps
 // One of interleaved channels, and what a tile of theirs takes beyond its taps: 3x3 of 4 channels
 // at 512x512, NHWC, by direct 1370 -> 550 us, 7x7 3080 -> 1710 (Zen 3).
 constexpr double kTapInterleaved = 0.62, kTileInterleaved = 36.0;
-constexpr double kTapShared = 0.8;  // of pixels loaded for all rows, or for a row of taps
 // Of repeated pixels by 2 under wider filters than 3x3, which come from L2: 32 channels by 4, 5x5
 // by 2 at 56x56, NHWC, by direct 114 -> 70 us (Xeon, AVX-512), 64 by 2 at 28x28 49 -> 32 (AVX2).
 constexpr double kTapRepeated = 1.6;
