@@ -179,8 +179,8 @@ struct DepthwiseArguments {
   const float* bias = nullptr;  // or null
 };
 
-constexpr int kInterleavedRows =
-    6;  // of a tile in a patch, which has as many more for the last one
+// Of a tile in a patch, which has room for as many more behind its last one.
+constexpr int kInterleavedRows = 6;
 
 // A part of a few output rows whose few channels are interleaved in x, y and the residual, with no
 // floats between pixels. No float of x is read that an output does not need.

@@ -8,6 +8,7 @@
 #include "depthwise_blocks.hpp"
 #include "depthwise_part.hpp"
 #include "operands.hpp"
+#include "taps.hpp"
 
 namespace fastconv {
 
@@ -29,10 +30,9 @@ struct InterleavedRow {
 
   InterleavedRow(const Problem& p, std::int64_t period, std::int64_t ow,
                  std::int64_t pixels) noexcept {
-    const auto& [kernel, stride, padding, dilation, mode] = p.window;
-    const std::int64_t end = p.w - (kernel.w - 1) * dilation.w + padding.left - ow;
-    left = std::clamp<std::int64_t>(padding.left - ow, 0, pixels);
-    inside = (std::clamp(end, left, pixels) - left) / period * period;
+    const Inside image(p);
+    left = std::clamp<std::int64_t>(image.begin.w - ow, 0, pixels);
+    inside = (std::clamp(image.end.w - ow, left, pixels) - left) / period * period;
     if (inside < kFewPeriods * period) {
       inside = 0;
       left = pixels;
@@ -42,10 +42,9 @@ struct InterleavedRow {
 
   // The most on one side of a part of up to `pixels`.
   static std::int64_t most(const Problem& p, std::int64_t period, std::int64_t pixels) noexcept {
-    const auto& [kernel, stride, padding, dilation, mode] = p.window;
-    const std::int64_t end = p.w - (kernel.w - 1) * dilation.w + padding.left;
-    const std::int64_t left = std::clamp<std::int64_t>(padding.left, 0, pixels);
-    const std::int64_t right = std::clamp<std::int64_t>(p.ow - end, 0, pixels);
+    const Inside image(p);
+    const std::int64_t left = std::clamp<std::int64_t>(image.begin.w, 0, pixels);
+    const std::int64_t right = std::clamp<std::int64_t>(p.ow - image.end.w, 0, pixels);
     return std::min(pixels, left + right + (kFewPeriods + 1) * period);
   }
 };
